@@ -1,0 +1,149 @@
+"""Open a model in ONNX Runtime, run it, and say truthfully where it runs: nothing falls back silently."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+
+ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
+ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+# Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
+_SERIALISED_LIMIT = 1_800_000_000
+_OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
+
+
+def import_onnxruntime() -> ModuleType:
+    """ONNX Runtime, or an error naming the extras that bring it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running a model needs ONNX Runtime: pip install 'onnx-ig[cpu]' (or 'onnx-ig[gpu]' for CUDA)"
+        ) from error
+    return onnxruntime
+
+
+class Session:
+    """A model opened in ONNX Runtime.
+
+    Args:
+        model: a path, serialised bytes, a ModelProto or an onnx_ir model (also over 2 GB).
+        provider: ``auto`` (CUDA if it really opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's
+            own list of provider names and (name, options) pairs.
+        threads: intra-op threads; ONNX Runtime's default (one per physical core) when None.
+
+    Raises:
+        ProviderError: a provider asked for by name is absent or was not actually used.
+        ModelError: ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
+        ort = import_onnxruntime()
+        requested, strict = _requested_providers(ort, provider)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
+            try:
+                self._session = ort.InferenceSession(_openable(model, Path(scratch)), options, providers=requested)
+            except Exception as error:  # ONNX Runtime's exceptions share no public base class
+                raise _translated(error, "open the model") from error
+        self.providers: list[str] = self._session.get_providers()
+        if strict:
+            names = [entry if isinstance(entry, str) else entry[0] for entry in requested]
+            missing = [name for name in names if name not in self.providers]
+            if missing:
+                raise ProviderError(
+                    f"{missing[0]} was asked for but ONNX Runtime opened the model on {', '.join(self.providers)}; "
+                    "its libraries (CUDA, cuDNN) could not be loaded: install 'onnx-ig[gpu]' on a machine with a GPU, "
+                    "or ask for provider='cpu'"
+                )
+        self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
+        self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+
+    @property
+    def provider(self) -> str:
+        """The first provider in use, for example ``CUDAExecutionProvider``."""
+        return self.providers[0]
+
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Evaluate the model; returns arrays by output name.
+
+        Raises:
+            OutOfMemoryError: the device's memory did not suffice (a smaller batch may).
+        """
+        names = list(outputs) if outputs is not None else self.output_names
+        try:
+            values = self._session.run(names, dict(feeds))
+        except Exception as error:
+            raise _translated(error, "run the model") from error
+        return dict(zip(names, values, strict=True))
+
+
+def open_session(model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> Session:
+    """Open ``model``; see :class:`Session`."""
+    return Session(model, provider, threads=threads)
+
+
+def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[Any], bool]:
+    """ONNX Runtime's provider list and whether each of them must really be used."""
+    available = ort.get_available_providers()
+    if provider == "auto":
+        return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in available], False
+    if isinstance(provider, str):
+        if provider not in PROVIDERS:
+            raise ProviderError(f"unknown provider {provider!r}: choose auto, {', '.join(PROVIDERS)}")
+        entries: list[Any] = [PROVIDERS[provider]]
+    else:
+        entries = list(provider)
+    for entry in entries:
+        name = entry if isinstance(entry, str) else entry[0]
+        if name not in available:
+            raise ProviderError(
+                f"{name} is not in this ONNX Runtime (it has {', '.join(available)}); "
+                "for CUDA install 'onnx-ig[gpu]' instead of 'onnx-ig[cpu]', or ask for provider='cpu'"
+            )
+    return entries, True
+
+
+def _openable(model: ModelLike, scratch: Path) -> str | bytes:
+    """A path or bytes that ONNX Runtime opens; models over 2 GB go through a scratch folder."""
+    if isinstance(model, bytes):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    if isinstance(model, ir.Model):
+        size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+        if size < _SERIALISED_LIMIT:
+            return bytes(ir.to_proto(model).SerializeToString())
+        ir.save(model, scratch / "model.onnx", external_data="model.data")
+        return str(scratch / "model.onnx")
+    if model.ByteSize() < _SERIALISED_LIMIT:
+        return bytes(model.SerializeToString())
+    onnx.save(model, scratch / "model.onnx", save_as_external_data=True, location="model.data")
+    return str(scratch / "model.onnx")
+
+
+def _translated(error: Exception, doing: str) -> Exception:
+    """ONNX Runtime's exception as one of ours, its first line kept."""
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
+        return OutOfMemoryError(f"out of memory while trying to {doing}: {text.splitlines()[0]}")
+    return ModelError(f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}")
