@@ -1,0 +1,98 @@
+"""The five quadrature rules of Integrated Gradients: where the path is evaluated and with what weight.
+
+The one idea: a rule is a pair of arrays on [0, 1], and ∫₀¹ g(a) da is Σ_k weights[k] · g(nodes[k])
+whatever the rule.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_ig.errors import UsageError
+
+NodesAndWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _gausslegendre(n: int) -> NodesAndWeights:
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return (1 + nodes) / 2, weights / 2
+
+
+def _riemann_left(n: int) -> NodesAndWeights:
+    return np.arange(n) / n, np.full(n, 1 / n)
+
+
+def _riemann_middle(n: int) -> NodesAndWeights:
+    return (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
+
+
+def _riemann_right(n: int) -> NodesAndWeights:
+    return np.arange(1, n + 1) / n, np.full(n, 1 / n)
+
+
+def _riemann_trapezoid(n: int) -> NodesAndWeights:
+    weights = np.full(n, 1 / n)  # 1/(n−1) would be unbiased; Captum's 1/n is kept so that results agree
+    weights[[0, -1]] /= 2
+    return np.linspace(0, 1, n), weights
+
+
+_RULES: dict[str, Callable[[int], NodesAndWeights]] = {
+    "gausslegendre": _gausslegendre,
+    "riemann_left": _riemann_left,
+    "riemann_middle": _riemann_middle,
+    "riemann_right": _riemann_right,
+    "riemann_trapezoid": _riemann_trapezoid,
+}
+
+METHODS: tuple[str, ...] = tuple(_RULES)
+"""Names of the quadrature rules, the default first."""
+
+
+def path_nodes_and_weights(method: str = "gausslegendre", n_steps: int = 50) -> NodesAndWeights:
+    """Nodes a_k in [0, 1] and weights w_k of a quadrature rule, k = 1..n for n = ``n_steps``.
+
+    ================== ============================ ==========================================
+    method             nodes                        weights
+    ================== ============================ ==========================================
+    gausslegendre      Gauss–Legendre, on [0, 1]    Gauss–Legendre / 2, sum 1
+    riemann_left       (k − 1) / n                  1 / n
+    riemann_middle     (k − ½) / n                  1 / n
+    riemann_right      k / n                        1 / n
+    riemann_trapezoid  (k − 1) / (n − 1)            1 / n, halved at both ends: sum (n − 1) / n
+    ================== ============================ ==========================================
+
+    The trapezoid's weights sum to less than one: a known bias, kept because Captum has it.
+
+    Returns:
+        ``(nodes, weights)``, both float64 of shape [n_steps], nodes ascending.
+
+    Raises:
+        UsageError: unknown ``method``; ``n_steps`` not an integer, below 1, or below 2 for the trapezoid.
+
+    Source: Captum, ``captum.attr._utils.approximation_methods`` (step sizes and alphas).
+    """
+    if not isinstance(method, str) or method not in _RULES:
+        close = difflib.get_close_matches(str(method), METHODS, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UsageError(f"unknown method {method!r}: {hint}choose one of {', '.join(METHODS)}")
+    return _RULES[method](_checked_steps(method, n_steps))
+
+
+def _checked_steps(method: str, n_steps: int) -> int:
+    least = 2 if method == "riemann_trapezoid" else 1
+    try:
+        if isinstance(n_steps, bool | np.bool_):  # operator.index takes True for 1
+            raise TypeError
+        steps = operator.index(n_steps)
+    except TypeError:
+        raise UsageError(
+            f"n_steps is {n_steps!r}: give a whole number of path points, {least} or more"
+        ) from None
+    if steps < least:
+        raise UsageError(f"n_steps is {steps}: {method} needs at least {least}")
+    return steps
