@@ -1,0 +1,1 @@
+"""Tests, one table-driven file per concern, and the networks they share."""
