@@ -70,3 +70,7 @@ class VerificationError(OnnxIgError):
     """Attributions differ from the reference by more than the tolerance."""
 
     exit_code = 8
+
+
+class OnnxIgWarning(UserWarning):
+    """Something the user should know that does not make the result wrong."""

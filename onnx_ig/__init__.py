@@ -1,0 +1,9 @@
+"""Input×Gradient and Integrated Gradients for deployed ONNX models, in any ONNX runtime."""
+
+from onnx_ig.autodiff import differentiate
+from onnx_ig.errors import OnnxIgError, OnnxIgWarning
+from onnx_ig.model import Model, load
+
+__version__ = "0.1.0"
+
+__all__ = ["Model", "OnnxIgError", "OnnxIgWarning", "__version__", "differentiate", "load"]

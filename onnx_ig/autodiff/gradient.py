@@ -1,0 +1,122 @@
+"""Add the gradient computation to a model's graph: cotangents of outputs in, gradients of tensors out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
+from onnx_ig.autodiff.builder import OpBuilder, names_in
+from onnx_ig.autodiff.lower import lower_path
+from onnx_ig.autodiff.reverse import dependents, is_float, pull_back
+from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
+from onnx_ig.model import Model, Source, load
+
+COTANGENT = "cotangent_"
+GRAD = "grad_"
+
+
+def differentiate(
+    model: Source, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+) -> onnx.ModelProto:
+    """The model with its vector–Jacobian product added in standard operators.
+
+    For cotangents ``u_y`` of the outputs y, the result computes ``grad_t = Σ_y u_yᵀ · ∂y/∂t`` for each tensor t.
+
+    Args:
+        model: a path, serialised bytes, ModelProto, onnx_ir model or :class:`Model`.
+        wrt: names of float inputs or of float tensors inside the graph; default: all float inputs that reach an output.
+        outputs: names of float outputs, or of float tensors inside the graph; default: all float outputs.
+
+    Returns:
+        Inputs: the model's own, then ``cotangent_<output>`` of each output's shape. Outputs: the model's own, then
+        ``grad_<tensor>`` of each tensor's shape.
+
+    Raises:
+        NoGradientPathError: none of ``wrt`` reaches any of ``outputs`` through differentiable operators.
+        NotDifferentiableError: a node on the path has no rule; the message names it.
+        InputError: an unknown or non-float name.
+    """
+    return ir.to_proto(gradient_model(load(model), wrt, outputs))
+
+
+def gradient_model(model: Model, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> ir.Model:
+    """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied)."""
+    result = model.clone_ir()
+    graph = result.graph
+    sources = [_float_tensor(graph, name) for name in wrt] if wrt is not None else [x for x in graph.inputs if is_float(x)]
+    ends = [_float_tensor(graph, name) for name in outputs] if outputs is not None else [y for y in graph.outputs if is_float(y)]
+    if not sources:
+        raise InputError(
+            "the model has no float input; attribute at a float tensor inside it, such as an embedding's output "
+            f"(inputs: {', '.join(f'{x.name} {x.dtype}' for x in graph.inputs)})"
+        )
+    free_names(graph, [COTANGENT + str(y.name) for y in ends] + [GRAD + str(x.name) for x in sources])
+    op = OpBuilder(graph)
+    lower_path(op, sources)
+    nodes = list(graph)
+    reached = dependents(nodes, sources)
+    if wrt is None:
+        ends_set = {y for y in ends if y in reached}
+        sources = [x for x in sources if ends_set & dependents(nodes, [x])] or sources
+    seeds = {}
+    for y in ends:
+        seed = ir.Value(name=COTANGENT + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
+        graph.inputs.append(seed)
+        seeds[y] = seed
+    grads = pull_back(op, nodes, seeds, sources)
+    if not grads:
+        raise NoGradientPathError(
+            f"no gradient path from {', '.join(str(x.name) for x in sources)} to {', '.join(str(y.name) for y in ends)}: "
+            "the output does not depend on it, or only through operators whose derivative is zero (Round, ArgMax, casts to "
+            "integers). Choose another input, inner tensor or output"
+        )
+    for x in sources:
+        if x not in grads:
+            warnings.warn(f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3)
+        gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[GRAD + str(x.name)])
+        gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
+        graph.outputs.append(gradient)
+    tidy(result)
+    return result
+
+
+def tidy(model: ir.Model) -> None:
+    """Remove what nothing reads: dead nodes, unused initialisers, Identity nodes."""
+    passes.IdentityEliminationPass()(model)
+    passes.CommonSubexpressionEliminationPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+
+
+def free_names(graph: ir.Graph, wanted: Iterable[str]) -> None:
+    """Make ``wanted`` available as value names: inner values in the way are renamed, inputs and outputs are refused."""
+    names = set(wanted)
+    for value in (*graph.inputs, *graph.outputs):
+        if value.name in names:
+            raise ModelError(f"the model's own {value.name!r} has a name that is needed for the gradient; pass prefix=")
+    taken = names_in(graph) | names
+    inner = [*graph.initializers.values(), *(y for node in ir.traversal.RecursiveGraphIterator(graph) for y in node.outputs)]
+    for value in inner:
+        if value.name in names:
+            fresh = next(name for i in range(len(taken) + 1) if (name := f"{value.name}_inner{i}") not in taken)
+            taken.add(fresh)
+            value.name = fresh
+
+
+def _float_tensor(graph: ir.Graph, name: str) -> ir.Value:
+    """The float tensor called ``name`` anywhere in the main graph."""
+    for value in (*graph.inputs, *graph.initializers.values(), *(y for node in graph for y in node.outputs)):
+        if value.name == name:
+            if not is_float(value):
+                raise InputError(
+                    f"{name!r} holds {value.dtype}: only float tensors have gradients; attribute at a float tensor that "
+                    "depends on it, such as the embedding's output"
+                )
+            return value
+    known = ", ".join(str(v.name) for v in (*graph.inputs, *graph.outputs))
+    raise InputError(f"the model has no tensor named {name!r}; its inputs and outputs are {known}")

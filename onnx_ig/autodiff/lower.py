@@ -1,0 +1,112 @@
+"""Rewrite nodes that have no VJP rule into nodes that do: by our own lowering, or by the standard's function body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.registry import lookup
+from onnx_ig.autodiff.reverse import dependents
+
+
+def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
+    """Expand, in place in op's graph, every node that depends on ``wrt`` and has no rule of its own, until none is left to expand."""
+    graph = op.graph
+    while True:
+        on_path = dependents(graph, wrt)
+        expandable = [
+            node for node in graph if any(y in on_path for y in node.outputs) and _needs_lowering(node)
+        ]
+        if not any([_expand(op, node) for node in expandable]):
+            return
+
+
+def _needs_lowering(node: ir.Node) -> bool:
+    entry = lookup(node)
+    return entry is None or entry.kind == "lowering"
+
+
+def _expand(op: OpBuilder, node: ir.Node) -> bool:
+    entry = lookup(node)
+    last = op.graph[-1]
+    if entry is not None and entry.function is not None:
+        outputs = list(entry.function(op, node))
+    else:
+        function = _function_body(node, op.opset)
+        if function is None:
+            return False
+        outputs = _instantiate(op, function, node)
+    added: list[ir.Node] = []
+    while op.graph[-1] is not last:
+        added.insert(0, op.graph[-1])
+        op.graph.remove(added[0])
+    _replace(op.graph, node, added, outputs)
+    return True
+
+
+def _replace(graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: Sequence[ir.Value | None]) -> None:
+    """Put ``added`` where ``node`` stood; its outputs' names live on in the new ones."""
+    graph.insert_before(node, added)
+    for old, new in zip(node.outputs, outputs, strict=False):
+        if new is None:
+            continue
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+        if new.producer() in added:
+            new.name, old.name = old.name, None
+            new.shape = new.shape or old.shape
+            new.type = new.type or old.type
+    graph.remove(node, safe=True)
+
+
+def _function_body(node: ir.Node, opset: int) -> ir.Function | None:
+    """The standard's function body for this node at this opset, None if the operator has none."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+        return None
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    if schema.has_context_dependent_function:
+        types = [_type_proto(x).SerializeToString() for x in node.inputs]
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+        if not versions:
+            return None
+        body = schema.get_context_dependent_function_with_opset_version(
+            max(versions), ir.to_proto(node).SerializeToString(), types
+        )
+    elif schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= opset]
+        if not versions:
+            return None
+        body = schema.get_function_with_opset_version(max(versions))
+    else:
+        return None
+    proto = onnx.FunctionProto()
+    proto.ParseFromString(body if isinstance(body, bytes) else body.SerializeToString())
+    return ir.from_proto(proto)
+
+
+def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
+    proto = onnx.TypeProto()
+    if x is not None and x.dtype is not None:
+        proto.tensor_type.elem_type = int(x.dtype)
+    return proto
+
+
+def _instantiate(op: OpBuilder, function: ir.Function, node: ir.Node) -> list[ir.Value | None]:
+    """Append the function's nodes with the caller's inputs and attributes put in; returns the body's outputs."""
+    attributes = {name: a for name, a in function.attributes.items() if a.value is not None}
+    attributes.update(node.attributes)
+    values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, node.inputs, strict=False))
+    for inner in function:
+        kept = {}
+        for name, attribute in inner.attributes.items():
+            if attribute.is_ref():
+                referred = attributes.get(str(attribute.ref_attr_name))
+                if referred is not None:
+                    kept[name] = ir.Attr(name, referred.type, referred.value)
+            else:
+                kept[name] = attribute
+        made = op.add_node(inner.op_type, [None if x is None else values.get(x) for x in inner.inputs], kept, len(inner.outputs))
+        values.update(zip(inner.outputs, made, strict=True))
+    return [values[y] for y in function.outputs]

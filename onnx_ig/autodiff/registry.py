@@ -1,0 +1,95 @@
+"""Which rule differentiates which operator: one table, filled by decorators, where a second entry is an error.
+
+Three kinds of entry: a VJP rule (:func:`vjp`), an operator whose derivative is zero everywhere it exists
+(:func:`zero_vjp`), and a rewriting into operators that have rules (:func:`lowering`). Operators that have none of these
+but a function body in the ONNX standard are expanded with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cotangent that exists mathematically and is not written; an error only if that input is on the path."""
+
+    reason: str
+    advice: str = "Attribute at a tensor after this node (--at), or choose another output"
+
+
+# A cotangent, None (derivative zero), Missing, or a callable that builds the cotangent only if it is needed.
+Cotangent = ir.Value | None | Missing | Callable[[], "ir.Value | None | Missing"]
+Cotangents = Cotangent | Sequence[Cotangent] | Mapping[ir.Value, Cotangent]
+VjpRule = Callable[..., Cotangents]
+LoweringRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the table holds for an operator: ``kind`` is ``rule``, ``zero`` or ``lowering``."""
+
+    kind: str
+    function: Callable[..., Any] | None = None
+    broadcasts: bool = False
+    reason: str = ""
+
+
+_TABLE: dict[tuple[str, str], Entry] = {}
+
+
+def _register(op_types: Sequence[str], domain: str, entry: Entry) -> None:
+    for op_type in op_types:
+        if (domain, op_type) in _TABLE:
+            raise ValueError(f"{domain or 'ai.onnx'}::{op_type} already has a {_TABLE[domain, op_type].kind}")
+        _TABLE[domain, op_type] = entry
+
+
+def vjp(*op_types: str, domain: str = "", broadcasts: bool = False) -> Callable[[VjpRule], VjpRule]:
+    """Register ``rule(op, node, *output_cotangents) -> one cotangent per input`` for the operators.
+
+    An output that nothing reads arrives as None. ``broadcasts=True``: the driver sums each cotangent over the axes
+    along which its input was broadcast. A rule of a control-flow operator may return a mapping from values it captured.
+    """
+
+    def register(rule: VjpRule) -> VjpRule:
+        _register(op_types, domain, Entry("rule", rule, broadcasts))
+        return rule
+
+    return register
+
+
+def zero_vjp(*op_types: str, reason: str, domain: str = "") -> None:
+    """Declare that the operators' derivative is zero wherever it exists (``reason`` says why)."""
+    _register(op_types, domain, Entry("zero", reason=reason))
+
+
+def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], LoweringRule]:
+    """Register ``rule(op, node) -> one value per output``, the node written in operators that have rules."""
+
+    def register(rule: LoweringRule) -> LoweringRule:
+        _register(op_types, domain, Entry("lowering", rule))
+        return rule
+
+    return register
+
+
+def lookup(node: ir.Node) -> Entry | None:
+    """The table's entry for the node's operator."""
+    return lookup_name(node.domain, node.op_type)
+
+
+def lookup_name(domain: str, op_type: str) -> Entry | None:
+    """The table's entry for an operator by name."""
+    return _TABLE.get(("" if domain == "ai.onnx" else domain, op_type))
+
+
+def registered() -> dict[tuple[str, str], Entry]:
+    """A copy of the table: (domain, operator) → entry."""
+    return dict(_TABLE)

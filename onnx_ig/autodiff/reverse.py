@@ -1,0 +1,158 @@
+"""The reverse walk: from cotangents of some values to cotangents of others, visiting only the path between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.node import refuse
+from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
+
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+
+
+def is_float(value: ir.Value) -> bool:
+    """Whether a derivative with respect to ``value`` makes sense; an unknown type is given the benefit of the doubt."""
+    return value.dtype is None or value.dtype in FLOATS
+
+
+def read_by(node: ir.Node) -> list[ir.Value]:
+    """Every value the node reads: its inputs, and what its subgraphs capture from outside."""
+    values = [x for x in node.inputs if x is not None]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            values += captured_by(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            values += [v for graph in attribute.as_graphs() for v in captured_by(graph)]
+    return values
+
+
+def captured_by(graph: ir.Graph) -> list[ir.Value]:
+    """Values that ``graph`` (a subgraph) reads from the graphs around it."""
+    own = {*graph.inputs, *graph.initializers.values()}
+    captured: dict[ir.Value, None] = {}
+    for node in graph:
+        captured.update({v: None for v in read_by(node) if v not in own})
+        own.update(node.outputs)
+    captured.update({v: None for v in graph.outputs if v not in own})
+    return list(captured)
+
+
+def dependents(nodes: Iterable[ir.Node], roots: Iterable[ir.Value], *, differentiably: bool = True) -> set[ir.Value]:
+    """The values among the nodes' outputs (and the roots) that depend on ``roots``.
+
+    With ``differentiably`` only through float tensors and operators whose derivative is not zero everywhere.
+    """
+    reached = set(roots)
+    for node in nodes:
+        if not any(x in reached for x in read_by(node)):
+            continue
+        if differentiably:
+            entry = lookup(node)
+            if entry is not None and entry.kind == "zero":
+                continue
+            reached.update(y for y in node.outputs if is_float(y))
+        else:
+            reached.update(node.outputs)
+    return reached
+
+
+def pull_back(
+    op: OpBuilder, nodes: Sequence[ir.Node], cotangents: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
+) -> dict[ir.Value, ir.Value]:
+    """Vector–Jacobian product: Σ_y cotangent_y · ∂y/∂t for each t of ``wrt``.
+
+    Args:
+        op: builder of the graph that receives the adjoint nodes.
+        nodes: the primal nodes in topological order; they stay as they are.
+        cotangents: one value per output to start from, of the output's shape.
+        wrt: the tensors asked for.
+
+    Returns:
+        Cotangents of the tensors of ``wrt`` that are reached; the others have derivative zero.
+
+    Raises:
+        NotDifferentiableError: a node on the path has no rule, or its rule misses that input.
+    """
+    on_path = dependents(nodes, wrt)
+    arrived: dict[ir.Value, ir.Value] = {}
+    for value, cotangent in cotangents.items():
+        if value in on_path:
+            _accumulate(op, arrived, value, cotangent)
+    targets = set(wrt)
+    for node in reversed(nodes):
+        dys = [arrived.get(y) if y in on_path else None for y in node.outputs]
+        if all(dy is None for dy in dys) or not any(x in on_path for x in read_by(node)):
+            continue
+        for x, cotangent in _node_cotangents(op, node, dys, on_path):
+            _accumulate(op, arrived, x, cotangent)
+        for y in node.outputs:
+            if y not in targets:
+                arrived.pop(y, None)
+    return {t: arrived[t] for t in wrt if t in arrived}
+
+
+def _node_cotangents(
+    op: OpBuilder, node: ir.Node, dys: Sequence[ir.Value | None], on_path: set[ir.Value]
+) -> list[tuple[ir.Value, ir.Value]]:
+    """What the node's rule sends to each of its inputs that lies on the path."""
+    entry = lookup(node)
+    if entry is None or entry.function is None:
+        raise refuse(
+            node,
+            "no rule, function body or lowering is known for this operator",
+            "Attribute at a tensor after it (--at), or add a rule (CONTRIBUTING.md, 'Add an operator')",
+        )
+    sent: list[tuple[ir.Value, ir.Value]] = []
+    for x, cotangent in _by_input(node, entry.function(op, node, *dys)):
+        if x is None or x not in on_path:
+            continue
+        built = cotangent() if callable(cotangent) else cotangent
+        if isinstance(built, Missing):
+            raise refuse(node, f"with respect to its input {x.name!r}: {built.reason}", built.advice)
+        if built is None:
+            continue
+        if entry.broadcasts:
+            built = op.unbroadcast(built, x)
+        sent.append((x, built))
+    return sent
+
+
+def _by_input(node: ir.Node, result: Cotangents) -> list[tuple[ir.Value | None, Cotangent]]:
+    if isinstance(result, Mapping):
+        return list(result.items())
+    cotangents: Sequence[Cotangent] = result if isinstance(result, Sequence) else (result,)
+    if len(cotangents) > len(node.inputs) and all(c is None for c in cotangents[len(node.inputs) :]):
+        cotangents = cotangents[: len(node.inputs)]  # trailing optional inputs left out by the node
+    if len(cotangents) != len(node.inputs) and not (len(cotangents) == 1 and len(node.inputs) > 1):
+        raise AssertionError(f"the rule of {node.op_type} gave {len(cotangents)} cotangents for {len(node.inputs)} inputs")
+    # a single cotangent is the first input's: the others are shapes, axes, indices
+    return list(zip(node.inputs, cotangents, strict=False))
+
+
+def _accumulate(op: OpBuilder, arrived: dict[ir.Value, ir.Value], x: ir.Value, cotangent: ir.Value) -> None:
+    """Add ``cotangent`` to what has arrived at ``x``; it has x's shape and type by definition."""
+    if cotangent.shape is None and x.shape is not None:
+        cotangent.shape = x.shape.copy()
+    elif cotangent.shape is not None and x.shape is not None:
+        _assert_fits(cotangent, x)
+    if cotangent.dtype is None and x.dtype is not None:
+        cotangent.dtype = x.dtype
+    arrived[x] = op.Add(arrived[x], cotangent) if x in arrived else cotangent
+
+
+def _assert_fits(cotangent: ir.Value, x: ir.Value) -> None:
+    assert cotangent.shape is not None and x.shape is not None
+    pairs = zip(cotangent.shape, x.shape, strict=False)
+    if len(cotangent.shape) != len(x.shape) or any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs
+    ):
+        node = cotangent.producer()
+        raise AssertionError(
+            f"a rule built a cotangent of shape {cotangent.shape} (by {node.op_type if node else 'a constant'}) "
+            f"for {x.name!r} of shape {x.shape}"
+        )
+    if not cotangent.shape.frozen and cotangent.const_value is None:
+        cotangent.shape = ir.Shape([b if isinstance(b, int) or b.value is not None else a for a, b in zip(cotangent.shape, x.shape, strict=True)])

@@ -1,0 +1,160 @@
+"""Load a model from any source and normalise it: one opset, functions inlined, constants lifted, shapes inferred.
+
+The one idea: everything after this file sees a single kind of graph, whatever the model looked like in production.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.opset import to_working_opset
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model | Model"
+
+OLDEST_OPSET = 7
+
+
+@dataclass(frozen=True)
+class Model:
+    """A normalised model.
+
+    Attributes:
+        ir: the graph in memory; treat it as read-only and take :meth:`clone_ir` to change it.
+        source_sha256: of the bytes of the model file (weights in external files are not hashed).
+        name: the file's stem, or the graph's name.
+        original_opset: what the source declared for the default domain.
+    """
+
+    ir: ir.Model
+    source_sha256: str
+    name: str
+    original_opset: int
+
+    @property
+    def inputs(self) -> list[ir.Value]:
+        """The model's inputs in declared order."""
+        return list(self.ir.graph.inputs)
+
+    @property
+    def outputs(self) -> list[ir.Value]:
+        """The model's outputs in declared order."""
+        return list(self.ir.graph.outputs)
+
+    def clone_ir(self) -> ir.Model:
+        """A copy of the graph that shares the weights' memory."""
+        return self.ir.clone()
+
+
+def load(source: Source) -> Model:
+    """Read and normalise a model.
+
+    Args:
+        source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, or a Model (returned as it is).
+
+    Raises:
+        UsageError: no such file.
+        ModelError: not an ONNX model, unsafe external data, an opset before 7, or not convertible to a working opset.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, ir.Model):
+        model, digest, name = source.clone(), "", source.graph.name or "model"
+    elif isinstance(source, onnx.ModelProto):
+        _check_external_data(source, None)
+        model, digest, name = ir.from_proto(source), _sha256(source.SerializeToString()), source.graph.name or "model"
+    elif isinstance(source, bytes):
+        proto = _parse(source, "the given bytes")
+        _check_external_data(proto, None)
+        model, digest, name = ir.from_proto(proto), _sha256(source), proto.graph.name or "model"
+    elif isinstance(source, (str, os.PathLike)):
+        model, digest, name = _read(Path(source))
+    else:
+        raise UsageError(f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto or an onnx_ir model")
+    opset = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
+    return Model(normalise(model), digest, name, opset)
+
+
+def normalise(model: ir.Model) -> ir.Model:
+    """Bring ``model`` (changed in place where possible) to the form every other module expects.
+
+    * one opset of the default domain, 18 or what the source needs (see :mod:`onnx_ig.opset`);
+    * functions inlined, Constant nodes and subgraph initialisers lifted to initialisers of the main graph;
+    * initialisers removed from the inputs (IR versions before 4 list them there);
+    * unused nodes removed, default attributes spelt out, types and shapes inferred as far as they can be.
+    """
+    try:
+        if "ai.onnx" in model.graph.opset_imports:
+            model.graph.opset_imports.setdefault("", model.graph.opset_imports.pop("ai.onnx"))
+        model = passes.InlinePass()(model).model
+        model = passes.RemoveInitializersFromInputsPass()(model).model
+        model = passes.NameFixPass()(model).model
+        opset = model.graph.opset_imports.get("", 0)
+        if opset < OLDEST_OPSET:
+            raise ModelError(f"opset {opset} is too old: opset {OLDEST_OPSET} and later are read; convert the model with onnx.version_converter")
+        model = to_working_opset(model)
+        model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
+        model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
+        model = passes.RemoveUnusedNodesPass()(model).model
+        model = passes.AddDefaultAttributesPass()(model).model
+        model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    except ModelError:
+        raise
+    except Exception as error:  # the passes raise many kinds for a malformed graph
+        cause = error.__cause__ or error
+        raise ModelError(f"the model could not be normalised: {type(cause).__name__}: {_first_line(cause)}") from error
+    model.functions.clear()
+    return model
+
+
+def _read(path: Path) -> tuple[ir.Model, str, str]:
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    data = path.read_bytes()
+    proto = _parse(data, str(path))
+    _check_external_data(proto, path.parent)
+    model = ir.from_proto(proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model, _sha256(data), path.stem
+
+
+def _parse(data: bytes, what: str) -> onnx.ModelProto:
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except google.protobuf.message.DecodeError as error:
+        raise ModelError(f"{what} is not an ONNX model, or is cut short: {error}") from error
+    if not proto.graph.node and not proto.graph.output:
+        raise ModelError(f"{what} is not an ONNX model: it has no graph")
+    return proto
+
+
+def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
+    """Refuse weights stored anywhere but in files inside the model's folder."""
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        if folder is None:
+            raise ModelError(f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path")
+        root, file = folder.resolve(), (folder / location).resolve()
+        if os.path.isabs(location) or root not in file.parents:
+            raise ModelError(f"weight {tensor.name!r} points outside the model's folder ({location!r}): refused")
+        if not file.is_file():
+            raise ModelError(f"weight {tensor.name!r} lies in {location!r}, which is not in {root}")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")

@@ -1,0 +1,278 @@
+"""Judge a model's gradient against central differences of its own forward pass, in float64.
+
+For a random direction u of the inputs and a random cotangent v of the outputs, ⟨v, J u⟩ by central differences must equal
+⟨Jᵀ v, u⟩ from the gradient graph. Two evaluations of the forward model per input, whatever its size; nothing of the
+engine is used on the left-hand side.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+import onnx_ig
+from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
+from onnx_ig.runtime.session import Session
+
+FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
+FLOAT32_TOLERANCE = 2e-3  # the same product evaluated in float32 by ONNX Runtime
+
+
+@dataclass
+class Case:
+    """A model with one set of inputs; ``constants`` names the inputs that are frozen into the model before judging."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: dict[str, Any]
+    constants: tuple[str, ...] = ()
+    noise: float = 1e-3  # moves the inputs off the kinks on which hand-written examples like to sit
+
+
+@dataclass
+class Verdict:
+    """``outcome``: right, wrong, refused, zero (derivative zero by nature), or unjudged (with the reason)."""
+
+    name: str
+    outcome: str
+    detail: str = ""
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+def make_case(
+    op_type: str,
+    inputs: list[np.ndarray | None],
+    *,
+    name: str = "",
+    n_outputs: int = 1,
+    opset: int = 18,
+    domain: str = "",
+    constants: tuple[int, ...] = (),
+    noise: float = 0.0,
+    **attributes: Any,
+) -> Case:
+    """A one-node case: ``inputs`` by position (None leaves one out); positions in ``constants`` are frozen."""
+    names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
+    outputs = [f"y{i}" for i in range(n_outputs)]
+    node = onnx.helper.make_node(op_type, names, outputs, domain=domain, **attributes)
+    arrays = {n: x for n, x in zip(names, inputs, strict=True) if x is not None}
+    infos = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in arrays.items()]
+    graph = onnx.helper.make_graph([node], op_type, infos, [onnx.ValueInfoProto(name=n) for n in outputs])
+    opsets = [onnx.helper.make_opsetid("", opset)] + ([onnx.helper.make_opsetid(domain, 1)] if domain else [])
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    inferred = onnx.shape_inference.infer_shapes(model)
+    for info, known in zip(graph.output, inferred.graph.output, strict=True):
+        info.CopyFrom(known)
+    model.graph.CopyFrom(graph)
+    return Case(name or op_type, model, arrays, tuple(f"x{i}" for i in constants), noise)
+
+
+def judge(case: Case, *, shapes: str = "static", seed: int = 0, runtime: bool = True) -> Verdict:
+    """Judge the gradient of every float output with respect to each float input.
+
+    Args:
+        shapes: what the model declares: ``static``, ``symbolic`` (every dimension a symbol) or ``none`` (no shape at all).
+        runtime: also evaluate the gradient graph in float32 in ONNX Runtime.
+    """
+    rng = np.random.default_rng(seed)
+    model = _declared(_frozen(case), shapes)
+    feeds = {n: x for n, x in case.inputs.items() if n not in case.constants}
+    wide = as_float64(model)
+    feeds = {n: _as_double(x, rng, case.noise) for n, x in feeds.items()}
+    sources = [i.name for i in wide.graph.input if _is_float_tensor(i)]
+    ends = [o.name for o in wide.graph.output if _is_float_tensor(o)]
+    if not sources or not ends:
+        return Verdict(case.name, "unjudged", "no float input or no float output")
+    try:
+        forward = Forward(wide)
+        reference = forward(feeds)
+    except Exception as error:
+        return Verdict(case.name, "unjudged", f"the forward model does not run in float64: {_line(error)}")
+    cotangents = {y: rng.standard_normal(np.shape(reference[y])) for y in ends}
+    try:
+        slopes = {x: _slope(forward, feeds, x, cotangents, rng) for x in sources}
+    except Exception as error:
+        return Verdict(case.name, "unjudged", f"the forward model does not run beside the point: {_line(error)}")
+    if any(not np.isfinite(slope) for _, slope in slopes.values()):
+        return Verdict(case.name, "unjudged", "the derivative is not finite here")
+    return _compare(case, wide, model, feeds, cotangents, slopes, sources, ends, runtime)
+
+
+def _compare(
+    case: Case, wide: onnx.ModelProto, narrow: onnx.ModelProto, feeds: dict[str, Any], cotangents: dict[str, np.ndarray],
+    slopes: dict[str, tuple[np.ndarray, float]], sources: list[str], ends: list[str], runtime: bool,
+) -> Verdict:  # fmt: skip
+    zero = all(abs(slope) < 1e-9 for _, slope in slopes.values())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OnnxIgWarning)
+            exact = onnx_ig.differentiate(wide, wrt=sources, outputs=ends)
+    except NoGradientPathError as error:
+        return Verdict(case.name, "zero" if zero else "wrong", _line(error))
+    except NotDifferentiableError as error:
+        return Verdict(case.name, "refused", _line(error))
+    except ModelError as error:
+        return Verdict(case.name, "unjudged", _line(error))
+    full = {**feeds, **{f"cotangent_{y}": v for y, v in cotangents.items()}}
+    errors: dict[str, float] = {}
+    try:
+        grads = Forward(exact)(full)
+    except Exception as error:
+        return Verdict(case.name, "wrong", f"the gradient model does not run in float64: {_line(error)}")
+    scale = max(1e-3, max(abs(slope) for _, slope in slopes.values()))
+    for x, (direction, slope) in slopes.items():
+        grad = grads[f"grad_{x}"]
+        if grad.shape != np.shape(feeds[x]):
+            return Verdict(case.name, "wrong", f"grad_{x} has shape {grad.shape}, the input {np.shape(feeds[x])}")
+        errors[x] = abs(float(np.sum(grad * direction)) - slope) / scale
+        if not errors[x] <= EXACT_TOLERANCE:
+            return Verdict(case.name, "wrong", f"{x}: ⟨Jᵀv,u⟩ = {np.sum(grad * direction):.8g}, by differences {slope:.8g}", errors)
+    if runtime:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", OnnxIgWarning)
+                proto = onnx_ig.differentiate(narrow, wrt=sources, outputs=ends)
+            proto.ir_version = min(proto.ir_version, 10)
+            session = Session(proto, "cpu", threads=1)
+            types = {i.name: i.type.tensor_type.elem_type for i in proto.graph.input}
+            values = session.run({n: _as_declared(v, types[n]) for n, v in full.items() if n in types})
+        except OnnxIgError as error:
+            return Verdict(case.name, "wrong", f"in ONNX Runtime: {_line(error)}", errors)
+        for x, (direction, slope) in slopes.items():
+            got = float(np.sum(values[f"grad_{x}"].astype(np.float64) * direction))
+            bound = FLOAT32_TOLERANCE * (scale + float(np.sum(np.abs(grads[f"grad_{x}"] * direction))))
+            if not abs(got - slope) <= bound:
+                return Verdict(case.name, "wrong", f"{x} in ONNX Runtime: {got:.6g}, by differences {slope:.6g}", errors)
+    return Verdict(case.name, "zero" if zero and not any(np.any(grads[f"grad_{x}"]) for x in sources) else "right", "", errors)
+
+
+class Forward:
+    """A model evaluated in float64: by ONNX Runtime where it has the kernels, else by onnx's reference evaluator."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        model = copy.deepcopy(model)
+        model.ir_version = min(model.ir_version, 10)
+        self.names = [o.name for o in model.graph.output]
+        self.session: Session | None
+        try:
+            self.session = Session(model, "cpu", threads=1)
+        except OnnxIgError:
+            self.session = None
+            self.evaluator = ReferenceEvaluator(model)
+
+    def __call__(self, feeds: dict[str, Any]) -> dict[str, np.ndarray]:
+        if self.session is not None:
+            return self.session.run({n: v for n, v in feeds.items() if n in self.session.input_names})
+        return dict(zip(self.names, self.evaluator.run(None, feeds), strict=True))
+
+
+def _slope(
+    forward: Forward, feeds: dict[str, Any], x: str, cotangents: dict[str, np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """A random direction at input ``x`` and ⟨v, J u⟩ along it by central differences."""
+    direction = rng.standard_normal(np.shape(feeds[x]))
+    step = 1e-6
+    values = []
+    for sign in (1.0, -1.0):
+        moved = forward({**feeds, x: np.asarray(feeds[x] + sign * step * direction)})
+        values.append({y: np.asarray(moved[y], np.float64) for y in cotangents})
+    # subtracting before weighting keeps the digits that a large common value would eat
+    slope = sum(float(np.sum(v * (values[0][y] - values[1][y]))) for y, v in cotangents.items()) / (2 * step)
+    return direction, slope
+
+
+def as_float64(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every float32 tensor, declaration and Cast target in float64."""
+    model = copy.deepcopy(model)
+    _widen_graph(model.graph)
+    return model
+
+
+def _widen_graph(graph: onnx.GraphProto) -> None:
+    for tensor in graph.initializer:
+        _widen_tensor(tensor)
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        _widen_type(info.type)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                _widen_tensor(attribute.t)
+            elif attribute.type == onnx.AttributeProto.GRAPH:
+                _widen_graph(attribute.g)
+            elif attribute.name in ("to", "dtype", "stash_type", "softmax_precision") and attribute.i == FLOAT:
+                attribute.i = DOUBLE
+            elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                values = np.array(attribute.floats if attribute.name == "value_floats" else attribute.f, np.float64)
+                attribute.CopyFrom(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(values)))
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            node.attribute.append(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(np.zeros(1))))
+        if node.op_type == "EyeLike" and not any(a.name == "dtype" for a in node.attribute):
+            continue
+
+
+def _widen_type(type_proto: onnx.TypeProto) -> None:
+    kind = type_proto.WhichOneof("value")
+    if kind == "tensor_type" and type_proto.tensor_type.elem_type == FLOAT:
+        type_proto.tensor_type.elem_type = DOUBLE
+    elif kind == "sequence_type":
+        _widen_type(type_proto.sequence_type.elem_type)
+    elif kind == "optional_type":
+        _widen_type(type_proto.optional_type.elem_type)
+
+
+def _widen_tensor(tensor: onnx.TensorProto) -> None:
+    if tensor.data_type == FLOAT:
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float64), name))
+
+
+def _frozen(case: Case) -> onnx.ModelProto:
+    model = copy.deepcopy(case.model)
+    for name in case.constants:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(case.inputs[name]), name))
+        kept = [i for i in model.graph.input if i.name != name]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+    return model
+
+
+def _declared(model: onnx.ModelProto, shapes: str) -> onnx.ModelProto:
+    if shapes == "static":
+        return model
+    del model.graph.value_info[:]
+    for info in (*model.graph.input, *model.graph.output):
+        tensor_type = info.type.tensor_type
+        if info.type.WhichOneof("value") != "tensor_type":
+            continue
+        if shapes == "none":
+            tensor_type.ClearField("shape")
+        else:
+            for axis, dim in enumerate(tensor_type.shape.dim):
+                dim.dim_param = f"{info.name}_{axis}"
+    return model
+
+
+def _is_float_tensor(info: onnx.ValueInfoProto) -> bool:
+    return info.type.WhichOneof("value") == "tensor_type" and info.type.tensor_type.elem_type in (FLOAT, DOUBLE)
+
+
+def _as_double(x: Any, rng: np.random.Generator, noise: float) -> Any:
+    if isinstance(x, np.ndarray) and x.dtype == np.float32:
+        return x.astype(np.float64) + noise * rng.uniform(-1, 1, x.shape)
+    return x
+
+
+def _as_declared(value: Any, elem_type: int) -> Any:
+    return value.astype(np.float32) if elem_type == FLOAT and isinstance(value, np.ndarray) else value
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
