@@ -1,0 +1,128 @@
+"""Option values of the command line as data: pure functions on text; only ``read_target`` opens a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from onnx_ig.data.arrays import read_npy, read_npz
+from onnx_ig.data.spec import Array
+from onnx_ig.errors import InputError, UsageError
+
+Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One ``--baseline``: a number, the word ``input``, or a file; ``name`` is None when not given."""
+
+    name: str | None
+    value: float | Path | Literal["input"]
+
+
+def split_name(text: str, declared: Iterable[str]) -> tuple[str | None, str]:
+    """``NAME=VALUE`` → (NAME, VALUE), ``VALUE`` → (None, VALUE).
+
+    A name is what the model declares, so names and values may hold ``=``: the longest declared name that
+    stands before a ``=`` at the start of ``text`` wins. Write ``./x=1.npy`` for a file that begins like a
+    name.
+    """
+    for name in sorted(declared, key=len, reverse=True):
+        if text.startswith(f"{name}="):
+            return name, text[len(name) + 1 :]
+    return None, text
+
+
+def parse_baseline(text: str, declared: Iterable[str] = ()) -> Baseline:
+    """``0``, ``0.5``, ``input``, ``@FILE``, each also as ``NAME=...``.
+
+    Raises UsageError for anything else, InputError for NaN and infinity.
+    """
+    declared = tuple(declared)
+    name, value = split_name(text, declared)
+    if value == "input":
+        return Baseline(name, "input")
+    if value.startswith("@"):
+        return Baseline(name, _file(value, "--baseline"))
+    try:
+        number = float(value)
+    except ValueError:
+        names = f"; the inputs are {', '.join(map(repr, declared))}" if declared else ""
+        raise UsageError(
+            f"--baseline {text!r} is not a number, the word input, or @FILE (each also as NAME=...){names}"
+        ) from None
+    if not math.isfinite(number):
+        raise InputError(f"--baseline {text!r} is not finite; a baseline needs finite numbers")
+    return Baseline(name, number)
+
+
+def parse_target(text: str) -> Target:
+    """``3`` → 3, ``3,4`` → (3, 4), ``@FILE`` → its path, and the words ``input`` and ``predicted``.
+
+    Whether an index is in range is judged where the output's shape is known. Raises UsageError for anything
+    else.
+    """
+    if text in ("input", "predicted"):
+        return "input" if text == "input" else "predicted"
+    if text.startswith("@"):
+        return _file(text, "--target")
+    try:
+        indices = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--target {text!r} is not an index (3), one index per axis (3,4), input, predicted, or @FILE"
+        ) from None
+    return indices[0] if len(indices) == 1 else indices
+
+
+def read_target(path: Path) -> Array:
+    """Targets from a .npy, or a .npz with one array: integers [N], or [N, axes] for outputs of rank > 2."""
+    if not path.is_file():
+        raise UsageError(f"--target @{path}: no such file")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        arrays = read_npz(path)
+        if len(arrays) != 1:
+            raise InputError(f"{path}: targets need one array, the file holds {', '.join(map(repr, arrays))}")
+        (target,) = arrays.values()
+    elif suffix == ".npy":
+        target = read_npy(path)
+    else:
+        raise InputError(
+            f"{path}: targets are read from .npy or .npz, not {suffix or 'a file without suffix'}"
+        )
+    if target.dtype.kind not in "iu" or target.ndim > 2:
+        raise InputError(
+            f"{path}: targets are integers of shape [N] or [N, axes]; the file holds {target.dtype} "
+            f"of shape {list(target.shape)}"
+        )
+    if target.dtype == np.uint64 and (target > np.iinfo(np.int64).max).any():
+        raise InputError(f"{path}: a target exceeds the range of int64")
+    return target.astype(np.int64)
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """``0.5`` → (0.5,), ``0.485,0.456,0.406`` → one number per channel."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not a number, or numbers separated by commas") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``224x160`` → (224, 160), height before width."""
+    parts: Sequence[str] = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--size {text!r} is not HxW, height and width in pixels, such as 224x224")
+    return int(parts[0]), int(parts[1])
+
+
+def _file(text: str, option: str) -> Path:
+    if text == "@":
+        raise UsageError(f"{option} '@' names no file: write @FILE")
+    return Path(text[1:])
