@@ -53,7 +53,7 @@ set_up() {
     local stamp="$ROOT/.venv/onnx-ig-installed" base hash
     # An environment without pip was left half-made, or comes from a tool that leaves pip out.
     if python_has "$PYTHON" && ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
-        "$PYTHON" -m ensurepip >/dev/null 2>&1
+        "$PYTHON" -m ensurepip >/dev/null 2>&1 || true # if it fails, the environment is made anew below
     fi
     if ! python_has "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
         base="$(find_python)" || return 1
