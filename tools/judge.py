@@ -265,7 +265,7 @@ def _is_float_tensor(info: onnx.ValueInfoProto) -> bool:
 
 def _as_double(x: Any, rng: np.random.Generator, noise: float) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == np.float32:
-        return x.astype(np.float64) + noise * rng.uniform(-1, 1, x.shape)
+        return np.asarray(x.astype(np.float64) + noise * rng.uniform(-1, 1, x.shape))
     return x
 
 
