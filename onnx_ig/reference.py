@@ -1,0 +1,193 @@
+"""The torch reference: both methods by torch autograd, one path point at a time.
+
+The one idea: written for clarity from the formulas and sharing no code with the engine it judges, so that a common
+mistake is unlikely; with ``dtype=torch.float64`` its rounding is negligible beside the engine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onnx_ig.errors import InputError, UsageError
+
+Module = Callable[..., Any]
+
+
+def input_x_gradient(
+    module: Module,
+    inputs: Any,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, ...]:
+    """x · ∇F(x; t) per input, each of its input's shape.
+
+    Arguments as in :func:`integrated_gradients`.
+    """
+    xs = _tensors(inputs, dtype)
+    with _evaluation(module, dtype) as function:
+        _, gradients = _score_and_gradients(function, xs, target, _arguments(additional_forward_args, dtype))
+    return tuple(x * gradient for x, gradient in zip(xs, gradients, strict=True))
+
+
+def integrated_gradients(
+    module: Module,
+    inputs: Any,
+    baselines: Any = None,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    n_steps: int = 50,
+    method: str = "gausslegendre",
+    multiply_by_inputs: bool = True,
+    dtype: torch.dtype | None = None,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) per input, and the convergence delta per example.
+
+    Args:
+        module: an ``nn.Module`` or another callable on tensors; not changed.
+        inputs: a tensor or array, or a tuple of them, examples on axis 0.
+        baselines: None (zeros), a scalar, a tensor of the input's shape or with axis 0 of length 1, or a tuple of these.
+        target: None; an int; N ints; a tuple of ints for outputs of rank > 2; N such tuples.
+        additional_forward_args: passed unchanged, at the end points and at every path point.
+        method: the quadrature rule; ``n_steps`` its number of path points.
+        multiply_by_inputs: False leaves the factor (x − x') out; the delta is computed from what remains.
+        dtype: ``torch.float64`` computes on a float64 copy of the module, with float64 arguments.
+
+    Returns:
+        ``(attributions, delta)``: a tuple of tensors, one per input and of its shape, and a tensor [N].
+
+    Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", arXiv 1703.01365, eq. 1 and 3.
+    """
+    xs = _tensors(inputs, dtype)
+    starts = _baselines(baselines, xs)
+    arguments = _arguments(additional_forward_args, dtype)
+    with _evaluation(module, dtype) as function:
+        total = [torch.zeros_like(x) for x in xs]
+        for node, weight in _rule(method, n_steps):
+            point = [start + node * (x - start) for x, start in zip(xs, starts, strict=True)]
+            _, gradients = _score_and_gradients(function, point, target, arguments)
+            for summed, gradient in zip(total, gradients, strict=True):
+                summed += weight * gradient
+        end_score, _ = _score_and_gradients(function, xs, target, arguments)
+        start_score, _ = _score_and_gradients(function, starts, target, arguments)
+    if multiply_by_inputs:
+        total = [summed * (x - start) for summed, x, start in zip(total, xs, starts, strict=True)]
+    delta = sum(summed.flatten(1).sum(1) for summed in total) - (end_score - start_score)
+    return tuple(total), delta
+
+
+def _rule(method: str, n: int) -> list[tuple[float, float]]:
+    """Path nodes and weights, written a second time on purpose: the first is among what is judged."""
+    if method == "gausslegendre":
+        nodes, weights = np.polynomial.legendre.leggauss(n)
+        return [((1 + float(a)) / 2, float(w) / 2) for a, w in zip(nodes, weights, strict=True)]
+    if method == "riemann_trapezoid":
+        return [(k / (n - 1), (0.5 if k in (0, n - 1) else 1) / n) for k in range(n)]
+    shifts = {"riemann_left": 0.0, "riemann_middle": 0.5, "riemann_right": 1.0}
+    if method not in shifts:
+        raise UsageError(f"unknown method {method!r}: gausslegendre, riemann_trapezoid, {', '.join(shifts)}")
+    return [((k + shifts[method]) / n, 1 / n) for k in range(n)]
+
+
+def _score_and_gradients(
+    function: Module, point: list[Tensor], target: Any, arguments: tuple[Any, ...]
+) -> tuple[Tensor, list[Tensor]]:
+    """F(point; t), shape [N], and ∇F of their sum: examples are independent, so one backward pass serves all."""
+    leaves = [value.detach().clone().requires_grad_() for value in point]
+    with torch.enable_grad():
+        score = _select(function(*leaves, *arguments), target, leaves[0].shape[0])
+        if score.requires_grad:
+            gradients = torch.autograd.grad(score.sum(), leaves, allow_unused=True)
+        else:
+            gradients = (None,) * len(leaves)
+    filled = [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients, strict=True)]
+    return score.detach(), filled
+
+
+def _select(output: Any, target: Any, examples: int) -> Tensor:
+    """One number per example from ``output``, chosen example by example."""
+    if not isinstance(output, Tensor):
+        raise InputError(f"the reference needs a model that returns one tensor, not {type(output).__name__}")
+    if output.dim() == 0 and examples == 1:
+        output = output.reshape(1)
+    if output.dim() == 0 or output.shape[0] != examples:
+        raise InputError(f"the output {tuple(output.shape)} has not one row per example: there are {examples}")
+    rank = output.dim() - 1
+    return torch.stack([_element(output[i], _index(target, i, examples, rank)) for i in range(examples)])
+
+
+def _element(row: Tensor, index: tuple[int, ...]) -> Tensor:
+    if len(index) > row.dim() or any(not 0 <= k < size for k, size in zip(index, row.shape, strict=False)):
+        raise InputError(f"target {index} is outside the output per example, {tuple(row.shape)}")
+    chosen = row[index]
+    if chosen.numel() != 1:
+        raise InputError(f"target {index} leaves {tuple(chosen.shape)} of the output per example: give one per axis")
+    return chosen.reshape(())
+
+
+def _index(target: Any, example: int, examples: int, rank: int) -> tuple[int, ...]:
+    """The index that ``target`` means for one example; () for None."""
+    if target is None:
+        return ()
+    if isinstance(target, tuple):
+        return tuple(int(k) for k in target)
+    if isinstance(target, (Tensor, np.ndarray)):
+        target = target.tolist()
+    if not isinstance(target, list):
+        return (int(target),)
+    if len(target) not in (1, examples):
+        raise InputError(f"{len(target)} targets for {examples} examples")
+    own = target[example if len(target) == examples else 0]
+    return tuple(int(k) for k in own) if isinstance(own, (tuple, list)) else (int(own),)
+
+
+def _tensors(values: Any, dtype: torch.dtype | None) -> list[Tensor]:
+    each = values if isinstance(values, (tuple, list)) else (values,)
+    return [_cast(torch.as_tensor(value).detach(), dtype) for value in each]
+
+
+def _baselines(baselines: Any, xs: list[Tensor]) -> list[Tensor]:
+    each = baselines if isinstance(baselines, (tuple, list)) else (baselines,) * len(xs)
+    if len(each) != len(xs) or (len(xs) > 1 and isinstance(baselines, (Tensor, np.ndarray))):
+        raise InputError(f"one baseline per input: {len(xs)} inputs")
+    filled = []
+    for baseline, x in zip(each, xs, strict=True):
+        value = torch.as_tensor(0 if baseline is None else baseline).detach().to(x)
+        if value.dim() and (value.shape[1:] != x.shape[1:] or value.shape[0] not in (1, x.shape[0])):
+            raise InputError(f"baseline {tuple(value.shape)} does not fit the input {tuple(x.shape)}")
+        filled.append(value.expand_as(x))
+    return filled
+
+
+def _arguments(values: Any, dtype: torch.dtype | None) -> tuple[Any, ...]:
+    each = () if values is None else values if isinstance(values, tuple) else (values,)
+    return tuple(_cast(value.detach(), dtype) if isinstance(value, Tensor) else value for value in each)
+
+
+def _cast(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return value.to(dtype) if dtype is not None and value.is_floating_point() else value
+
+
+@contextlib.contextmanager
+def _evaluation(module: Module, dtype: torch.dtype | None) -> Iterator[Module]:
+    """``module`` in ``dtype``, on a copy, with cuDNN off: it has no backward for recurrent layers in eval mode."""
+    if dtype is not None:
+        if not isinstance(module, nn.Module):
+            raise UsageError(
+                f"a {type(module).__name__} cannot be copied into {dtype}: give the reference an nn.Module, or dtype=None"
+            )
+        module = copy.deepcopy(module).to(dtype)
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype or default)  # what the model's own code creates should not be float32
+        with torch.backends.cudnn.flags(enabled=False):
+            yield module
+    finally:
+        torch.set_default_dtype(default)

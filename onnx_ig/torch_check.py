@@ -1,0 +1,151 @@
+"""Does an exported model compute what the torch model computes? Asked on other values and other batch sizes.
+
+The one idea: an exporter's mistakes are values frozen at the example, so everything that may vary is varied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor
+
+from onnx_ig.errors import ModelError
+from onnx_ig.runtime.session import open_session
+
+# relative to the largest element of torch's output
+_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A tensor argument of the exported model: its example value and how it may vary."""
+
+    name: str
+    example: Tensor
+    attributed: bool
+    per_example: bool
+
+
+def check_export(
+    model: ir.Model, forward: Callable[..., Tensor], arguments: Sequence[Argument], dynamic_batch: bool
+) -> None:
+    """Compare ``model`` with ``forward`` on other values than the examples, and other batch sizes if dynamic.
+
+    Raises:
+        ModelError: they differ by more than 1e-4 of the output's maximum (in float32), or cannot be compared.
+    """
+    present = {value.name for value in model.graph.inputs}
+    missing = [argument.name for argument in arguments if argument.name not in present]
+    if missing:
+        raise ModelError(f"the exported model lost the inputs {', '.join(missing)}: the output does not depend on them")
+    evaluate = _evaluator(model)
+    size = max((a.example.shape[0] for a in arguments if a.per_example), default=1)
+    generator = torch.Generator().manual_seed(20)
+    # The first probe must succeed. Others may be refused by torch itself: one example alone where
+    # normalisation needs two, a mask or length redrawn to what the model does not take.
+    plan = [(size + 1, False), (1, False), (size + 1, True)] if dynamic_batch else [(size, False), (size, True)]
+    for number, (batch, redraw_all) in enumerate(plan):
+        if redraw_all and all(argument.attributed for argument in arguments):
+            continue
+        tensors = [_vary(argument, batch, redraw_all, generator) for argument in arguments]
+        try:
+            expected = _run_torch(forward, tensors)
+        except Exception as error:  # the user's own code
+            if number:
+                continue
+            raise ModelError(f"the torch model itself fails on {batch} examples ({_first_line(error)})") from error
+        feeds = {argument.name: tensor for argument, tensor in zip(arguments, tensors, strict=True)}
+        _compare(expected, evaluate(feeds), tensors, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
+
+
+def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Generator) -> Tensor:
+    """The example tiled to ``batch`` examples; redrawn within its own range if attributed or asked for."""
+    value = argument.example.detach().cpu()
+    if argument.per_example:
+        value = value[torch.arange(batch) % value.shape[0]]
+    if value.numel() and (argument.attributed or redraw_all):
+        value = _redrawn(value, generator)
+    return value.to(argument.example.device)
+
+
+def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(value.shape, generator=generator, dtype=torch.float64)
+    if value.is_complex():
+        return value
+    low, high = value.double().min(), value.double().max()
+    if value.is_floating_point():
+        if not (torch.isfinite(low) and torch.isfinite(high)):  # a mask of 0 and −∞: its values in another order
+            order = torch.randperm(value.numel(), generator=generator)
+            return value.flatten()[order].reshape(value.shape)
+        if low == high:
+            low, high = (low - 1, high + 1) if low == 0 else (low * 0.5, high * 1.5)
+        return (low + (high - low) * uniform).to(value.dtype)
+    if value.dtype == torch.bool or (low >= 0 and high <= 1):  # a mask: never all masked
+        drawn = uniform > 0.4
+        drawn[..., 0] = True
+        return drawn.to(value.dtype)
+    return (low + (high - low + 1) * uniform).floor().clamp(low, high).to(value.dtype)
+
+
+def _run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+    cudnn = torch.backends.cudnn
+    with (
+        torch.no_grad(),
+        cudnn.flags(enabled=cudnn.enabled, allow_tf32=False),
+    ):  # TF32 would hide small mistakes
+        return forward(*tensors).detach().cpu()
+
+
+def _compare(expected: Tensor, actual: np.ndarray, tensors: Sequence[Tensor], where: str, must: bool) -> None:
+    if tuple(expected.shape) != actual.shape:
+        raise ModelError(f"on {where} the exported model returns {actual.shape}, torch {tuple(expected.shape)}")
+    wanted, got = expected.double().numpy(), actual.astype(np.float64)
+    judged = np.isfinite(wanted)
+    if not judged.any():
+        if must and wanted.size:
+            raise ModelError(f"on {where} torch's output has no finite value: the export cannot be checked")
+        return
+    largest = np.abs(wanted[judged]).max()
+    worst = np.abs(got - wanted)[judged].max()
+    kinds = {t.dtype for t in [expected, *tensors] if t.dtype in _TOLERANCE}
+    tolerance = max((_TOLERANCE[kind] for kind in kinds), default=0.0)
+    if not worst <= tolerance * max(largest, 1e-12):
+        raise ModelError(
+            f"on {where} the exported model differs from torch by {worst:.2g} (largest output {largest:.2g}, "
+            f"tolerance {tolerance:g} of it)"
+        )
+
+
+def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], np.ndarray]:
+    """Runs ``model`` in ONNX Runtime, or in the standard's reference evaluator where a type has no kernel.
+
+    ONNX Runtime's CPU provider has no bfloat16 and no float64 convolution.
+    """
+    output = model.graph.outputs[0].name
+    assert output is not None
+    try:
+        session = open_session(model, provider="cpu")
+    except ModelError as error:
+        if not any(sign in str(error) for sign in ("NOT_IMPLEMENTED", "bfloat16", "Could not find an implementation")):
+            raise
+        reference = ReferenceEvaluator(ir.to_proto(model))
+        return lambda feeds: reference.run([output], {n: _array(t) for n, t in feeds.items()})[0]
+    return lambda feeds: session.run({n: _array(t) for n, t in feeds.items()}, [output])[output]
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:  # numpy has no such type; ml_dtypes' is what onnx uses
+        bits: np.ndarray = tensor.view(torch.int16).numpy()
+        return bits.view(ir.DataType.BFLOAT16.numpy())
+    array: np.ndarray = tensor.numpy()
+    return array
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"

@@ -1,0 +1,217 @@
+"""A PyTorch model as an ONNX model, checked against torch before anyone sees it.
+
+The one idea: two exporters (dynamo, then TorchScript) are candidates only; what decides is whether the result
+reproduces torch on inputs that neither has seen.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgWarning, UsageError
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingDependencyError("a PyTorch model needs PyTorch: pip install 'onnx-ig[torch]'") from error
+
+from torch import Tensor
+
+from onnx_ig.torch_check import Argument, check_export
+from onnx_ig.torch_exporters import EXPORTERS, Exporter, reason, run_exporter
+from onnx_ig.torch_files import load_exported_program, load_factory
+from onnx_ig.torch_source import (
+    ForwardModule,
+    argument_names,
+    call_once,
+    pick_output,
+    refuse_training_mode,
+)
+
+TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class TorchExport:
+    """An exported and checked model.
+
+    Attributes:
+        model: opset 18; inputs are the tensors among the arguments in order, one output. Weights are copies.
+        exporter: which of torch's exporters made it.
+        dynamic_batch: axis 0 of per-example inputs is the symbol ``batch``.
+        note: one sentence for the user: what was used, and why not the first choice.
+    """
+
+    model: ir.Model
+    exporter: Exporter
+    dynamic_batch: bool
+    note: str
+
+
+def export_torch(
+    source: TorchSource,
+    inputs: Tensor | np.ndarray | Sequence[Tensor | np.ndarray] = (),
+    additional_forward_args: Any = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    output: str | int | None = None,
+    dynamic_batch: bool | Literal["auto"] = True,
+    input_names: Sequence[str] | None = None,
+) -> TorchExport:
+    """Export ``source(*inputs, *additional_forward_args)`` to ONNX and check it against torch.
+
+    Args:
+        source: an ``nn.Module`` in eval mode, any callable on tensors, a ``.pt2`` file, ``package.module:factory``.
+        inputs: example values of the attributed inputs, examples on axis 0 (a ``.pt2`` file brings its own).
+        additional_forward_args: further arguments. Tensors become inputs of the model, per example if their axis 0
+            has N > 1 examples, or N = 1 and rank ≥ 2; anything else is bound as a constant.
+        weights: state dict or .safetensors for ``package.module:factory``.
+        output: which result of a model that returns a tuple (index) or mapping (key); None: the first tensor.
+        dynamic_batch: True: any number of examples, or an error; False: as many as the example has; ``"auto"``:
+            any number, else as many as the example has with a warning. A ``.pt2`` file keeps its own.
+        input_names: names for the tensor arguments; the parameters' names if None.
+
+    Raises:
+        UsageError: no such file, factory or output; no example inputs.
+        InputError: the model itself fails on the examples.
+        ModelError: in training mode; unsafe or unreadable file; neither exporter reproduces torch.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        if Path(source).suffix == ".pt2":
+            return _export_program(source, output, input_names)
+        source = _from_text(os.fspath(source), weights)
+    elif weights is not None:
+        raise UsageError("weights go with package.module:factory: load them into the module yourself")
+    if not callable(source):
+        raise UsageError(f"cannot export a {type(source).__name__}: give an nn.Module or a callable on tensors")
+    refuse_training_mode(source)
+    attributed = [_tensor(value) for value in (inputs if isinstance(inputs, (tuple, list)) else (inputs,))]
+    if not attributed:
+        raise UsageError("exporting a PyTorch model needs example inputs: give inputs=")
+    additional = _as_tuple(additional_forward_args)
+    positional = [*attributed, *(a.detach() if isinstance(a, Tensor) else a for a in additional)]
+    examples = attributed[0].shape[0] if attributed[0].dim() else 1
+    names = input_names or _tensor_names(source, positional)
+    tensors = [a for a in positional if isinstance(a, Tensor)]
+    if len(names) != len(tensors):
+        raise UsageError(f"{len(names)} input_names for {len(tensors)} tensor arguments")
+    arguments = [
+        Argument(name, tensor, i < len(attributed), _per_example(tensor, examples, i < len(attributed)))
+        for i, (name, tensor) in enumerate(zip(names, tensors, strict=True))
+    ]
+    return _export_checked(source, positional, arguments, output, dynamic_batch)
+
+
+def _export_checked(
+    function: Callable[..., Any],
+    positional: Sequence[Any],
+    arguments: Sequence[Argument],
+    output: str | int | None,
+    dynamic_batch: bool | Literal["auto"],
+) -> TorchExport:
+    """The first candidate that reproduces torch."""
+    output_name = pick_output(call_once(function, positional), output)[0]
+    while output_name in {argument.name for argument in arguments}:
+        output_name += "_out"
+    module = ForwardModule(function, positional, output)
+    failures: list[str] = []
+    batches = [True, False] if dynamic_batch == "auto" else [dynamic_batch]
+    for dynamic in batches:
+        prepared = [_batch_of_two(argument) for argument in arguments] if dynamic else list(arguments)
+        for exporter in EXPORTERS:
+            try:
+                model = run_exporter(exporter, module, prepared, output_name, dynamic)
+                check_export(model, module, prepared, dynamic)
+            except MissingDependencyError:
+                raise
+            except Exception as error:  # torch's exporters raise anything
+                batch = "any batch size" if dynamic else "the examples' batch size"
+                failures.append(f"{exporter} exporter, {batch}: {reason(error)}")
+                continue
+            note = f"exported by torch's {exporter} exporter" + ("" if dynamic else ", batch size fixed")
+            note += "".join(f"; {failure}" for failure in failures)
+            if dynamic_batch == "auto" and not dynamic:
+                warnings.warn(f"the batch size is fixed to the example's: {note}", OnnxIgWarning, stacklevel=3)
+            return TorchExport(model, exporter, dynamic, note)
+    tried = "\n  ".join(failures)
+    advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if dynamic_batch is True else ""
+    raise ModelError(f"PyTorch's exporters cannot export this model:\n  {tried}{advice}")
+
+
+def _export_program(
+    path: str | os.PathLike[str], output: str | int | None, input_names: Sequence[str] | None
+) -> TorchExport:
+    """A ``.pt2`` file through the same door: its graph as a module, its own examples and dynamic axes."""
+    program = load_exported_program(path)
+    values, keywords = program.example_inputs or ((), {})
+    if keywords or not values or not all(isinstance(value, Tensor) for value in values):
+        raise ModelError(
+            f"{path} was not saved with plain tensors as positional arguments: "
+            "call torch.export.export with those alone"
+        )
+    module = program.module(check_guards=False)
+    for submodule in module.modules():
+        submodule.training = False  # ours alone, and .eval() is not allowed on a program's module
+    placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    user_inputs = list(program.graph_signature.user_inputs)
+    arguments = [
+        Argument(name, value, value.is_floating_point(), _is_symbolic(placeholders[user_input]))
+        for name, value, user_input in zip(input_names or user_inputs, values, user_inputs, strict=True)
+    ]
+    dynamic = any(argument.per_example for argument in arguments)
+    result = _export_checked(module, values, arguments, output, dynamic)
+    if not dynamic:
+        return TorchExport(result.model, result.exporter, False, f"{result.note} in {path}")
+    return result
+
+
+def _is_symbolic(placeholder: Any) -> bool:
+    return bool(placeholder.dim()) and not isinstance(placeholder.shape[0], int)
+
+
+def _batch_of_two(argument: Argument) -> Argument:
+    """torch.export takes an axis of length 1 for a constant; two equal examples are as good."""
+    if not argument.per_example or argument.example.shape[0] != 1:
+        return argument
+    return Argument(argument.name, torch.cat([argument.example] * 2), argument.attributed, True)
+
+
+def _per_example(tensor: Tensor, examples: int, attributed: bool) -> bool:
+    return tensor.dim() > 0 and tensor.shape[0] == examples and (attributed or examples > 1 or tensor.dim() > 1)
+
+
+def _tensor(value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    raise UsageError(f"an example input is a {type(value).__name__}: give tensors or arrays")
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
+def _tensor_names(function: Callable[..., Any], positional: Sequence[Any]) -> list[str]:
+    names = argument_names(function, len(positional))
+    return [name for name, value in zip(names, positional, strict=True) if isinstance(value, Tensor)]
+
+
+def _from_text(text: str, weights: str | os.PathLike[str] | None) -> torch.nn.Module:
+    if Path(text).suffix in (".pt", ".pth", ".bin", ".ckpt", ".safetensors"):
+        raise ModelError(
+            f"{text} holds weights, or a pickled module that could run code when loaded, but no graph: give the "
+            "model as package.module:factory and this file (a state dict) as weights, or save the model with "
+            "torch.export.save as .pt2"
+        )
+    if ":" not in text:
+        raise UsageError(f"{text!r} is neither a .pt2 file nor package.module:factory")
+    return load_factory(text, weights)

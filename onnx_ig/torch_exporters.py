@@ -1,0 +1,143 @@
+"""torch's two ONNX exporters behind one call: quiet, and leaving a model that owns its weights.
+
+The one idea: an exporter is a function from a module and example arguments to a model; what it prints is held back,
+what it raises is left to the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.external_data
+import onnxscript.optimizer
+import torch
+
+from onnx_ig.errors import OnnxIgError
+from onnx_ig.torch_check import Argument
+from onnx_ig.torch_source import ForwardModule
+
+OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
+BATCH = "batch"
+Exporter = Literal["dynamo", "torchscript"]
+EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
+_QUIETED = ("torch", "transformers", "onnxscript", "onnx_ir")
+
+
+def run_exporter(
+    exporter: Exporter, module: ForwardModule, arguments: Sequence[Argument], output: str, dynamic: bool
+) -> ir.Model:
+    """``module`` at ``arguments`` as a model with those inputs and the one ``output``, batch ``dynamic`` or not.
+
+    Raises:
+        Exception: whatever torch raises; :func:`reason` makes it short.
+    """
+    with _quiet():
+        model = _EXPORTERS[exporter](module, arguments, output, dynamic)
+    _own_weights(model)
+    return model
+
+
+def reason(error: BaseException) -> str:
+    """The cause at the root of an exporter's error, on one line."""
+    if isinstance(error, OnnxIgError):
+        return str(error)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if number and line.startswith(("While executing", "Original traceback", "The error above occurred")):
+            lines = lines[:number]
+            break
+    return f"{type(error).__name__}: " + " ".join(lines[:3])[:400]
+
+
+def _dynamo(module: ForwardModule, arguments: Sequence[Argument], output: str, dynamic: bool) -> ir.Model:
+    batch = torch.export.Dim(BATCH)
+    axes = tuple({0: batch} if argument.per_example else {} for argument in arguments)
+    program = torch.onnx.export(
+        module,
+        tuple(argument.example for argument in arguments),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[argument.name for argument in arguments],
+        output_names=[output],
+        dynamic_shapes={"tensors": axes} if dynamic else None,
+        verbose=False,
+    )
+    assert program is not None  # None is for export to a file
+    model: ir.Model = program.model
+    return model
+
+
+def _torchscript(module: ForwardModule, arguments: Sequence[Argument], output: str, dynamic: bool) -> ir.Model:
+    examples = tuple(argument.example for argument in arguments)
+    axes = {argument.name: {0: BATCH} for argument in arguments if argument.per_example}
+    sizes = {argument.example.shape[0] for argument in arguments if argument.per_example}
+    with torch.no_grad():
+        result = module(*examples)
+    if result.dim() and result.shape[0] in sizes:
+        axes[output] = {0: BATCH}
+    with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
+        path = Path(scratch, "model.onnx")  # a file, because weights over 2 GB go beside it
+        torch.onnx.export(
+            module,
+            examples,
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[argument.name for argument in arguments],
+            output_names=[output],
+            dynamic_axes=axes if dynamic else None,
+        )
+        model = ir.load(path)
+        onnx_ir.external_data.load_to_model(model)
+    onnxscript.optimizer.optimize_ir(model)
+    return model
+
+
+_EXPORTERS: dict[Exporter, Callable[[ForwardModule, Sequence[Argument], str, bool], ir.Model]] = {
+    "dynamo": _dynamo,
+    "torchscript": _torchscript,
+}
+
+
+def _own_weights(model: ir.Model) -> None:
+    """Copies instead of the live parameters; no source paths and stack traces of the author's machine."""
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            value.const_value = ir.Tensor(np.array(value.const_value.numpy()), value.const_value.dtype, name=name)
+    for node in model.graph.all_nodes():
+        node.doc_string = None
+        for key in [key for key in node.metadata_props if "stack_trace" in key]:
+            del node.metadata_props[key]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporters print, log and warn; and the fused attention they cannot export."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _QUIETED]
+    loggers = [logging.getLogger(name) for name in {*names, *_QUIETED}]
+    levels = [log.level for log in loggers]
+    fast_attention = torch.backends.mha.get_fastpath_enabled()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            for log in loggers:
+                log.setLevel(logging.CRITICAL + 1)
+            torch.backends.mha.set_fastpath_enabled(False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
+            for log, level in zip(loggers, levels, strict=True):
+                log.setLevel(level)

@@ -1,0 +1,182 @@
+"""Anything that torch can call, as one module of tensors alone.
+
+The one idea: the exporter makes initialisers of the parameters of *registered* submodules, so the modules that a
+lambda or bound method reaches are found and registered, and arguments that are no tensors are bound beforehand.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onnx_ig.errors import InputError, ModelError, UsageError
+
+_MOST_OBJECTS = 10_000  # a closure may lead to a whole data set
+
+
+class ForwardModule(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """``forward(*tensors)``: ``function`` on ``arguments``, their tensors replaced in order; returns one tensor.
+
+    The caller's modules are shared, not copied; neither their mode nor their parameters are touched.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], output: str | int | None) -> None:
+        super().__init__()
+        self.training = False  # .eval() would reach into the caller's modules
+        self._arguments = tuple(None if isinstance(a, Tensor) else a for a in arguments)
+        self._is_tensor = tuple(isinstance(a, Tensor) for a in arguments)
+        self._output = output
+        self._function = (function,)  # in a tuple: not registered here, but below under a name of its own
+        for name, module in find_modules(function):
+            self.add_module(name, module)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        remaining = iter(tensors)
+        bound = zip(self._arguments, self._is_tensor, strict=True)
+        result = self._function[0](*(next(remaining) if is_tensor else a for a, is_tensor in bound))
+        return pick_output(result, self._output)[1]
+
+
+def pick_output(result: Any, output: str | int | None) -> tuple[str, Tensor]:
+    """Name and value of the tensor ``output`` names: a key of a mapping, an index of a tuple; None: the first.
+
+    Raises:
+        UsageError: ``output`` is not there.
+        ModelError: the result holds no tensor.
+    """
+    if isinstance(result, Tensor):
+        named: dict[str, Any] = {"output": result}
+        if output not in (None, "output", 0, "0"):
+            raise UsageError(f"output {output!r}: the model returns a single tensor; leave output out")
+        output = None
+    elif isinstance(result, Mapping):
+        named = {str(key): value for key, value in result.items()}
+    elif isinstance(result, (tuple, list)):
+        fields = getattr(result, "_fields", None) or [f"output_{i}" for i in range(len(result))]
+        named = dict(zip(fields, result, strict=True))
+    else:
+        raise ModelError(f"the model returns a {type(result).__name__}: return a tensor, or a tuple or dict of them")
+    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError("the model returns no tensor")
+    if output is None:
+        return next(iter(tensors.items()))
+    keys = list(named)
+    key = keys[int(output)] if str(output).isdigit() and int(output) < len(keys) else str(output)
+    if key not in tensors:
+        raise UsageError(f"the model has no output {output!r}: it returns {', '.join(tensors)}")
+    return key, tensors[key]
+
+
+def argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    """Names of the first ``count`` positional parameters; ``input_k`` where ``function`` does not tell."""
+    target = function.forward if isinstance(function, nn.Module) else function
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [parameter.name for parameter in parameters if parameter.kind in positional][:count]
+    return [*names, *("input" if count == 1 else f"input_{i}" for i in range(len(names), count))]
+
+
+def refuse_training_mode(function: Callable[..., Any]) -> None:
+    """Raise ModelError if a module that ``function`` reaches is in training mode."""
+    for name, module in find_modules(function):
+        for inner, submodule in module.named_modules():
+            if submodule.training:
+                path = ".".join(part for part in (name, inner) if part)
+                raise ModelError(
+                    f"the model is in training mode ({path}, a {type(submodule).__name__}): dropout and batch "
+                    "normalisation would make attributions random; call .eval() on it first"
+                )
+
+
+def find_modules(function: Callable[..., Any]) -> list[tuple[str, nn.Module]]:
+    """Name and module for every ``nn.Module`` that calling ``function`` can reach, outermost ones only.
+
+    Looked through: a function's closure, defaults and the globals its code loads, the object of a bound
+    method, attributes of plain objects, the parts of a partial, and lists, tuples and dicts in any of these.
+    """
+    found: dict[int, tuple[str, nn.Module]] = {}
+    seen: set[int] = set()
+    waiting: list[tuple[str, Any]] = [("model", function)]
+    while waiting and len(seen) < _MOST_OBJECTS:
+        name, value = waiting.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found[id(value)] = (name.replace(".", "_"), value)
+        else:
+            waiting.extend(_reached(name, value))
+    inner = {id(sub) for _, m in found.values() for sub in m.modules() if sub is not m}
+    outer = [entry for key, entry in found.items() if key not in inner]
+    names = [name for name, _ in outer]
+    return [(name if names.count(name) == 1 else f"{name}_{i}", m) for i, (name, m) in enumerate(outer)]
+
+
+def _reached(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value that is no module leads to."""
+    if isinstance(value, functools.partial):
+        yield name, value.func
+        yield from ((name, argument) for argument in value.args)
+        yield from value.keywords.items()
+    elif isinstance(value, types.MethodType):
+        yield name, value.__self__
+        yield name, value.__func__
+    elif isinstance(value, types.FunctionType):
+        if value.__module__.partition(".")[0] == "torch":  # library code holds no model of the user's
+            return
+        yield from _cells(value)
+        yield from _globals(value)
+        yield from ((name, default) for default in value.__defaults__ or ())
+        yield from (value.__kwdefaults__ or {}).items()
+        if hasattr(value, "__wrapped__"):
+            yield name, value.__wrapped__
+    elif isinstance(value, Mapping):
+        yield from ((str(key), item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"{name}_{i}", item) for i, item in enumerate(value))
+    elif not isinstance(value, (type, types.ModuleType, Tensor)):
+        yield from getattr(value, "__dict__", {}).items()
+        if isinstance(call := vars(type(value)).get("__call__"), types.FunctionType):
+            yield name, call
+
+
+def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # a variable that is not assigned yet
+            continue
+
+
+def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Globals that the code of ``function``, and of functions written inside it, loads."""
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+        loaded = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        yield from ((n, function.__globals__[n]) for n in sorted(loaded) if n in function.__globals__)
+
+
+def call_once(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """``function(*arguments)`` without gradients; what it raises becomes an InputError."""
+    try:
+        with torch.no_grad():
+            return function(*arguments)
+    except Exception as error:  # the user's own code
+        shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, Tensor) else repr(a)[:40] for a in arguments)
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"the model itself fails on these arguments ({shapes}): {type(error).__name__}: {first}"
+        ) from error
