@@ -1,0 +1,7 @@
+"""The deployable artefact: an ONNX model that computes attributions."""
+
+from onnx_ig.attribution.build import build
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.plan import Plan, make_plan
+
+__all__ = ["Contract", "Plan", "build", "make_plan"]

@@ -1,0 +1,239 @@
+"""Build the attribution model: prefix, step and pull-back composed into one ordinary ONNX graph.
+
+    inputs ── prefix at x ──────────┐ difference            Σ_k w_k · cotangent
+           └─ prefix at baseline ───┴──► step (in a Loop) ──► × difference ──► attribution
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution import target as targets
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.instantiate import Copy
+from onnx_ig.attribution.interface import Interface
+from onnx_ig.attribution.plan import Plan
+from onnx_ig.attribution.step import GradientGraph, accumulator_type, rank, run_step
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.gradient import COTANGENT, GRAD, free_names, gradient_model, tidy
+from onnx_ig.model import Model
+
+Ends = list[tuple[ir.Value, ir.Value]]
+
+
+def build(model: Model, plan: Plan) -> ir.Model:
+    """The attribution model of ``plan``: an ONNX model whose contract is in its metadata (DESIGN of inputs and outputs there).
+
+    Raises:
+        NotDifferentiableError, NoGradientPathError: see :func:`onnx_ig.differentiate`.
+        ModelError: a name of the contract clashes with one of the model's own inputs or outputs.
+    """
+    return _Builder(model, plan).build()
+
+
+class _Builder:
+    """One build: the graph under construction and the values its parts exchange."""
+
+    def __init__(self, model: Model, plan: Plan) -> None:
+        self.plan, self.source = plan, model
+        self.result = gradient_model(model, plan.at, [plan.output])
+        graph = self.result.graph
+        values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
+        self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
+        self.parts = GradientGraph(
+            nodes=list(graph),
+            output=values[plan.output],
+            seed=values[COTANGENT + plan.output],
+            target_rank=plan.target_rank,
+            frontier=[values[name] for name in plan.at],
+            grads=[values[GRAD + name] for name in plan.at],
+        )
+        graph.inputs.pop()
+        graph.outputs.clear()
+        free_names(graph, self._wanted_names())
+        self.op = OpBuilder(graph)
+        self.attributed = [values[name] for name in plan.attributed]
+        self.interface = Interface(self.op, plan, self.own_inputs, self.attributed)
+
+    def build(self) -> ir.Model:
+        """Compose the parts, declare the outputs, write the contract."""
+        if self.plan.form == "complete":
+            self._keep_own_outputs()
+        if not self.plan.is_integrated:
+            self._input_x_gradient()
+        elif self.plan.form == "complete":
+            self._complete()
+        else:
+            self._step()
+        self.interface.finish()
+        self.result.metadata_props[names.KEY] = self._contract().to_json()
+        self.result.ir_version = max(8, min(self.result.ir_version, 10))
+        self.result.producer_name = "onnx-ig"
+        tidy(self.result)
+        return self.result
+
+    # -- the three models -------------------------------------------------------------------------------------------
+
+    def _input_x_gradient(self) -> None:
+        """attribution = t · ∂F/∂t at the tensors themselves: the model's own nodes serve, nothing is copied."""
+        op, parts = self.op, self.parts
+        one_row = self.plan.layout.kind == "none"
+        selection = targets.select(op, parts.output, parts.target_rank, self.interface.target(parts.output))
+        copy = Copy(op, parts.nodes, {parts.seed: targets.seed(op, parts.output, selection, None, one_row)})
+        score = targets.score(op, parts.output, selection, one_row)
+        for tensor, grad in zip(parts.frontier, copy.of(parts.grads), strict=True):
+            product = op.Mul(tensor, grad) if self.plan.multiply_by_inputs else grad
+            self._attribution(tensor, product, selection)
+        self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
+
+    def _complete(self) -> None:
+        """Prefix twice, the step in a Loop over chunks of the path, the scores at both ends, the delta."""
+        op, parts, plan = self.op, self.parts, self.plan
+        one_row = plan.layout.kind == "none"
+        target = self.interface.target(parts.output)
+        selection = targets.select(op, parts.output, parts.target_rank, target)
+        score = targets.score(op, parts.output, selection, one_row)
+        at_baseline = self._at_baseline(expanded=True)
+        (baseline_output,) = at_baseline.of([parts.output])
+        baseline_score = targets.score(op, baseline_output, selection, one_row)
+        ends = self._ends(at_baseline)
+        nodes, weights = self.interface.path()
+        sums = self._loop(ends, target, nodes, weights) if plan.steps_per_run else self._once(ends, target, nodes, weights)[0]
+        attributions = self._products(sums, ends, selection)
+        total = self._total(attributions)
+        delta = op.Sub(total, op.Cast(op.Sub(score, baseline_score), to=total.dtype))
+        self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
+        self.interface.output(names.BASELINE_SCORE, baseline_score, "F(baseline) for the same target")
+        self.interface.output(names.CONVERGENCE_DELTA, delta, "Σ attributions − (F(x) − F(baseline)) of each example")
+
+    def _step(self) -> None:
+        """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
+        op, parts = self.op, self.parts
+        target = self.interface.target(parts.output)
+        selection = targets.select(op, parts.output, parts.target_rank, target)
+        ends = self._ends(self._at_baseline(expanded=False))
+        nodes, weights = self.interface.path()
+        sums, scores = self._once(ends, target, nodes, weights)
+        self._products(sums, ends, selection)
+        self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _at_baseline(self, *, expanded: bool) -> Copy:
+        """The model's graph with the attributed inputs at the baseline."""
+        values = {x: self.interface.baseline(x, expanded) for x in self.attributed}
+        return Copy(self.op, self.parts.nodes, values)
+
+    def _ends(self, at_baseline: Copy) -> Ends:
+        """The baseline's value and x − baseline at each frontier tensor."""
+        starts = at_baseline.of(self.parts.frontier)
+        return [(start, self.op.Sub(x, start)) for x, start in zip(self.parts.frontier, starts, strict=True)]
+
+    def _per_example(self) -> dict[ir.Value, ir.Value]:
+        """Model inputs that get one row per path point: those off the path too, because the rows must match."""
+        rows = [x for x in self.own_inputs if x.name in self.plan.per_example or x in self.attributed]
+        return {x: x for x in rows}
+
+    def _once(
+        self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value, op: OpBuilder | None = None
+    ) -> tuple[list[ir.Value], ir.Value]:
+        return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), target, nodes, weights)
+
+    def _loop(self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
+        """The step over chunks of equal length; the last is filled by repeating its last node with weight zero."""
+        op = self.op
+        trips, size = self._chunks(op, nodes)
+        missing = op.Sub(op.Mul(trips, size), op.Shape(nodes))
+        nodes = op.Concat(nodes, op.Expand(op.Slice(nodes, [-1], [2**63 - 1], [0]), missing), axis=0)
+        weights = op.Concat(weights, op.Expand(op.constant(np.zeros(1), like=weights), missing), axis=0)
+        index = ir.val(op.fresh("chunk"), dtype=ir.DataType.INT64, shape=[])
+        going = ir.val(op.fresh("going"), dtype=ir.DataType.BOOL, shape=[])
+        carried = [ir.val(op.fresh("sum"), dtype=accumulator_type(f), shape=f.shape) for f in self.parts.frontier]
+        body = op.subgraph("path", [index, going, *carried])
+        start = body.Mul(body.Unsqueeze(index, [0]), size)
+        chunk = [body.Slice(x, start, body.Add(start, size), [0]) for x in (nodes, weights)]
+        if not self.plan.layout.batched:
+            for x in chunk:
+                x.shape = ir.Shape([1])
+        sums, _ = self._once(ends, target, chunk[0], chunk[1], body)
+        body.graph.outputs.append(body.Identity(going))
+        for total, part in zip(carried, sums, strict=True):
+            added = body.Add(total, part)
+            added.type, added.shape = total.type, total.shape
+            body.graph.outputs.append(added)
+        zeros = [self._zeros(difference, accumulator_type(difference)) for _, difference in ends]
+        results = op.add_node("Loop", [op.Squeeze(trips, [0]), None, *zeros], {"body": body.graph}, len(zeros))
+        for result, total in zip(results, carried, strict=True):
+            result.type, result.shape = total.type, total.shape
+        return list(results)
+
+    def _chunks(self, op: OpBuilder, nodes: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """How many chunks of at most ``steps_per_run`` points cover the path, and the size that shares them evenly."""
+        most, count = self.plan.steps_per_run, op.Shape(nodes)
+        trips = op.Div(op.Add(count, most - 1), most)
+        return trips, op.Div(op.Sub(op.Add(count, trips), 1), trips)
+
+    def _zeros(self, like: ir.Value, dtype: ir.DataType) -> ir.Value:
+        zero = ir.tensor(np.zeros(1, dtype.numpy()), dtype=dtype)
+        return self.op.ConstantOfShape(self.op.Shape(like), value=zero)  # type: ignore[no-any-return]
+
+    def _products(self, sums: Sequence[ir.Value], ends: Ends, selection: targets.Selection) -> list[ir.Value]:
+        attributions = []
+        for tensor, total, (_, difference) in zip(self.parts.frontier, sums, ends, strict=True):
+            wide = self.op.Cast(difference, to=accumulator_type(tensor))
+            product = self.op.Mul(wide, total) if self.plan.multiply_by_inputs else total
+            attributions.append(self._attribution(tensor, product, selection))
+        return attributions
+
+    def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
+        """Mask, declare as output; returns the wide value for the delta."""
+        product.dtype = accumulator_type(tensor) if self.plan.is_integrated else tensor.dtype
+        shown = targets.masked(self.op, product, selection, rank(tensor), self.plan.layout.kind == "none")
+        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype))
+        return shown
+
+    def _total(self, attributions: Sequence[ir.Value]) -> ir.Value:
+        """Σ over every element of every attribution of an example, [N]."""
+        op = self.op
+        rows = [1, -1] if self.plan.layout.kind == "none" else [0, -1]
+        sums = [
+            op.ReduceSum(op.Reshape(op.Unsqueeze(a, [-1]), rows, allowzero=0), [1], keepdims=0) for a in attributions
+        ]
+        total = sums[0]
+        for other in sums[1:]:
+            total = op.Add(total, op.Cast(other, to=sums[0].dtype))
+        total.dtype = sums[0].dtype
+        return total  # type: ignore[no-any-return]
+
+    # -- the edges ------------------------------------------------------------------------------------------------------
+
+    def _keep_own_outputs(self) -> None:
+        self.op.graph.outputs.extend(self.own_outputs)
+
+    def _wanted_names(self) -> list[str]:
+        plan = self.plan
+        wanted = [names.ATTRIBUTION + name for name in plan.at] + [names.SCORE, names.TARGET, names.TARGET_USED]
+        if plan.is_integrated:
+            wanted += [names.BASELINE + name for name in plan.attributed] + [names.PATH_NODES, names.PATH_WEIGHTS]
+            wanted += [names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.PATH_SCORES]
+        return wanted
+
+    def _contract(self) -> Contract:
+        plan = self.plan
+        return Contract(
+            form=plan.form,
+            algorithm=plan.algorithm,
+            multiply_by_inputs=plan.multiply_by_inputs,
+            output=plan.output,
+            at=plan.at,
+            layout=plan.layout.kind,
+            inputs=self.interface.described,
+            baked=self.interface.baked,
+            source_sha256=self.source.source_sha256,
+        )
+
+

@@ -1,0 +1,64 @@
+"""The contract of an attribution model, as the file itself carries it: metadata property ``onnx_ig.contract``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+KEY = "onnx_ig.contract"
+VERSION = 1
+
+ATTRIBUTION = "attribution_"
+BASELINE = "baseline_"
+TARGET = "target"
+PATH_NODES, PATH_WEIGHTS = "path_nodes", "path_weights"
+SCORE, BASELINE_SCORE, PATH_SCORES = "score", "baseline_score", "path_scores"
+CONVERGENCE_DELTA, TARGET_USED = "convergence_delta", "target_used"
+
+
+@dataclass(frozen=True)
+class ContractInput:
+    """One input: ``role`` is attributed, per_example, shared, target, baseline or path; ``shape`` holds ints and symbols."""
+
+    name: str
+    role: str
+    dtype: str
+    shape: list[int | str | None]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an attribution model computes and how it is called (JSON Schema: onnx_ig/attribution/contract.schema.json)."""
+
+    form: str
+    algorithm: str
+    multiply_by_inputs: bool
+    output: str
+    at: list[str]
+    layout: str
+    inputs: list[ContractInput]
+    baked: dict[str, Any] = field(default_factory=dict)
+    source_sha256: str = ""
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The JSON object stored under :data:`KEY`."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Contract:
+        """Read :meth:`to_json`'s object.
+
+        Raises:
+            ValueError: not a contract of this version.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            raise ValueError(f"not an onnx_ig contract of version {VERSION}")
+        data["inputs"] = [ContractInput(**entry) for entry in data["inputs"]]
+        return Contract(**data)
+
+    def named(self, role: str) -> list[str]:
+        """The inputs with ``role``, in order."""
+        return [entry.name for entry in self.inputs if entry.role == role]

@@ -1,0 +1,149 @@
+"""The inputs and outputs of an attribution model: named, typed, documented, and either open or baked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import ContractInput
+from onnx_ig.attribution.plan import Plan
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.errors import InputError
+
+_BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
+
+
+class Interface:
+    """Declares what the plan leaves open as graph inputs in the contract's order, and binds the rest to constants."""
+
+    def __init__(self, op: OpBuilder, plan: Plan, own: Sequence[ir.Value], attributed: Sequence[ir.Value]) -> None:
+        self._op, self._plan, self._own, self._attributed = op, plan, own, attributed
+        self._graph = op.graph
+        self._target: ir.Value | None = None
+        self._baselines: dict[ir.Value, ir.Value] = {}
+        self._path: tuple[ir.Value, ir.Value] | None = None
+        self.baked: dict[str, Any] = {}
+        self.described: list[ContractInput] = []
+        self._declare()
+
+    def target(self, output: ir.Value) -> ir.Value | None:
+        """int64 [N] or [N, target_rank]: the graph input, the constant, or the predicted class; None if there is none."""
+        plan, op = self._plan, self._op
+        if plan.target is None or plan.target == "input":
+            return self._target
+        if self._target is None:
+            if plan.target == "predicted":
+                axis = 0 if plan.layout.kind == "none" else 1
+                predicted = op.ArgMax(output, axis=axis, keepdims=0)
+                self._target = op.Reshape(predicted, [-1])
+                self.output(names.TARGET_USED, self._target, "the predicted class, held along the path")
+            else:
+                indices = np.array(plan.target, np.int64)
+                row = indices if len(indices) == 1 else indices[None]
+                shape = op.constant(np.array([1], np.int64)) if plan.layout.kind == "none" else op.dim(self._attributed[0], 0)
+                tail = [] if len(indices) == 1 else [op.constant(np.array([len(indices)], np.int64))]
+                self._target = op.Expand(op.constant(row), op.Concat(shape, *tail, axis=0))
+        return self._target
+
+    def baseline(self, x: ir.Value, expanded: bool) -> ir.Value:
+        """The baseline of attributed input ``x``, with its own rows (1 or N) or expanded to x's shape."""
+        value = self._baselines[x]
+        return self._op.Expand(value, self._op.Shape(x)) if expanded else value  # type: ignore[no-any-return]
+
+    def path(self) -> tuple[ir.Value, ir.Value]:
+        """path_nodes and path_weights, [K]; unequal lengths make the Run fail."""
+        assert self._path is not None
+        nodes, weights = self._path
+        return nodes, self._op.Reshape(weights, self._op.Shape(nodes))
+
+    def attribution(self, tensor: ir.Value, value: ir.Value) -> None:
+        """Declare ``attribution_<tensor>``."""
+        self.output(names.ATTRIBUTION + str(tensor.name), value, f"attribution of {tensor.name!r}, elementwise", tensor)
+
+    def output(self, name: str, value: ir.Value, doc: str, like: ir.Value | None = None) -> None:
+        """Declare a graph output called ``name``; per example unless ``like`` gives its shape."""
+        out = self._op.Identity(value, _outputs=[name])
+        out.name, out.doc_string = name, doc
+        rows: Any = self._plan.layout.n or self._plan.layout.symbol or _BATCH
+        if like is not None:
+            out.shape, out.type = like.shape, like.type
+        elif name == names.PATH_SCORES:
+            out.shape = ir.Shape([_STEPS if self._plan.layout.batched else 1, rows])
+        else:
+            out.shape = ir.Shape([rows])
+        if out.dtype is None:
+            out.dtype = value.dtype or self._attributed[0].dtype
+        self._graph.outputs.append(out)
+
+    def finish(self) -> None:
+        """Describe the inputs in their final order."""
+        roles = {id(x): "attributed" for x in self._attributed}
+        for x in self._graph.inputs:
+            role = roles.get(id(x)) or self._role(str(x.name))
+            shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
+            assert x.dtype is not None
+            self.described.append(ContractInput(str(x.name), role, x.dtype.name.lower(), shape))
+
+    def _role(self, name: str) -> str:
+        if any(name == x.name for x in self._own):
+            return "per_example" if name in self._plan.per_example else "shared"
+        if name == names.TARGET:
+            return "target"
+        return "baseline" if name.startswith(names.BASELINE) else "path"
+
+    def _declare(self) -> None:
+        plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
+        if plan.target == "input":
+            shape = [rows] if plan.target_rank == 1 else [rows, plan.target_rank]
+            self._target = self._input(names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example")
+        elif plan.target is not None:
+            self.baked["target"] = plan.target if plan.target == "predicted" else list(plan.target)
+        if not plan.is_integrated:
+            return
+        for x in self._attributed:
+            self._baselines[x] = self._baseline(x, plan.baselines[str(x.name)])
+        dtype = ir.DataType.DOUBLE if self._attributed[0].dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+        if plan.path is None:
+            steps: Any = 1 if plan.form == "step" and not plan.layout.batched else _STEPS
+            self._path = (
+                self._input(names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"),
+                self._input(names.PATH_WEIGHTS, dtype, [steps], "quadrature weights"),
+            )
+        else:
+            nodes, weights = (np.asarray(values, dtype.numpy()) for values in plan.path)
+            self._path = self._op.constant(nodes), self._op.constant(weights)
+            self.baked["path"] = {"n_steps": len(nodes)}
+
+    def _baseline(self, x: ir.Value, spec: Any) -> ir.Value:
+        name = names.BASELINE + str(x.name)
+        assert x.dtype is not None
+        if isinstance(spec, str) and spec == "input":
+            shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
+            if self._plan.layout.batched and shape:
+                shape[0] = f"{_BASELINE_ROWS}_{x.name}"
+            return self._input(name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
+        if isinstance(spec, (int, float)):
+            self.baked[name] = spec
+            value = np.array(spec, x.dtype.numpy())
+            if x.shape is not None and all(isinstance(d, int) for d in list(x.shape)[1 if self._plan.layout.batched else 0 :]):
+                tail = [int(d) for d in list(x.shape)[1:]] if self._plan.layout.batched else [int(d) for d in x.shape]
+                return self._op.Expand(value, [1, *tail] if self._plan.layout.batched else tail)  # type: ignore[no-any-return]
+            return self._op.Expand(value, self._op.Shape(x))  # type: ignore[no-any-return]
+        array = np.asarray(spec)
+        expected = [] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
+        fits = array.ndim == len(expected) and all(
+            e is None or a == e or (i == 0 and a == 1) for i, (a, e) in enumerate(zip(array.shape, expected, strict=True))
+        )
+        if not fits:
+            raise InputError(f"the baseline of {x.name!r} has shape {list(array.shape)}, the input {x.shape}")
+        self.baked[name] = "array"
+        return self._op.constant(array.astype(x.dtype.numpy()))
+
+    def _input(self, name: str, dtype: ir.DataType, shape: list[Any], doc: str) -> ir.Value:
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), doc_string=doc)
+        self._graph.inputs.append(value)
+        return value

@@ -1,0 +1,198 @@
+"""Decide what an attribution model will contain: which inputs are attributed, where the path lies, what is baked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.attribution.layout import Layout, example_shape, layout_of
+from onnx_ig.autodiff.reverse import dependents, is_float
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model
+
+ALGORITHMS = ("integrated-gradients", "input-x-gradient")
+FORMS = ("complete", "step")
+
+TargetSpec = str | int | tuple[int, ...] | None
+BaselineSpec = float | str | np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a graph is built.
+
+    Attributes:
+        attributed: names of the model inputs that the baseline replaces.
+        at: names of the tensors whose attribution is reported (the attributed inputs unless chosen otherwise).
+        output: name of the tensor F is selected from.
+        target: ``input`` (a graph input), ``predicted``, indices, or None when the output is one number per example.
+        target_rank: number of output axes a target selects from.
+        baselines: per attributed input ``input`` (a graph input), a number, or an array.
+        path: nodes and weights to bake, or None for inputs.
+        steps_per_run: path points per evaluation inside the complete form; 0 for no loop.
+        per_example: additional inputs with one row per example.
+    """
+
+    algorithm: str
+    form: str
+    attributed: list[str]
+    at: list[str]
+    output: str
+    layout: Layout
+    target: str | tuple[int, ...] | None
+    target_rank: int
+    baselines: dict[str, BaselineSpec]
+    path: tuple[np.ndarray, np.ndarray] | None
+    steps_per_run: int
+    per_example: frozenset[str]
+    multiply_by_inputs: bool
+
+    @property
+    def is_integrated(self) -> bool:
+        """Whether a path is integrated over (else Input×Gradient)."""
+        return self.algorithm == "integrated-gradients"
+
+
+def make_plan(
+    model: Model,
+    *,
+    algorithm: str = "integrated-gradients",
+    form: str = "complete",
+    inputs: Sequence[str] | None = None,
+    output: str | None = None,
+    at: Sequence[str] | None = None,
+    target: TargetSpec = "input",
+    baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
+    path: tuple[np.ndarray, np.ndarray] | None = None,
+    steps_per_run: int | None = None,
+    per_example: Sequence[str] = (),
+    multiply_by_inputs: bool = True,
+) -> Plan:
+    """Resolve the defaults of :func:`onnx_ig.export` against a model.
+
+    Raises:
+        UsageError: an unknown algorithm, form or name, or options that contradict each other.
+        InputError: the default input or output is ambiguous, or the target does not fit the output.
+    """
+    for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
+        if value not in allowed:
+            raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
+    if algorithm == "input-x-gradient" and form == "step":
+        raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
+    graph = model.ir.graph
+    chosen_output = _output(model, output)
+    if at:
+        tensors = [_inner(model, name) for name in at]
+        attributed = list(inputs) if inputs else _inputs_reaching(graph, tensors)
+    else:
+        attributed = list(inputs) if inputs else [_only_float_input(model)]
+        tensors = [_attributable(model, name) for name in attributed]
+    sources = [_input(model, name) for name in attributed]
+    layout = layout_of(sources, chosen_output)
+    dims = example_shape(chosen_output, layout)
+    if steps_per_run is not None and steps_per_run < 0:
+        raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
+    if steps_per_run == 0 and not layout.batched and algorithm == "integrated-gradients":
+        raise UsageError(
+            "a loop-free model needs a dynamic batch axis on its inputs and its output; this one evaluates one path point "
+            "at a time: leave steps_per_run out"
+        )
+    per_input = dict(baselines) if isinstance(baselines, Mapping) else {name: baselines for name in attributed}
+    for name in per_input:
+        if name not in attributed:
+            raise UsageError(f"a baseline is given for {name!r}, which is not attributed ({', '.join(attributed)})")
+    symbol = layout.symbol
+    rows = {
+        str(x.name)
+        for x in model.inputs
+        if x.name not in attributed
+        and (x.name in per_example or (symbol is not None and x.shape and getattr(x.shape[0], "value", None) == symbol))
+    }
+    return Plan(
+        algorithm=algorithm,
+        form=form,
+        attributed=attributed,
+        at=[str(t.name) for t in tensors],
+        output=str(chosen_output.name),
+        layout=layout,
+        target=_target(target, dims, chosen_output),
+        target_rank=len(dims),
+        baselines={name: per_input.get(name, 0) for name in attributed},
+        path=path,
+        steps_per_run=1 if not layout.batched else 16 if steps_per_run is None else steps_per_run,
+        per_example=frozenset(rows),
+        multiply_by_inputs=multiply_by_inputs,
+    )
+
+
+def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str | tuple[int, ...] | None:
+    if not dims:
+        return None
+    if target == "input" or (target == "predicted" and len(dims) == 1):
+        return str(target)
+    if target == "predicted":
+        raise InputError(f"target 'predicted' needs an output of rank 2; {output.name!r} has shape {output.shape}")
+    if target is None or isinstance(target, (str, bool)):
+        raise InputError(f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}")
+    indices = (int(target),) if isinstance(target, (int, np.integer)) else tuple(int(t) for t in target)
+    if len(indices) != len(dims) or any(t < 0 or (d is not None and t >= d) for t, d in zip(indices, dims, strict=False)):
+        raise InputError(f"target {indices} does not select one element per example of output {output.name!r} {output.shape}")
+    return indices
+
+
+def _output(model: Model, name: str | None) -> ir.Value:
+    if name is not None:
+        return _inner(model, name)
+    floats = [y for y in model.outputs if is_float(y)]
+    if len(floats) == 1:
+        return floats[0]
+    listed = ", ".join(f"{y.name} {y.dtype} {y.shape}" for y in model.outputs)
+    raise InputError(f"the model has {len(floats)} float outputs; choose one with output=: {listed}")
+
+
+def _only_float_input(model: Model) -> str:
+    floats = [x for x in model.inputs if is_float(x)]
+    if len(floats) == 1:
+        return str(floats[0].name)
+    listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)
+    if not floats:
+        raise InputError(
+            f"the model has no float input ({listed}): attribute at a float tensor inside it, such as the embedding's output, "
+            "with at= (--at); `onnx-ig inspect` lists them"
+        )
+    raise InputError(f"the model has {len(floats)} float inputs; choose with inputs=: {listed}")
+
+
+def _input(model: Model, name: str) -> ir.Value:
+    for value in model.inputs:
+        if value.name == name:
+            return value
+    raise UsageError(f"the model has no input {name!r}; its inputs are {', '.join(str(x.name) for x in model.inputs)}")
+
+
+def _attributable(model: Model, name: str) -> ir.Value:
+    value = _input(model, name)
+    if not is_float(value):
+        raise InputError(
+            f"input {name!r} holds {value.dtype}: only float tensors have gradients; attribute at the embedding's output "
+            "instead, with at= (--at); `onnx-ig inspect` lists such tensors"
+        )
+    return value
+
+
+def _inner(model: Model, name: str) -> ir.Value:
+    for value in (*model.inputs, *(y for node in model.ir.graph for y in node.outputs)):
+        if value.name == name:
+            if not is_float(value):
+                raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")
+            return value
+    raise UsageError(f"the model has no tensor {name!r}; `onnx-ig inspect` lists them")
+
+
+def _inputs_reaching(graph: ir.Graph, tensors: Sequence[ir.Value]) -> list[str]:
+    """The inputs that the tensors are computed from: the baseline replaces them."""
+    nodes = list(graph)
+    return [str(x.name) for x in graph.inputs if set(tensors) & dependents(nodes, [x], differentiably=False)]

@@ -1,0 +1,133 @@
+"""The step: Σ_k w_k · cotangent at the frontier over a set of path points, and F at each of them.
+
+The one idea: path points ride as extra batch rows (row k·N + n is path point k of example n) and the quadrature weights
+ride in the cotangent of the output, so that one backward pass and one sum over k give the whole chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnx_ig.attribution import target as targets
+from onnx_ig.attribution.instantiate import Copy
+from onnx_ig.attribution.layout import Layout
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.errors import InputError
+
+_END = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """A differentiated model, taken apart into the values that the parts of an attribution model join.
+
+    Attributes:
+        nodes: all nodes in topological order, forward and adjoint.
+        output: the tensor F is selected from; ``seed``: the value that stands for its cotangent.
+        target_rank: how many axes of ``output`` a target selects from; 0: one number per example.
+        frontier: the tensors at which the path is laid; ``grads``: the cotangents there, in the same order.
+    """
+
+    nodes: list[ir.Node]
+    output: ir.Value
+    seed: ir.Value
+    target_rank: int
+    frontier: list[ir.Value]
+    grads: list[ir.Value]
+
+
+def run_step(
+    op: OpBuilder,
+    graph: GradientGraph,
+    layout: Layout,
+    ends: Sequence[tuple[ir.Value, ir.Value]],
+    per_example: Mapping[ir.Value, ir.Value],
+    target: ir.Value | None,
+    nodes: ir.Value,
+    weights: ir.Value,
+) -> tuple[list[ir.Value], ir.Value]:
+    """Append one step to op's graph.
+
+    Args:
+        ends: at each frontier tensor the baseline's value (rows N or 1) and x minus the baseline (rows N).
+        per_example: model inputs with one row per example → their value; repeated for each path point.
+        target: int64 [N] or [N, target_rank]; None where the output is one number per example.
+        nodes: a_k, [K]; K is 1 unless the layout is batched.
+        weights: w_k, [K].
+
+    Returns:
+        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), and the scores [K, N].
+    """
+    replaced = {
+        f: _path_points(op, f, start, difference, nodes, layout)
+        for f, (start, difference) in zip(graph.frontier, ends, strict=True)
+    }
+    for value, given in per_example.items():
+        replaced.setdefault(value, _per_point(op, given, nodes, layout))
+    copy = Copy(op, graph.nodes, replaced)
+    (output,) = copy.of([graph.output])
+    one_row = layout.kind == "none"
+    selection = targets.select(op, output, graph.target_rank, None if target is None else _per_point(op, target, nodes, layout))
+    scores = targets.score(op, output, selection, one_row)
+    by_point = op.Reshape(scores, op.Concat(op.Shape(nodes), [-1], axis=0))
+    spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
+    copy.replace(graph.seed, targets.seed(op, output, selection, op.Reshape(spread, [-1]), one_row))
+    grads = copy.of(graph.grads)
+    return [_sum_over_path(op, g, f, nodes, layout) for g, f in zip(grads, graph.frontier, strict=True)], by_point
+
+
+def accumulator_type(value: ir.Value) -> ir.DataType:
+    """The element type that sums over the path are kept in: float64 for float64, else float32."""
+    return ir.DataType.DOUBLE if value.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+
+
+def rank(value: ir.Value) -> int:
+    """The number of axes of a tensor the path is laid at.
+
+    Raises:
+        InputError: the model does not tell.
+    """
+    if value.shape is None:
+        raise InputError(f"the number of axes of {value.name!r} is unknown; declare its shape in the model")
+    return len(value.shape)
+
+
+def _path_points(
+    op: OpBuilder, frontier: ir.Value, start: ir.Value, difference: ir.Value, nodes: ir.Value, layout: Layout
+) -> ir.Value:
+    """start + a_k · difference: rows K·N when batched, else the frontier's own shape (K = 1)."""
+    a = op.Cast(nodes, to=frontier.dtype)
+    if not layout.batched:
+        a = op.Squeeze(a, [0]) if rank(frontier) == 0 else a
+        return op.Add(start, op.Mul(a, difference))  # type: ignore[no-any-return]
+    a = op.Reshape(a, [-1] + [1] * rank(frontier))
+    points = op.Add(op.Unsqueeze(start, [0]), op.Mul(a, op.Unsqueeze(difference, [0])))  # [K, N, ...]
+    return _merge_rows(op, points, difference)
+
+
+def _per_point(op: OpBuilder, value: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
+    """``value`` [N, ...] repeated for each path point: [K·N, ...]."""
+    if not layout.batched:
+        return value
+    shape = op.Concat(op.Shape(nodes), op.Shape(value), axis=0)
+    return _merge_rows(op, op.Expand(op.Unsqueeze(value, [0]), shape), value)
+
+
+def _merge_rows(op: OpBuilder, x: ir.Value, rows_of: ir.Value) -> ir.Value:
+    """[K, N, ...] → [K·N, ...], the trailing dimensions being those of ``rows_of``."""
+    tail = op.Slice(op.Shape(rows_of), [1], [_END], [0])
+    return op.Reshape(x, op.Concat([-1], tail, axis=0))  # type: ignore[no-any-return]
+
+
+def _sum_over_path(op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
+    """Σ over the K path points of ``grad`` [K·N, ...] (already weighted), at least in float32."""
+    wide = accumulator_type(frontier)
+    if frontier.dtype != wide:
+        grad = op.Cast(grad, to=wide)
+    if not layout.batched:
+        return grad
+    tail = op.Slice(op.Shape(grad), [1], [_END], [0])
+    return op.ReduceSum(op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0)), [0], keepdims=0)  # type: ignore[no-any-return]
