@@ -19,6 +19,7 @@ from onnx.reference import ReferenceEvaluator
 import onnx_ig
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
 from onnx_ig.runtime.session import Session
+from tools.float64_kernels import KERNELS
 
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
@@ -165,7 +166,7 @@ class Forward:
             self.session = Session(model, "cpu", threads=1)
         except OnnxIgError:
             self.session = None
-            self.evaluator = ReferenceEvaluator(model)
+            self.evaluator = ReferenceEvaluator(model, new_ops=KERNELS)
 
     def __call__(self, feeds: dict[str, Any]) -> dict[str, np.ndarray]:
         if self.session is not None:
