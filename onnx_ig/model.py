@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -82,6 +83,13 @@ def load(source: Source) -> Model:
         raise UsageError(f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto or an onnx_ir model")
     opset = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
     return Model(normalise(model), digest, name, opset)
+
+
+def tensors_of(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Every tensor a user can name: the main graph's inputs and its nodes' outputs."""
+    yield from graph.inputs
+    for node in graph:
+        yield from node.outputs
 
 
 def normalise(model: ir.Model) -> ir.Model:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ig.attribution.layout import Layout, example_shape, layout_of
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model
+from onnx_ig.model import Model, tensors_of
 
 ALGORITHMS = ("integrated-gradients", "input-x-gradient")
 FORMS = ("complete", "step")
@@ -184,7 +184,7 @@ def _attributable(model: Model, name: str) -> ir.Value:
 
 
 def _inner(model: Model, name: str) -> ir.Value:
-    for value in (*model.inputs, *(y for node in model.ir.graph for y in node.outputs)):
+    for value in tensors_of(model.ir.graph):
         if value.name == name:
             if not is_float(value):
                 raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")

@@ -1,0 +1,183 @@
+"""The forms in which Captum's users write inputs, baselines and targets, brought to plain arrays and checked.
+
+Source of the forms: Captum's documentation of ``attribute``; see the docstrings of :mod:`onnx_ig.methods`.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from onnx_ig.errors import InputError
+
+Array = np.ndarray
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """``value`` as a tuple; None is the empty one."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def is_torch(value: Any) -> bool:
+    """Whether ``value`` is a torch tensor (torch itself is not imported)."""
+    return any(cls.__module__.split(".")[0] == "torch" and cls.__name__ == "Tensor" for cls in type(value).__mro__)
+
+
+def to_array(value: Any) -> Array:
+    """A numpy array of the tensor or array; torch tensors are detached and brought to the CPU."""
+    if not is_torch(value):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    if str(value.dtype) == "torch.bfloat16":  # numpy has no bfloat16 of its own; ml_dtypes does
+        import torch
+
+        return np.asarray(value.contiguous().view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
+    return np.asarray(value.numpy())
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this type can be attributed (bfloat16 is not a float to numpy)."""
+    return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
+
+
+def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
+    """Attributed inputs are floating point, finite, and agree on the number of examples.
+
+    Raises:
+        InputError: naming the input.
+    """
+    rows: dict[str, int] = {}
+    for name, x in inputs.items():
+        if not is_floating(x.dtype):
+            raise InputError(
+                f"input {name!r} holds {x.dtype}: only floating-point inputs have gradients. For token models attribute at the "
+                "embedding's output instead (at=..., or inputs_embeds)"
+            )
+        _finite(x, f"input {name!r}", allow_nonfinite)
+        if x.ndim:
+            rows[name] = x.shape[0]
+    if len(set(rows.values())) > 1:
+        sizes = ", ".join(f"{name}: {n}" for name, n in rows.items())
+        raise InputError(f"the inputs disagree on the number of examples (axis 0): {sizes}")
+
+
+def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfinite: bool = False) -> dict[str, Array]:
+    """One array per input, of its shape or with axis 0 of one.
+
+    Args:
+        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1, or a tuple of these (a dict
+            by input name too), one per input.
+
+    Raises:
+        InputError: another shape (both are printed), another count, not finite.
+    """
+    if isinstance(baselines, Mapping):
+        unknown = [name for name in baselines if name not in inputs]
+        if unknown:
+            raise InputError(f"a baseline is given for {unknown[0]!r}, which is not attributed ({', '.join(inputs)})")
+        given = [baselines.get(name) for name in inputs]
+    elif isinstance(baselines, (tuple, list)):
+        given = list(baselines)
+    else:
+        given = [baselines] if len(inputs) == 1 or baselines is not None else [None] * len(inputs)
+        if len(inputs) > 1 and isinstance(baselines, numbers.Number):
+            given = [baselines] * len(inputs)
+    if len(given) != len(inputs):
+        raise InputError(f"{len(given)} baselines for {len(inputs)} inputs ({', '.join(inputs)})")
+    result = {}
+    for (name, x), baseline in zip(inputs.items(), given, strict=True):
+        value = np.asarray(0 if baseline is None else to_array(baseline))
+        if value.ndim == 0:
+            value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
+        if value.shape != x.shape and not (value.ndim == x.ndim and value.shape[1:] == x.shape[1:] and value.shape[0] == 1):
+            expected = f"{list(x.shape)}" + (f" or {[1, *x.shape[1:]]}" if x.ndim else "")
+            raise InputError(f"the baseline of {name!r} has shape {list(value.shape)}, the input needs {expected}")
+        _finite(value, f"the baseline of {name!r}", allow_nonfinite)
+        result[name] = value.astype(x.dtype)
+    return result
+
+
+def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array | None:
+    """Each example's target: int64 [N] for an output [N, C], int64 [N, rank−1] for more axes, None for one number.
+
+    Args:
+        target: an int, a tuple of ints (all examples); a list or 1-D array of N ints, a list of N tuples, an array
+            [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one element.
+        dims: the output's dimensions for one example, without axis 0; empty or all ones: one number per example.
+
+    Raises:
+        InputError: missing, of the wrong kind or length, or out of range; the output's shape is named.
+    """
+    shape = "[" + ", ".join(["N", *map(str, dims)]) + "]"
+    scalar = all(d == 1 for d in dims)
+    if target is None:
+        if scalar:
+            return None
+        raise InputError(f"the output has shape {shape}: a target is needed to select one element per example")
+    rows = _target_rows(target, max(len(dims), 1), examples, shape)
+    if rows.shape[1] < len(dims) and all(d == 1 for d in dims[rows.shape[1] :]):
+        rows = np.pad(rows, ((0, 0), (0, len(dims) - rows.shape[1])))
+    if scalar:
+        if np.any(rows != 0):
+            raise InputError(f"the output has shape {shape}, one number per example: leave the target out")
+        return None
+    if rows.shape[1] != len(dims):
+        raise InputError(f"the target has {rows.shape[1]} index(es) per example, the output {shape} needs {len(dims)}")
+    outside = (rows < 0) | (rows >= np.asarray(dims))
+    if outside.any():
+        example = int(np.argwhere(outside)[0][0])
+        found = rows[example].tolist()
+        raise InputError(
+            f"target {found[0] if len(found) == 1 else tuple(found)} of example {example} is out of range for output {shape}"
+        )
+    return rows[:, 0] if len(dims) == 1 else rows
+
+
+def _target_rows(target: Any, rank: int, examples: int, shape: str) -> Array:
+    """int64 [N, indices given] from any of the accepted forms."""
+    if isinstance(target, tuple):
+        return np.tile(np.array([[_index(t, shape) for t in target]], np.int64), (examples, 1))
+    if isinstance(target, list):
+        if target and all(isinstance(t, (tuple, list)) for t in target):
+            rows = [[_index(i, shape) for i in t] for t in target]
+            if len({len(row) for row in rows}) != 1:
+                raise InputError(f"the targets have different lengths; the output has shape {shape}")
+            return _of_length(np.array(rows, np.int64), examples, shape)
+        return _of_length(np.array([[_index(t, shape)] for t in target], np.int64), examples, shape)
+    array = to_array(target)
+    if array.ndim == 0:
+        return np.full((examples, 1), _index(array[()], shape), np.int64)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"targets must be integers, not {array.dtype}; the output has shape {shape}")
+    if array.size == 1:
+        return np.full((examples, 1), int(array.reshape(())), np.int64)
+    if array.ndim == 1:
+        return _of_length(array[:, None].astype(np.int64), examples, shape)
+    if array.ndim == 2:
+        return _of_length(array.astype(np.int64), examples, shape)
+    raise InputError(f"a target array has one axis, or two for outputs of rank > 2, not {array.ndim}; the output has shape {shape}")
+
+
+def _of_length(rows: Array, examples: int, shape: str) -> Array:
+    if len(rows) != examples:
+        raise InputError(f"{len(rows)} targets for {examples} examples; the output has shape {shape}")
+    return rows
+
+
+def _index(value: Any, shape: str) -> int:
+    if is_torch(value) or isinstance(value, np.ndarray):
+        value = to_array(value).reshape(()).item() if to_array(value).size == 1 else value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise InputError(f"a target is an integer, not {value!r} ({type(value).__name__}); the output has shape {shape}")
+    return int(value)
+
+
+def _finite(x: Array, what: str, allow_nonfinite: bool) -> None:
+    if is_floating(x.dtype) and not allow_nonfinite and not np.isfinite(x.astype(np.float64)).all():
+        raise InputError(f"{what} holds NaN or infinite values; clean them, or pass allow_nonfinite=True")

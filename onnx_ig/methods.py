@@ -1,0 +1,270 @@
+"""Input×Gradient and Integrated Gradients with Captum's signatures, computed by ONNX Runtime on the attribution model.
+
+The mathematics: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365); the arguments:
+Captum's ``InputXGradient`` and ``IntegratedGradients``. F(x; t) is the selected output of example x, ∇F its gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from onnx_ig import arguments
+from onnx_ig.errors import UsageError
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.engine import Array, Attribution, Engine, Progress, Request
+from onnx_ig.runtime.session import ProviderSpec
+from onnx_ig.sources import Bound, forward_of
+
+_ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _wrapped(method: _Method) -> _Method:
+    """Give the method ``__wrapped__``: Captum's wrappers (NoiseTunnel) call that."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+class Method:
+    """What both methods share: the source, the engines built for it, and the forms of arguments and results.
+
+    Args:
+        forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
+        output: the tensor F is selected from; default: the only float output. (ONNX sources)
+        at: report the attribution of this float tensor inside the graph instead of the inputs'. (ONNX sources)
+        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's own list.
+    """
+
+    algorithm = ""
+
+    def __init__(
+        self,
+        forward_func: Any,
+        multiply_by_inputs: bool = True,
+        *,
+        output: str | None = None,
+        at: str | None = None,
+        provider: ProviderSpec = "auto",
+    ) -> None:
+        self.forward_func = forward_func
+        self._multiply_by_inputs = multiply_by_inputs
+        self._forward = forward_of(forward_func)
+        self._output, self._at, self._provider = output, at, provider
+        self._engines: dict[tuple[Any, ...], Engine] = {}
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether attributions hold the factor (x − baseline); without it they are local."""
+        return self._multiply_by_inputs
+
+    @property
+    def provider(self) -> str | None:
+        """The execution provider of the last call, None before the first."""
+        return next(reversed(self._engines.values())).provider if self._engines else None
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The method's name in words, as in Captum."""
+        return "".join(" " + c if c.isupper() and i else c for i, c in enumerate(cls.__name__))
+
+    def has_convergence_delta(self) -> bool:
+        """Whether ``attribute`` can return a convergence delta."""
+        return False
+
+    def _prepare(
+        self, inputs: Any, baselines: Any, target: Any, additional: Any, per_example: tuple[str, ...], nonfinite: bool
+    ) -> tuple[Engine, Request, Bound]:
+        bound = self._forward.bind(inputs, additional)
+        if self._at is None:
+            arguments.check_inputs(bound.inputs, nonfinite)
+        engine = self._engine(bound, per_example)
+        layout, declared = engine.plan.layout, engine.plan.per_example
+        examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
+        request = Request(
+            inputs=bound.inputs,
+            target=arguments.broadcast_target(target, examples, engine.output_dims(bound.inputs, bound.extra)),
+            examples=examples,
+            baselines=arguments.broadcast_baselines(bound.inputs, baselines, nonfinite),
+            per_example={n: v for n, v in bound.extra.items() if n in declared},
+            shared={n: v for n, v in bound.extra.items() if n not in declared},
+        )
+        return engine, request, bound
+
+    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+        key = (bound.key, tuple(bound.inputs), per_example)
+        engine = self._engines.pop(key, None)
+        if engine is None:
+            engine = Engine(
+                bound.model,
+                algorithm=self.algorithm,
+                provider=self._provider,
+                inputs=list(bound.inputs),
+                output=self._output,
+                at=[self._at] if self._at else None,
+                per_example=per_example,
+                multiply_by_inputs=self._multiply_by_inputs,
+            )
+            while len(self._engines) >= _ENGINES_KEPT:
+                self._engines.pop(next(iter(self._engines)))
+        self._engines[key] = engine  # last used is last
+        return engine
+
+    def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
+        """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""
+        if self._at is not None:
+            return _like(result.attributions[self._at], next(iter(inputs.values())) if bound.names_given else inputs)
+        if bound.names_given:
+            return {name: _like(result.attributions[name], inputs[name]) for name in bound.inputs}
+        given = arguments.as_tuple(inputs)
+        values = tuple(_like(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
+        return values if isinstance(inputs, tuple) else values[0]
+
+
+class InputXGradient(Method):
+    """Input × Gradient: attribution = x · ∇F(x; t), elementwise."""
+
+    algorithm = "input-x-gradient"
+
+    @_wrapped
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: tuple[str, ...] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
+
+        Args:
+            inputs: one array or tensor, a tuple, or (ONNX sources) a dict by input name; examples on axis 0.
+            target: the output element explained: None for outputs of one number per example, an int or tuple for all
+                examples, or one per example.
+            additional_forward_args: further model inputs, not attributed.
+            internal_batch_size: at most this many examples per Run; chosen from memory when None.
+            per_example: names of additional inputs that have one row per example although their shape does not tell.
+            allow_nonfinite: accept NaN and infinity in the inputs.
+            progress: called with (examples done, examples in all).
+
+        Raises:
+            InputError: an argument of the wrong shape, type, name or value.
+            NotDifferentiableError, NoGradientPathError: the model cannot be differentiated.
+            OutOfMemoryError: a single example does not fit.
+        """
+        _check_batch_size(internal_batch_size)
+        engine, request, bound = self._prepare(
+            inputs, None, target, additional_forward_args, per_example, allow_nonfinite
+        )
+        result = engine.gradient(request, internal_batch_size=internal_batch_size, progress=progress)
+        return self._returned(result, inputs, bound)
+
+
+class IntegratedGradients(Method):
+    """Integrated Gradients: attribution = (x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t)."""
+
+    algorithm = "integrated-gradients"
+
+    def has_convergence_delta(self) -> bool:
+        """True: Σ attributions − (F(x) − F(x')) tells how exact the quadrature was."""
+        return True
+
+    @_wrapped
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        per_example: tuple[str, ...] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) for each input, in its shape, type and kind (tensor or array).
+
+        Args:
+            inputs: one array or tensor, a tuple, or (ONNX sources) a dict by input name; examples on axis 0. The path
+                moves all of them at once.
+            baselines: x': None (zeros), a number, an array of the input's shape or with one row, or a tuple of these.
+            target: the output element explained: None for outputs of one number per example, an int or tuple for all
+                examples, or one per example.
+            additional_forward_args: further model inputs, not attributed.
+            n_steps: path points; more make the delta smaller.
+            method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
+            internal_batch_size: at most this many rows (path points × examples) per Run; chosen from memory when None.
+            return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N].
+            per_example: names of additional inputs that have one row per example although their shape does not tell.
+            allow_nonfinite: accept NaN and infinity in inputs and baselines.
+            progress: called with (rows done, rows in all).
+
+        Raises:
+            UsageError: an unknown method, or too few steps.
+            InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see :class:`InputXGradient`.
+        """
+        _check_batch_size(internal_batch_size)
+        nodes, weights = path_nodes_and_weights(method, n_steps)
+        engine, request, bound = self._prepare(
+            inputs, baselines, target, additional_forward_args, per_example, allow_nonfinite
+        )
+        result = engine.integrate(
+            request, nodes, weights, internal_batch_size=internal_batch_size, ends=return_convergence_delta, progress=progress
+        )
+        attributions = self._returned(result, inputs, bound)
+        if not return_convergence_delta:
+            return attributions
+        assert result.delta is not None
+        return attributions, _like(result.delta.astype(_delta_type(request)), _first(inputs))
+
+    def compute_convergence_delta(
+        self,
+        attributions: Any,
+        start_point: Any,
+        end_point: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Any:
+        """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
+        engine, request, bound = self._prepare(end_point, start_point, target, additional_forward_args, (), False)
+        values = attributions.values() if isinstance(attributions, dict) else arguments.as_tuple(attributions)
+        total = sum(arguments.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
+        score, baseline_score = engine.end_scores(request)
+        delta = np.asarray(total - (score - baseline_score), _delta_type(request))
+        return _like(delta, _first(end_point))
+
+
+def _like(result: Array, given: Any) -> Any:
+    """``result`` as a tensor on the device of ``given``, with its type if that is floating; arrays stay arrays."""
+    if not arguments.is_torch(given):
+        return result
+    from onnx_ig.torch_bridge import like
+
+    return like(result, given)
+
+
+def _first(inputs: Any) -> Any:
+    return next(iter(inputs.values())) if isinstance(inputs, dict) else arguments.as_tuple(inputs)[0]
+
+
+def _delta_type(request: Request) -> np.dtype[Any]:
+    wide = next(iter(request.inputs.values())).dtype == np.float64
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _check_batch_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise UsageError(f"internal_batch_size must be at least 1, not {size}")

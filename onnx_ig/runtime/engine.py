@@ -1,0 +1,301 @@
+"""Evaluate attributions over any number of examples and path points, within memory.
+
+The one idea: examples × path points form a grid; it is cut into pieces of at most ``internal_batch_size`` rows, each piece
+one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in memory is
+halved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from onnx_ig.attribution import Plan, build, contract, make_plan
+from onnx_ig.attribution.layout import example_shape
+from onnx_ig.errors import OutOfMemoryError
+from onnx_ig.model import Model, tensors_of
+from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
+from onnx_ig.runtime.session import ProviderSpec, Session
+
+Array = np.ndarray
+Progress = Callable[[int, int], None]
+Piece = tuple[slice, slice, int]  # examples, path points, points per Run
+
+
+@dataclass
+class Attribution:
+    """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta."""
+
+    attributions: dict[str, Array]
+    scores: Array | None = None
+    baseline_scores: Array | None = None
+    delta: Array | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of one call, checked and in graph terms.
+
+    Attributes:
+        inputs: attributed inputs by name, N rows each.
+        baselines: their baselines by name, 1 or N rows.
+        per_example: additional inputs with one row per example; ``shared``: the other additional inputs.
+        target: int64 [N] or [N, rank]; None for outputs of one number per example.
+        examples: N.
+    """
+
+    inputs: dict[str, Array]
+    target: Array | None
+    examples: int
+    baselines: dict[str, Array] = field(default_factory=dict)
+    per_example: dict[str, Array] = field(default_factory=dict)
+    shared: dict[str, Array] = field(default_factory=dict)
+
+
+class Engine:
+    """An attribution model opened in a runtime, for any batch: the step form for a path, the complete form for Input×Gradient."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        algorithm: str,
+        provider: ProviderSpec = "auto",
+        inputs: Sequence[str] | None = None,
+        output: str | None = None,
+        at: Sequence[str] | None = None,
+        per_example: Sequence[str] = (),
+        multiply_by_inputs: bool = True,
+    ) -> None:
+        form = "step" if algorithm == "integrated-gradients" else "complete"
+        self.plan: Plan = make_plan(
+            model,
+            algorithm=algorithm,
+            form=form,
+            inputs=inputs,
+            output=output,
+            at=at,
+            baselines="input",
+            per_example=per_example,
+            multiply_by_inputs=multiply_by_inputs,
+        )
+        self._model, self._provider = model, provider
+        self._built = build(model, self.plan)
+        self.session = Session(self._built, provider)
+        self._forward: Session | None = None
+        self._rows: int | None = None
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self.session.provider
+
+    def integrate(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        *,
+        internal_batch_size: int | None = None,
+        ends: bool = True,
+        progress: Progress | None = None,
+    ) -> Attribution:
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example; with ``ends`` also F at both ends and the delta."""
+        wide = np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32
+        nodes, weights = nodes.astype(wide), weights.astype(wide)
+        sums: dict[str, Array] = {}
+        done, total = 0, request.examples * len(nodes)
+
+        def run(rows: slice, points: slice, size: int) -> None:
+            nonlocal done
+            feeds = self._feeds(request, rows)
+            a, w = nodes[points], weights[points]
+            if len(a) < size:  # equal shapes in every Run; the repeated node has weight 0
+                a = np.concatenate([a, np.repeat(a[-1:], size - len(a))])
+                w = np.concatenate([w, np.zeros(size - len(w), wide)])
+            result = self.session.run({**feeds, contract.PATH_NODES: a, contract.PATH_WEIGHTS: w})
+            for name in self.plan.at:
+                part = self._own_rows(result[contract.ATTRIBUTION + name], rows, request)
+                if name not in sums:
+                    sums[name] = np.zeros((request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape, part.dtype)
+                sums[name][rows if self.plan.layout.kind != "none" else ...] += part
+            done += (rows.stop - rows.start) * (points.stop - points.start)
+            if progress is not None:
+                progress(done, total)
+
+        self._over_pieces(request, len(nodes), internal_batch_size, run)
+        result = Attribution(sums)
+        if ends:
+            result.scores, result.baseline_scores = self.end_scores(request, internal_batch_size)
+            result.delta = self._total(sums, request.examples) - (result.scores - result.baseline_scores)
+        return result
+
+    def gradient(
+        self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
+    ) -> Attribution:
+        """x · ∇F(x) for every example, and F(x)."""
+        parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
+        scores: list[Array] = []
+
+        def run(rows: slice, points: slice, size: int) -> None:
+            result = self.session.run(self._feeds(request, rows))
+            for name in self.plan.at:
+                parts[name].append(self._own_rows(result[contract.ATTRIBUTION + name], rows, request))
+            scores.append(self._own_rows(result[contract.SCORE], rows, request))
+            if progress is not None:
+                progress(rows.stop, request.examples)
+
+        self._over_pieces(request, 1, internal_batch_size, run)
+        joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
+        return Attribution(joined, np.concatenate(scores))
+
+    def end_scores(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
+        """F(x) and F(baseline) of each example."""
+        at_baseline = {n: np.broadcast_to(request.baselines[n], x.shape) for n, x in request.inputs.items()}
+        return (
+            self._scores(request, internal_batch_size),
+            self._scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
+        )
+
+    def output_dims(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> list[int]:
+        """The output's dimensions for one example, by running the model where they are not declared."""
+        output = next(v for v in tensors_of(self._model.ir.graph) if v.name == self.plan.output)
+        dims = example_shape(output, self.plan.layout)
+        if None not in dims:
+            return [d for d in dims if d is not None]
+        feeds = {n: v for n, v in (*inputs.items(), *extra.items()) if n in self._forward_session().input_names}
+        shape = self._forward_session().run(feeds)[self.plan.output].shape
+        return list(shape if self.plan.layout.kind == "none" else shape[1:])
+
+    def _forward_session(self) -> Session:
+        if self._forward is None:
+            self._forward = Session(_forward_only(self._model, self.plan.output), self._provider)
+        return self._forward
+
+    def _scores(self, request: Request, internal_batch_size: int | None) -> Array:
+        """F(x; target) of each example, from the forward model."""
+        forward = self._forward_session()
+        parts: list[Array] = []
+
+        def run(rows: slice, points: slice, size: int) -> None:
+            feeds = {n: v for n, v in self._feeds(request, rows).items() if n in forward.input_names}
+            output = forward.run(feeds)[self.plan.output]
+            if self.plan.layout.kind == "none":
+                output = output[np.newaxis]
+            target = None if request.target is None else self._rows_of(request.target, rows, request)
+            parts.append(self._own_rows(select(output, target), rows, request))
+
+        self._over_pieces(request, 1, internal_batch_size, run)
+        return np.concatenate(parts)
+
+    # -- pieces -------------------------------------------------------------------------------------------------------
+
+    def _over_pieces(
+        self, request: Request, points: int, internal_batch_size: int | None, run: Callable[[slice, slice, int], None]
+    ) -> None:
+        """Call ``run`` for pieces that cover the grid; halve the piece when memory does not suffice."""
+        rows = internal_batch_size or self._rows_from_memory(request)
+        waiting = list(self._pieces(request.examples, points, rows))[::-1]
+        while waiting:
+            piece = waiting.pop()
+            try:
+                run(*piece)
+            except OutOfMemoryError as error:
+                halves = self._halved(piece)
+                if halves is None:
+                    raise OutOfMemoryError(
+                        f"{error}; one example at one path point does not fit: use a machine with more memory, a smaller "
+                        "input or provider='cpu'"
+                    ) from error
+                waiting += halves[::-1]
+                self._rows = max(1, rows // 2)
+
+    def _halved(self, piece: Piece) -> list[Piece] | None:
+        """The piece in two, by path points if it has several, else by examples; None if it is a single row."""
+        rows, points, _ = piece
+        if points.stop - points.start > 1:
+            middle = (points.start + points.stop + 1) // 2
+            size = middle - points.start
+            return [(rows, slice(points.start, middle), size), (rows, slice(middle, points.stop), size)]
+        if rows.stop - rows.start > 1 and self.plan.layout.batched:
+            middle = (rows.start + rows.stop + 1) // 2
+            return [(slice(rows.start, middle), points, 1), (slice(middle, rows.stop), points, 1)]
+        return None
+
+    def _pieces(self, examples: int, points: int, rows: int) -> Iterator[Piece]:
+        """(examples, path points, points per Run): at most ``rows`` rows each, as many path points as fit together."""
+        layout = self.plan.layout
+        per_run = examples if layout.kind == "none" else layout.n or min(rows, examples)
+        size = max(1, rows // per_run) if layout.batched else 1
+        size = -(-points // -(-points // size))  # share the points evenly
+        for first in range(0, examples, per_run):
+            for start in range(0, points, size):
+                yield slice(first, min(first + per_run, examples)), slice(start, min(start + size, points)), size
+
+    def _rows_from_memory(self, request: Request) -> int:
+        if self._rows is None:
+            if not self.plan.layout.batched:
+                self._rows = 1
+            else:
+                feeds = self._feeds(request, slice(0, 1))
+                shapes = {n: v.shape for n, v in feeds.items()}
+                shapes.update({contract.PATH_NODES: (1,), contract.PATH_WEIGHTS: (1,)})
+                self._rows = rows_that_fit(bytes_per_run(self._built, shapes))
+        return self._rows
+
+    def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
+        feeds = {n: self._rows_of(v, rows, request) for n, v in (*request.inputs.items(), *request.per_example.items())}
+        feeds.update(request.shared)
+        if request.target is not None:
+            feeds[contract.TARGET] = self._rows_of(request.target, rows, request)
+        for name, value in request.baselines.items():
+            one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
+            whole = one and self.plan.layout.batched
+            if one and not whole:
+                value = np.broadcast_to(value, request.inputs[name].shape)
+            feeds[contract.BASELINE + name] = value if whole else self._rows_of(value, rows, request)
+        return {n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs}
+
+    def _rows_of(self, value: Array, rows: slice, request: Request) -> Array:
+        """The rows of a piece; a fixed batch that is not full is filled by repeating its last example."""
+        layout = self.plan.layout
+        if layout.kind == "none":
+            return value
+        part = value[rows]
+        if layout.n is not None and len(part) < layout.n:
+            part = np.concatenate([part, np.repeat(part[-1:], layout.n - len(part), axis=0)])
+        return part
+
+    def _own_rows(self, value: Array, rows: slice, request: Request) -> Array:
+        return value if self.plan.layout.kind == "none" else value[: rows.stop - rows.start]
+
+    def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
+        return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)  # type: ignore[no-any-return]
+
+
+def select(output: Array, target: Array | None) -> Array:
+    """The target's element of each row of ``output`` [N, ...]."""
+    rows = output.reshape(len(output), -1)
+    if target is None:
+        return rows[:, 0]
+    flat = target if target.ndim == 1 else np.ravel_multi_index(tuple(target.T), output.shape[1:])
+    return np.take_along_axis(rows, flat[:, None], axis=1)[:, 0]
+
+
+def _forward_only(model: Model, output: str) -> ir.Model:
+    """The model with ``output`` as its only output and nothing that it does not need."""
+    forward = model.clone_ir()
+    graph = forward.graph
+    value = next(v for v in tensors_of(graph) if v.name == output)
+    graph.outputs.clear()
+    graph.outputs.append(value)
+    forward = passes.RemoveUnusedNodesPass()(forward).model
+    for x in list(forward.graph.inputs):
+        if not x.uses() and x is not value:
+            forward.graph.inputs.remove(x)
+    forward.ir_version = max(8, min(forward.ir_version, 10))
+    return forward

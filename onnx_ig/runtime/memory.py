@@ -1,0 +1,58 @@
+"""How many rows fit: the size of one row's tensors, and the memory that is free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+# Beyond this working set larger batches were not faster on CPU, and they cost memory.
+_WORKING_SET_BYTES = 256 << 20
+_SHARE_OF_FREE_MEMORY = 0.25
+
+
+def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """An upper estimate of the bytes one Run holds: every intermediate tensor of the main graph, for inputs of ``shapes``."""
+    model = model.clone()
+    for x in model.graph.inputs:
+        if x.name in shapes:
+            x.shape = ir.Shape(shapes[x.name])
+    model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    total = sum(_nbytes(x) for x in model.graph.inputs)
+    largest = total
+    for node in model.graph:
+        for y in node.outputs:
+            # an unknown shape is taken to be as large as the largest known one before it
+            size = _nbytes(y) or (largest if y.shape is None or len(y.shape) else 0)
+            largest = max(largest, size)
+            total += size
+    return total
+
+
+def rows_that_fit(bytes_per_row: int) -> int:
+    """Rows per Run such that their tensors stay within a share of the free memory and a cache-friendly working set."""
+    budget = min(_WORKING_SET_BYTES, int(free_memory() * _SHARE_OF_FREE_MEMORY))
+    return max(1, budget // max(1, bytes_per_row))
+
+
+def free_memory() -> int:
+    """Bytes of memory a process may still take."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 4 << 30
+
+
+def _nbytes(x: ir.Value) -> int:
+    if x.shape is None or x.dtype is None or not all(isinstance(d, int) for d in x.shape):
+        return 0
+    return int(np.prod([int(d) for d in x.shape], dtype=np.int64) * x.dtype.itemsize)  # type: ignore[arg-type]

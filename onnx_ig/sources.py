@@ -1,0 +1,112 @@
+"""From what a user hands to a method to a loaded model with named inputs: ONNX sources here, PyTorch's in torch_bridge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnx_ig.arguments import as_tuple, to_array
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model, load
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A model with the arrays of one call put to its inputs.
+
+    Attributes:
+        key: equal for calls that the same built model serves.
+        inputs: the attributed inputs by name, in the caller's order; ``extra``: the additional ones.
+        names_given: the caller named the inputs (a dict), so the answer is a dict too.
+    """
+
+    model: Model
+    key: tuple[Any, ...]
+    inputs: dict[str, Array]
+    extra: dict[str, Array]
+    names_given: bool
+
+
+class Forward(Protocol):
+    """What a method needs of a source."""
+
+    def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
+        """Put one call's arguments to the model's inputs."""
+
+
+class OnnxForward:
+    """An ONNX model called positionally (declared order) or by input name."""
+
+    def __init__(self, source: Any) -> None:
+        self._model = load(source)
+
+    def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
+        """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or dicts.
+
+        Raises:
+            InputError: an input left unfed or fed twice, an unknown name, a wrong shape or type.
+        """
+        declared = {str(x.name): x for x in self._model.inputs}
+        named = isinstance(inputs, Mapping)
+        attributed = self._named(inputs, list(declared), "input")
+        rest = [name for name in declared if name not in attributed]
+        extra = self._named(additional_forward_args, rest, "additional_forward_args")
+        unfed = [name for name in declared if name not in attributed and name not in extra]
+        if unfed:
+            raise InputError(
+                f"the model's input {unfed[0]!r} ({_described(declared[unfed[0]])}) is not fed: pass it in inputs to attribute "
+                "it, else in additional_forward_args"
+            )
+        for name, value in (*attributed.items(), *extra.items()):
+            _check(name, value, declared[name])
+        return Bound(self._model, tuple(attributed), attributed, extra, named)
+
+    @staticmethod
+    def _named(values: Any, names: list[str], what: str) -> dict[str, Array]:
+        if isinstance(values, Mapping):
+            unknown = [name for name in values if name not in names]
+            if unknown:
+                raise InputError(f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}")
+            return {name: to_array(value) for name, value in values.items()}
+        given = as_tuple(values)
+        if len(given) > len(names):
+            raise InputError(f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}")
+        return {name: to_array(value) for name, value in zip(names, given, strict=False)}
+
+
+def forward_of(forward_func: Any) -> Forward:
+    """The source behind ``forward_func``: anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors."""
+    if isinstance(forward_func, (Model, ir.Model, onnx.ModelProto, bytes, os.PathLike)):
+        return OnnxForward(forward_func)
+    if isinstance(forward_func, str):
+        return OnnxForward(forward_func)
+    if callable(forward_func):
+        from onnx_ig.torch_bridge import TorchForward  # torch is needed from here on, and only here
+
+        return TorchForward(forward_func)
+    raise UsageError(f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors")
+
+
+def _check(name: str, value: Array, declared: ir.Value) -> None:
+    if declared.dtype is not None and value.dtype != declared.dtype.numpy():
+        raise InputError(f"input {name!r} holds {value.dtype}, the model needs {_described(declared)}")
+    if declared.shape is None:
+        return
+    fits = value.ndim == len(declared.shape) and all(
+        not isinstance(d, int) or size == d or axis == 0 for axis, (size, d) in enumerate(zip(value.shape, declared.shape, strict=True))
+    )
+    if not fits:
+        raise InputError(f"input {name!r} has shape {list(value.shape)}, the model needs {_described(declared)}")
+
+
+def _described(value: ir.Value) -> str:
+    shape = "any shape" if value.shape is None else "[" + ", ".join(str(d) for d in value.shape) + "]"
+    return f"{value.dtype.name.lower() if value.dtype is not None else 'unknown type'} {shape}"
