@@ -1,0 +1,102 @@
+"""Tables and sequences: bars for the columns that count most, a strip of cells for positions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnx_ig.report.document import top_features
+from onnx_ig.report.drawing import (
+    FAINT,
+    HEADING,
+    INK,
+    MARGIN,
+    NEGATIVE,
+    POSITIVE,
+    Sheet,
+    colour_limit,
+    colours,
+    frame,
+    shortened,
+)
+from onnx_ig.report.record import AttributionReport
+
+BARS = 15
+_BAR = 26
+_CELL_HEIGHT, _CELLS_WIDTH = 58, 880
+
+
+def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
+    """PNG of the 15 columns with the largest |attribution|, with the input's value beside the name."""
+    only = report.alone(name)
+    features = top_features(only, example, BARS)
+    columns = report.rows(report.attributions[name]).shape[1]
+    labels = []
+    for feature in features:
+        label = shortened(feature.name or f"[{feature.index[0]}]", 32)
+        labels.append(label if feature.value is None else f"{label} = {feature.value:.4g}")
+    label_width = 7 * max([len(label) for label in labels] or [1]) + 16
+    width, height = MARGIN + label_width + 460 + MARGIN, max(len(features), 1) * _BAR
+    sheet = Sheet(max(width, 640), HEADING + height + 46)
+    sheet.heading(report, name, example)
+    axes = sheet.axes(MARGIN + label_width, HEADING, sheet.width - label_width - 2 * MARGIN, height)
+    values = np.array([feature.attribution for feature in features])
+    places = np.arange(len(features))
+    axes.barh(places, values, height=0.7, color=np.where(values > 0, POSITIVE, NEGATIVE))
+    axes.set_ylim(max(len(features), 1) - 0.5, -0.5)
+    reach = float(np.abs(values).max(initial=0)) or 1.0
+    low, high = min(float(values.min(initial=0)), 0.0), max(float(values.max(initial=0)), 0.0)
+    room = 0.16 * (high - low or reach)  # for the numbers at the ends of the bars
+    axes.set_xlim(low - (room if low < 0 else 0), high + room)
+    for place, value in zip(places, values, strict=True):
+        side = "left" if value >= 0 else "right"
+        axes.annotate(
+            f"{value:+.3g}" if value else "0", (value, place), (4 if value >= 0 else -4, 0), textcoords="offset points",
+            ha=side, va="center", fontsize=8, color=INK,
+        )  # fmt: skip
+    axes.axvline(0, color=FAINT, linewidth=0.8)
+    axes.set_yticks(places, labels, fontsize=9, color=INK, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+    legend = "red raises the target's score, blue lowers it"
+    if columns > len(features):
+        rest = report.rows(report.attributions[name])[example].sum(dtype=np.float64) - values.sum()
+        legend += f"; the other {columns - len(features)} columns together: {rest:+.3g}"
+    sheet.text(MARGIN, HEADING + height + 14, legend, size=8, colour=FAINT)
+    return sheet.png()
+
+
+def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
+    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H."""
+    sums = report.rows(report.attributions[name])[example].sum(axis=-1, dtype=np.float64)
+    names = report.feature_names.get(name)
+    per_line = min(len(sums), 12 if names is not None else 32)
+    lines = -(-len(sums) // per_line) if per_line else 0
+    limit = colour_limit(sums)
+    cell = _CELLS_WIDTH // max(per_line, 8)
+    area = lines * (_CELL_HEIGHT + 8)
+    sheet = Sheet(2 * MARGIN + _CELLS_WIDTH + 90, HEADING + max(area, 100) + 40)
+    sheet.heading(report, name, example)
+    for line in range(lines):
+        part = sums[line * per_line : (line + 1) * per_line]
+        axes = sheet.axes(MARGIN, HEADING + line * (_CELL_HEIGHT + 8), cell * len(part), _CELL_HEIGHT)
+        shades = colours(part, limit)
+        axes.imshow(shades[np.newaxis], interpolation="nearest", aspect="auto")
+        for place, value in enumerate(part):
+            dark = float(shades[place, :3] @ np.array([0.299, 0.587, 0.114])) < 0.55
+            colour = "#ffffff" if dark else INK
+            position = line * per_line + place
+            label = str(position) if names is None else shortened(names[position], cell // 7)
+            axes.text(place, -0.14, label, ha="center", va="center", fontsize=9, color=colour, parse_math=False)
+            if cell >= 50:
+                axes.text(place, 0.2, f"{value:+.2g}", ha="center", va="center", fontsize=7.5, color=colour)
+        axes.set_xticks(np.arange(len(part) - 1) + 0.5, [])
+        axes.grid(True, axis="x", color="#ffffff", linewidth=1.5)
+        axes.tick_params(length=0)
+        axes.set_yticks([])
+        frame(axes)
+    sheet.colour_bar(MARGIN + _CELLS_WIDTH + 20, HEADING, max(area - 8, 92), limit)
+    legend = "each cell sums a position's attributions; red raises the target's score, blue lowers it"
+    sheet.text(MARGIN, HEADING + max(area, 100) + 8, legend, size=8, colour=FAINT)
+    return sheet.png()

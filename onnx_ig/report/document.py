@@ -1,0 +1,120 @@
+"""report.json: the run as one strict JSON document, for programs and for reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.data.spec import Array
+from onnx_ig.report.record import AttributionReport
+
+TOP = 10
+
+
+def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
+    """The content of report.json. Numbers that are NaN or infinite are written as null.
+
+    ======================  ==========================================================================
+    ``format``              ``"onnx-ig report"``
+    ``version``             1; raised when a key changes its meaning
+    ``model``               ``file``, ``sha256`` (null if unknown), ``exporter`` (null for ONNX sources)
+    ``algorithm``           ``"integrated-gradients"`` or ``"input-x-gradient"``
+    ``method``, ``n_steps``  quadrature rule and number of path points; null for input-x-gradient
+    ``provider``            the execution provider that was used
+    ``seconds``             object: phase → seconds
+    ``tensors``             object: attributed tensor → ``shape``, ``dtype``, ``sum`` (of attributions)
+    ``examples``            one object per example, in order:
+                            ``target`` (null, integer, or one integer per axis), ``target_name`` (or null),
+                            ``score``, ``baseline_score``, ``convergence_delta``,
+                            ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
+                            ``top_features``
+    ``top_features``        the 10 largest attributions by magnitude over all tensors: ``tensor``, ``index``
+    (without
+                            the example axis), ``name`` (or null), ``attribution``, ``value`` (the input's, or
+                            null)
+    ``warnings``            list of sentences
+    ``files``               names of the files of this report
+    ======================  ==========================================================================
+    """
+    return {
+        "format": "onnx-ig report",
+        "version": 1,
+        "model": {"file": report.model, "sha256": report.model_sha256, "exporter": report.exporter},
+        "algorithm": report.algorithm,
+        "method": report.method,
+        "n_steps": report.n_steps,
+        "provider": report.provider,
+        "seconds": {phase: _number(seconds) for phase, seconds in report.seconds.items()},
+        "tensors": {
+            name: {
+                "shape": list(array.shape),
+                "dtype": array.dtype.name,
+                "sum": _number(array.sum(dtype=np.float64)),
+            }
+            for name, array in report.attributions.items()
+        },
+        "examples": [_example(report, index) for index in range(report.examples)],
+        "warnings": list(report.warnings),
+        "files": sorted(files),
+    }
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One entry of an attributed tensor; ``index`` is without the example axis, ``value`` is the input's."""
+
+    tensor: str
+    index: tuple[int, ...]
+    name: str | None
+    attribution: float
+    value: float | None
+
+
+def top_features(report: AttributionReport, example: int, count: int = TOP) -> list[Feature]:
+    """The ``count`` largest attributions of one example by magnitude over all tensors, NaN left out."""
+    found = []
+    for tensor, array in report.attributions.items():
+        row = report.rows(array)[example]
+        names, values = report.feature_names.get(tensor), report.inputs.get(tensor)
+        for index in _largest(row, count):
+            name = names[index[0]] if names is not None and index else None
+            value = None if values is None else _number(report.rows(values)[example][index])
+            found.append(Feature(tensor, index, name, float(row[index]), value))
+    return sorted(found, key=lambda feature: -abs(feature.attribution))[:count]
+
+
+def _example(report: AttributionReport, index: int) -> dict[str, Any]:
+    target = None if report.target is None else np.asarray(report.target[index]).tolist()
+    if isinstance(target, list) and len(target) == 1:
+        (target,) = target
+    return {
+        "target": target,
+        "target_name": report.class_name(target) if isinstance(target, int) else None,
+        "score": _number(report.score[index]),
+        "baseline_score": _at(report.baseline_score, index),
+        "convergence_delta": _at(report.convergence_delta, index),
+        "relative_convergence_delta": _at(report.relative_delta(), index),
+        "top_features": [asdict(feature) for feature in top_features(report, index)],
+    }
+
+
+def _largest(row: Array, count: int) -> list[tuple[int, ...]]:
+    size = np.abs(row.astype(np.float64)).ravel()
+    size[~np.isfinite(size)] = -1
+    count = min(count, size.size)
+    candidates = np.argpartition(-size, count - 1)[:count] if count else np.empty(0, np.int64)
+    ordered = sorted((int(flat) for flat in candidates if size[flat] >= 0), key=lambda flat: (-size[flat], flat))
+    return [tuple(int(i) for i in np.unravel_index(flat, row.shape)) for flat in ordered]
+
+
+def _at(array: Array | None, index: int) -> float | None:
+    return None if array is None else _number(array[index])
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

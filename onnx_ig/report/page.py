@@ -1,0 +1,142 @@
+"""report.html: one page that needs no network and no script, readable on a phone and read aloud."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from onnx_ig.report.illustrate import Illustration
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --faint: #5f5f5f; --line: #d9d9d9; --paper: #fff;
+  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ececec; --faint: #a8a8a8; --line: #3d3d3d;
+  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5; } }
+body { margin: 0 auto; max-width: 76rem; padding: 1.25rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+.faint { color: var(--faint); margin: 0; overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .75rem 1.25rem;
+  margin: 1.25rem 0; }
+dt { color: var(--faint); font-size: .85rem; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--faint); font-size: .85rem; padding-bottom: .25rem; }
+th, td { text-align: right; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th { font-weight: 600; }
+th:first-child, td:first-child { text-align: left; }
+.positive { color: var(--positive); }
+.negative { color: var(--negative); }
+img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px;
+  margin: .75rem 0; }
+.warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
+"""
+
+
+def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
+    """The HTML of a report from its JSON document and drawings."""
+    model, examples = document["model"], document["examples"]
+    facts = {
+        "algorithm": document["algorithm"],
+        "method": document["method"],
+        "path points": document["n_steps"],
+        "provider": document["provider"],
+        "exported by": model["exporter"],
+        "attributed": ", ".join(f"{name} {tensor['shape']}" for name, tensor in document["tensors"].items()),
+        **{
+            f"{phase} (seconds)": f"{seconds:.3g}"
+            for phase, seconds in document["seconds"].items()
+            if seconds is not None
+        },
+    }
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">",
+        f"<title>Attributions of {escape(model['file'])}</title><style>{_STYLE}</style></head><body><main>",
+        f"<h1>Attributions of {escape(model['file'])}</h1>",
+        f'<p class="faint">SHA-256 {escape(model["sha256"])}</p>' if model["sha256"] else "",
+        "<dl>",
+        *(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items() if v is not None),
+        "</dl>",
+        _warnings(document["warnings"]),
+        "<h2>Scores</h2>",
+        _scores(examples),
+    ]
+    for index, example in enumerate(examples):
+        parts.append(f"<section><h2>Example {index}: target {escape(_target(example))}</h2>")
+        parts.extend(_image(one) for one in drawn if one.example == index)
+        parts.append(_features(example["top_features"], len(document["tensors"]) > 1))
+        parts.append("</section>")
+    parts.append("</main></body></html>\n")
+    return "\n".join(part for part in parts if part)
+
+
+def _scores(examples: Iterable[dict[str, Any]]) -> str:
+    keys = {
+        "score": "score F(x)",
+        "baseline_score": "baseline score F(x′)",
+        "convergence_delta": "convergence delta",
+        "relative_convergence_delta": "|delta| / |F(x) − F(x′)|",
+    }
+    rows = [
+        [str(index), _target(example), *(_shown(example[key]) for key in keys)]
+        for index, example in enumerate(examples)
+    ]
+    caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
+    return _table(caption, ["example", "target", *keys.values()], [[escape(cell) for cell in row] for row in rows])
+
+
+def _features(features: Sequence[dict[str, Any]], several: bool) -> str:
+    rows = []
+    for feature in features:
+        place = "[" + ", ".join(str(i) for i in feature["index"]) + "]"
+        label = f"{feature['name']} {place}" if feature["name"] is not None else place
+        if several:
+            label = f"{feature['tensor']}: {label}"
+        attribution = feature["attribution"]
+        sign = "positive" if attribution > 0 else "negative" if attribution < 0 else "zero"
+        rows.append([escape(label), _shown(feature["value"]), f'<span class="{sign}">{attribution:+.4g}</span>'])
+    caption = "Largest attributions by magnitude: positive ones raise the target's score, negative ones lower it."
+    return _table(caption, ["feature", "value", "attribution"], rows)
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """``rows`` hold HTML, ``caption`` and ``head`` text."""
+    heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _image(one: Illustration) -> str:
+    data = base64.b64encode(one.png).decode("ascii")
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(one.alt)}">'
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    return f'<section class="warnings" aria-label="Warnings"><ul>{items}</ul></section>'
+
+
+def _target(example: dict[str, Any]) -> str:
+    target = example["target"]
+    if target is None:
+        return "none"
+    text = ", ".join(str(index) for index in target) if isinstance(target, list) else str(target)
+    return f"{text} ({example['target_name']})" if example["target_name"] is not None else text
+
+
+def _shown(number: float | None) -> str:
+    return "—" if number is None else f"{number:.4g}"

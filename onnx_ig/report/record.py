@@ -1,0 +1,113 @@
+"""What one attribution run found, as plain data: everything a report is written from and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from onnx_ig.data.pictures import Picture
+from onnx_ig.data.spec import Array
+from onnx_ig.errors import InputError
+
+
+@dataclass(frozen=True)
+class AttributionReport:
+    """Attributions with all that is needed to read them. N is the number of examples, on axis 0 everywhere.
+
+    ``attributions`` maps each attributed tensor to an array of its shape; ``inputs`` holds the values of
+    those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
+    ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
+    (input-x-gradient), as are ``method`` and ``n_steps``. ``feature_names`` names axis 1 of a tensor (table
+    columns, tokens), ``class_names`` the targets; ``pictures`` says how a picture became an array.
+    ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape and N
+    is 1. ``seconds`` maps a phase to its duration.
+
+    Raises InputError when shapes or names contradict one another.
+    """
+
+    model: str
+    algorithm: str
+    attributions: Mapping[str, Array]
+    score: Array
+    provider: str
+    model_sha256: str | None = None
+    exporter: str | None = None
+    inputs: Mapping[str, Array] = field(default_factory=dict)
+    target: Array | None = None
+    baseline_score: Array | None = None
+    convergence_delta: Array | None = None
+    method: str | None = None
+    n_steps: int | None = None
+    feature_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    class_names: Sequence[str] | None = None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    batched: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.attributions:
+            raise InputError("a report needs the attributions of at least one tensor")
+        if np.ndim(self.score) != 1:
+            raise InputError(f"score has shape {list(np.shape(self.score))}, expected [N]")
+        per_example = {"target": self.target, "baseline_score": self.baseline_score,
+                       "convergence_delta": self.convergence_delta}  # fmt: skip
+        for word, array in per_example.items():
+            if array is not None and np.shape(array)[:1] != (self.examples,):
+                raise InputError(
+                    f"{word} has shape {list(np.shape(array))}, expected {self.examples} examples on axis 0"
+                )
+        for name, array in self.attributions.items():
+            given = self.inputs.get(name)
+            if given is not None and given.shape != array.shape:
+                raise InputError(
+                    f"attributions of {name!r} have shape {list(array.shape)}, the input {list(given.shape)}"
+                )
+            if len(self.rows(array)) != self.examples:
+                raise InputError(
+                    f"attributions of {name!r} have shape {list(array.shape)}, expected {self.examples} examples"
+                )
+            names = self.feature_names.get(name)
+            if names is not None and len(names) != (self.rows(array).shape[1:2] or (0,))[0]:
+                raise InputError(
+                    f"{len(names)} feature names for {name!r} of shape {list(array.shape)}: one per entry of "
+                    f"axis "
+                    f"{1 if self.batched else 0} is needed"
+                )
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.score)
+
+    def rows(self, array: Array) -> Array:
+        """The array with examples on axis 0."""
+        return array if self.batched else array[np.newaxis]
+
+    def alone(self, name: str) -> AttributionReport:
+        """The same report about one attributed tensor only."""
+        return replace(self, attributions={name: self.attributions[name]})
+
+    def relative_delta(self) -> Array | None:
+        """|convergence delta| / |F(x) − F(x')| per example, NaN where the scores are equal."""
+        if self.convergence_delta is None or self.baseline_score is None:
+            return None
+        change = np.abs(np.asarray(self.score, np.float64) - np.asarray(self.baseline_score, np.float64))
+        delta = np.abs(np.asarray(self.convergence_delta, np.float64))
+        return np.divide(delta, change, out=np.full_like(delta, np.nan), where=change > 0)
+
+    def describe_target(self, example: int) -> str:
+        """``7``, ``7 (seven)``, ``3, 4``, or ``none`` for one number per example."""
+        if self.target is None:
+            return "none"
+        indices = np.atleast_1d(self.target[example])
+        text = ", ".join(str(int(index)) for index in indices)
+        name = self.class_name(int(indices[0])) if len(indices) == 1 else None
+        return text if name is None else f"{text} ({name})"
+
+    def class_name(self, target: int) -> str | None:
+        """The name of a target, None if it has none."""
+        names = self.class_names or ()
+        return names[target] if 0 <= target < len(names) else None

@@ -1,0 +1,77 @@
+"""Writing a report: attributions.npz, report.json, report.html and PNGs appear together or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from onnx_ig.data.spec import Array
+from onnx_ig.errors import MissingDependencyError
+from onnx_ig.report.atomic import MANIFEST, staged
+from onnx_ig.report.document import document
+from onnx_ig.report.illustrate import Illustration, illustrations
+from onnx_ig.report.page import page
+from onnx_ig.report.record import AttributionReport
+
+ARRAYS, PAGE = "attributions.npz", "report.html"
+
+
+def write_report(
+    directory: str | Path,
+    result: AttributionReport,
+    *,
+    overwrite: bool = False,
+    pictures: bool | None = None,
+    max_pictures: int = 16,
+) -> list[Path]:
+    """Write ``result`` to ``directory`` and return the files, in order of name.
+
+    * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist
+    ``baseline_score``,
+      ``convergence_delta``, ``target``.
+    * ``report.json``: see ``onnx_ig.report.document.document``.
+    * ``report.html``: the same to read, with the drawings in it.
+    * ``overlay_*.png``, ``features_*.png``, ``positions_*.png`` for the first ``max_pictures`` examples.
+
+    ``pictures``: True requires matplotlib, False draws none, None draws if matplotlib is installed and says
+    in the report's warnings when it is not. An earlier report in ``directory`` is replaced; other files are
+    never, unless ``overwrite``. Raises UsageError if they are in the way or the place cannot be written;
+    MissingDependencyError.
+    """
+    drawn, notes = _drawings(result, pictures, max_pictures)
+    result = replace(result, warnings=(*result.warnings, *notes))
+    names = [ARRAYS, MANIFEST, PAGE, *(one.file for one in drawn)]
+    content = document(result, names)
+    directory = Path(directory)
+    with staged(directory, overwrite=overwrite) as stage:
+        np.savez_compressed(stage / ARRAYS, allow_pickle=False, **_arrays(result))
+        for one in drawn:
+            (stage / one.file).write_bytes(one.png)
+        (stage / PAGE).write_text(page(content, drawn), "utf-8")
+        (stage / MANIFEST).write_text(
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+        )
+    return [directory / name for name in sorted(names)]
+
+
+def _drawings(result: AttributionReport, pictures: bool | None, limit: int) -> tuple[list[Illustration], list[str]]:
+    if pictures is False:
+        return [], []
+    try:
+        drawn = illustrations(result, limit)
+    except MissingDependencyError as error:
+        if pictures:
+            raise
+        return [], [f"no pictures were drawn: {error}"]
+    notes = [f"pictures were drawn of the first {limit} of {result.examples} examples"]
+    return drawn, notes if drawn and result.examples > limit else []
+
+
+def _arrays(result: AttributionReport) -> dict[str, Array]:
+    arrays = {f"attribution_{name}": array for name, array in result.attributions.items()}
+    arrays["score"] = result.score
+    rest = ("baseline_score", "convergence_delta", "target")
+    return arrays | {name: array for name in rest if (array := getattr(result, name)) is not None}
