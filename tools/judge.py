@@ -94,8 +94,11 @@ def judge(case: Case, *, shapes: str = "static", seed: int = 0, runtime: bool = 
     try:
         forward = Forward(wide)
         reference = forward(feeds)
+        again = forward(feeds)
     except Exception as error:
         return Verdict(case.name, "unjudged", f"the forward model does not run in float64: {_line(error)}")
+    if any(not np.array_equal(reference[y], again[y], equal_nan=True) for y in ends):
+        return Verdict(case.name, "unjudged", "the forward model draws random numbers")
     cotangents = {y: rng.standard_normal(np.shape(reference[y])) for y in ends}
     try:
         slopes = {x: _slope(forward, feeds, x, cotangents, rng) for x in sources}

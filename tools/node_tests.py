@@ -30,7 +30,8 @@ def standard_cases() -> dict[str, Case]:
         values = test.data_sets[0][0]
         arrays = {}
         for info, value in zip(test.model.graph.input, values, strict=False):
-            arrays[info.name] = onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+            array = onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+            arrays[info.name] = np.asarray(array) if isinstance(array, np.generic) else array
         constants = tuple(n for n, x in arrays.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iub")
         cases[test.name] = Case(test.name, test.model, arrays, constants)
     return cases

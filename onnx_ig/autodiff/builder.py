@@ -176,7 +176,7 @@ class OpBuilder:
         if same_shape(x, like):
             return x
         shape = _reshape_target(like)
-        return self.Reshape(x, self.Shape(like) if shape is None else shape, allowzero=0)  # type: ignore[no-any-return]
+        return self.Reshape(x, self.Shape(like) if shape is None else shape, allowzero=int(shape is None))  # type: ignore[no-any-return]
 
     def unbroadcast(self, dy: ir.Value, x: ir.Value) -> ir.Value:
         """Sum ``dy`` over the axes along which ``x`` was broadcast to dy's shape (ONNX's multidirectional rule)."""

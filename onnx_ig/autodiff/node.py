@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import rank_of
+from onnx_ig.autodiff.builder import OpBuilder, rank_of
 from onnx_ig.errors import NotDifferentiableError
 
 
@@ -41,6 +41,16 @@ def optional(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
+def output(op: OpBuilder, node: ir.Node, index: int) -> ir.Value:
+    """Output ``index`` of a primal node, asked of it if the model leaves it out."""
+    if index >= len(node.outputs):
+        node.resize_outputs(index + 1)
+    value = node.outputs[index]
+    if not value.name:
+        value.name = op.fresh(f"{node.outputs[0].name}_{index}")
+    return value
+
+
 def constant(value: ir.Value | None) -> np.ndarray | None:
     """The numbers of a constant tensor, None if ``value`` is absent or computed at run time."""
     return None if value is None or value.const_value is None else value.const_value.numpy()
@@ -54,7 +64,11 @@ def known_rank(node: ir.Node, value: ir.Value) -> int:
     """
     rank = rank_of(value)
     if rank is None:
-        raise refuse(node, f"the number of axes of {value.name!r} is unknown", "Give the inputs' shapes (onnx_ig.load(..., shapes=...))")
+        raise refuse(
+            node,
+            f"the number of axes of {value.name!r} is unknown",
+            "Give the inputs' shapes (onnx_ig.load(..., shapes=...))",
+        )
     return rank
 
 
