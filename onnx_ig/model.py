@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import google.protobuf.message
 import onnx
@@ -20,9 +20,10 @@ import onnx_ir.passes.common as passes
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.opset import to_working_opset
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model | Model"
+Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
 
 OLDEST_OPSET = 7
+_TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Model:
         source_sha256: of the bytes of the model file (weights in external files are not hashed).
         name: the file's stem, or the graph's name.
         original_opset: what the source declared for the default domain.
+        note: how a PyTorch source was exported; empty for ONNX sources.
     """
 
     ir: ir.Model
     source_sha256: str
     name: str
     original_opset: int
+    note: str = ""
 
     @property
     def inputs(self) -> list[ir.Value]:
@@ -56,33 +59,63 @@ class Model:
         return self.ir.clone()
 
 
-def load(source: Source) -> Model:
+def load(
+    source: Source, *, example_inputs: Any = None, additional_forward_args: Any = None, weights: Any = None
+) -> Model:
     """Read and normalise a model.
 
     Args:
-        source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, or a Model (returned as it is).
+        source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, a Model (returned as it is); or a PyTorch
+            model: an nn.Module or callable on tensors, a ``.pt2`` file, ``package.module:factory``.
+        example_inputs, additional_forward_args: what a PyTorch model is called with, examples on axis 0.
+        weights: state dict or .safetensors for ``package.module:factory``.
 
     Raises:
-        UsageError: no such file.
-        ModelError: not an ONNX model, unsafe external data, an opset before 7, or not convertible to a working opset.
+        UsageError: no such file, or no example inputs.
+        ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset.
     """
     if isinstance(source, Model):
         return source
+    if _is_torch_source(source):
+        from onnx_ig.torch_export import export_torch
+
+        inputs = () if example_inputs is None else example_inputs
+        exported = export_torch(source, inputs, additional_forward_args, weights=weights, dynamic_batch="auto")
+        return _loaded(exported.model, "", _torch_name(source), exported.note)
     if isinstance(source, ir.Model):
-        model, digest, name = source.clone(), "", source.graph.name or "model"
-    elif isinstance(source, onnx.ModelProto):
+        return _loaded(source.clone(), "", source.graph.name or "model")
+    if isinstance(source, onnx.ModelProto):
         _check_external_data(source, None)
-        model, digest, name = ir.from_proto(source), _sha256(source.SerializeToString()), source.graph.name or "model"
-    elif isinstance(source, bytes):
+        return _loaded(ir.from_proto(source), _sha256(source.SerializeToString()), source.graph.name or "model")
+    if isinstance(source, bytes):
         proto = _parse(source, "the given bytes")
         _check_external_data(proto, None)
-        model, digest, name = ir.from_proto(proto), _sha256(source), proto.graph.name or "model"
-    elif isinstance(source, (str, os.PathLike)):
-        model, digest, name = _read(Path(source))
-    else:
-        raise UsageError(f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto or an onnx_ir model")
+        return _loaded(ir.from_proto(proto), _sha256(source), proto.graph.name or "model")
+    if isinstance(source, (str, os.PathLike)):
+        return _loaded(*_read(Path(source)))
+    raise UsageError(
+        f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto, an onnx_ir model or a torch module"
+    )
+
+
+def _loaded(model: ir.Model, digest: str, name: str, note: str = "") -> Model:
     opset = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
-    return Model(normalise(model), digest, name, opset)
+    return Model(normalise(model), digest, name, opset, note)
+
+
+def _is_torch_source(source: Any) -> bool:
+    if isinstance(source, (str, os.PathLike)):
+        text = os.fspath(source)
+        return not text.endswith(".onnx") and (
+            Path(text).suffix in _TORCH_SUFFIXES or (":" in text and not Path(text).exists())
+        )
+    return callable(source) and not isinstance(source, (ir.Model, onnx.ModelProto, bytes))
+
+
+def _torch_name(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return Path(os.fspath(source).rpartition(":")[2]).stem
+    return str(getattr(source, "__name__", type(source).__name__))
 
 
 def tensors_of(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -40,17 +40,17 @@ class _Builder:
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self.plan, self.source = plan, model
-        self.result = gradient_model(model, plan.at, [plan.output])
+        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
         self.parts = GradientGraph(
             nodes=list(graph),
             output=values[plan.output],
-            seed=values[COTANGENT + plan.output],
+            seed=values[plan.prefix + COTANGENT + plan.output],
             target_rank=plan.target_rank,
             frontier=[values[name] for name in plan.at],
-            grads=[values[GRAD + name] for name in plan.at],
+            grads=[values[plan.prefix + GRAD + name] for name in plan.at],
         )
         graph.inputs.pop()
         graph.outputs.clear()
@@ -220,7 +220,7 @@ class _Builder:
         if plan.is_integrated:
             wanted += [names.BASELINE + name for name in plan.attributed] + [names.PATH_NODES, names.PATH_WEIGHTS]
             wanted += [names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.PATH_SCORES]
-        return wanted
+        return [plan.prefix + name for name in wanted]
 
     def _contract(self) -> Contract:
         plan = self.plan
@@ -231,6 +231,7 @@ class _Builder:
             output=plan.output,
             at=plan.at,
             layout=plan.layout.kind,
+            prefix=plan.prefix,
             inputs=self.interface.described,
             baked=self.interface.baked,
             source_sha256=self.source.source_sha256,

@@ -29,7 +29,10 @@ class ContractInput:
 
 @dataclass(frozen=True)
 class Contract:
-    """What an attribution model computes and how it is called (JSON Schema: onnx_ig/attribution/contract.schema.json)."""
+    """What an attribution model computes and how it is called (JSON Schema: onnx_ig/attribution/contract.schema.json).
+
+    Outputs are called ``prefix`` + the names above; ``layout`` is batched, fixed or none.
+    """
 
     form: str
     algorithm: str
@@ -40,6 +43,7 @@ class Contract:
     inputs: list[ContractInput]
     baked: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
+    prefix: str = ""
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -26,6 +26,7 @@ class Interface:
         self._target: ir.Value | None = None
         self._baselines: dict[ir.Value, ir.Value] = {}
         self._path: tuple[ir.Value, ir.Value] | None = None
+        self._roles: dict[ir.Value, str] = {}
         self.baked: dict[str, Any] = {}
         self.described: list[ContractInput] = []
         self._declare()
@@ -66,8 +67,8 @@ class Interface:
 
     def output(self, name: str, value: ir.Value, doc: str, like: ir.Value | None = None) -> None:
         """Declare a graph output called ``name``; per example unless ``like`` gives its shape."""
-        out = self._op.Identity(value, _outputs=[name])
-        out.name, out.doc_string = name, doc
+        out = self._op.Identity(value)
+        out.name, out.doc_string = self._plan.prefix + name, doc
         rows: Any = self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if like is not None:
             out.shape, out.type = like.shape, like.type
@@ -81,25 +82,20 @@ class Interface:
 
     def finish(self) -> None:
         """Describe the inputs in their final order."""
-        roles = {id(x): "attributed" for x in self._attributed}
+        for x in self._own:
+            per_example = x.name in self._plan.per_example
+            self._roles[x] = "attributed" if x in self._attributed else "per_example" if per_example else "shared"
         for x in self._graph.inputs:
-            role = roles.get(id(x)) or self._role(str(x.name))
+            role = self._roles[x]
             shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
             assert x.dtype is not None
             self.described.append(ContractInput(str(x.name), role, x.dtype.name.lower(), shape))
-
-    def _role(self, name: str) -> str:
-        if any(name == x.name for x in self._own):
-            return "per_example" if name in self._plan.per_example else "shared"
-        if name == names.TARGET:
-            return "target"
-        return "baseline" if name.startswith(names.BASELINE) else "path"
 
     def _declare(self) -> None:
         plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if plan.target == "input":
             shape = [rows] if plan.target_rank == 1 else [rows, plan.target_rank]
-            self._target = self._input(names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example")
+            self._target = self._input("target", names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example")
         elif plan.target is not None:
             self.baked["target"] = plan.target if plan.target == "predicted" else list(plan.target)
         if not plan.is_integrated:
@@ -110,13 +106,13 @@ class Interface:
         if plan.path is None:
             steps: Any = 1 if plan.form == "step" and not plan.layout.batched else _STEPS
             self._path = (
-                self._input(names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"),
-                self._input(names.PATH_WEIGHTS, dtype, [steps], "quadrature weights"),
+                self._input("path", names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"),
+                self._input("path", names.PATH_WEIGHTS, dtype, [steps], "quadrature weights"),
             )
         else:
             nodes, weights = (np.asarray(values, dtype.numpy()) for values in plan.path)
             self._path = self._op.constant(nodes), self._op.constant(weights)
-            self.baked["path"] = {"n_steps": len(nodes)}
+            self.baked["path"] = {"method": plan.method, "n_steps": len(nodes)}
 
     def _baseline(self, x: ir.Value, spec: Any) -> ir.Value:
         name = names.BASELINE + str(x.name)
@@ -125,7 +121,7 @@ class Interface:
             shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
             if self._plan.layout.batched and shape:
                 shape[0] = f"{_BASELINE_ROWS}_{x.name}"
-            return self._input(name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
+            return self._input("baseline", name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
         if isinstance(spec, (int, float)):
             self.baked[name] = spec
             value = np.array(spec, x.dtype.numpy())
@@ -143,7 +139,8 @@ class Interface:
         self.baked[name] = "array"
         return self._op.constant(array.astype(x.dtype.numpy()))
 
-    def _input(self, name: str, dtype: ir.DataType, shape: list[Any], doc: str) -> ir.Value:
-        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), doc_string=doc)
+    def _input(self, role: str, name: str, dtype: ir.DataType, shape: list[Any], doc: str) -> ir.Value:
+        value = ir.Value(name=self._plan.prefix + name, type=ir.TensorType(dtype), shape=ir.Shape(shape), doc_string=doc)
         self._graph.inputs.append(value)
+        self._roles[value] = role
         return value

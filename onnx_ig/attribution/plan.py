@@ -34,6 +34,8 @@ class Plan:
         path: nodes and weights to bake, or None for inputs.
         steps_per_run: path points per evaluation inside the complete form; 0 for no loop.
         per_example: additional inputs with one row per example.
+        method: the name of the baked path's quadrature rule, for the contract.
+        prefix: put before every name that the attribution model adds.
     """
 
     algorithm: str
@@ -49,6 +51,8 @@ class Plan:
     steps_per_run: int
     per_example: frozenset[str]
     multiply_by_inputs: bool
+    method: str | None = None
+    prefix: str = ""
 
     @property
     def is_integrated(self) -> bool:
@@ -70,6 +74,8 @@ def make_plan(
     steps_per_run: int | None = None,
     per_example: Sequence[str] = (),
     multiply_by_inputs: bool = True,
+    method: str | None = None,
+    prefix: str = "",
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
@@ -125,6 +131,8 @@ def make_plan(
         steps_per_run=1 if not layout.batched else 16 if steps_per_run is None else steps_per_run,
         per_example=frozenset(rows),
         multiply_by_inputs=multiply_by_inputs,
+        method=method,
+        prefix=prefix,
     )
 
 

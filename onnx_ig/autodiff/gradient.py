@@ -44,8 +44,13 @@ def differentiate(
     return ir.to_proto(gradient_model(load(model), wrt, outputs))
 
 
-def gradient_model(model: Model, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> ir.Model:
-    """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied)."""
+def gradient_model(
+    model: Model, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None, prefix: str = ""
+) -> ir.Model:
+    """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
+
+    ``prefix`` is put before the added inputs' and outputs' names.
+    """
     result = model.clone_ir()
     graph = result.graph
     sources = [_float_tensor(graph, name) for name in wrt] if wrt is not None else [x for x in graph.inputs if is_float(x)]
@@ -55,7 +60,8 @@ def gradient_model(model: Model, wrt: Sequence[str] | None = None, outputs: Sequ
             "the model has no float input; attribute at a float tensor inside it, such as an embedding's output "
             f"(inputs: {', '.join(f'{x.name} {x.dtype}' for x in graph.inputs)})"
         )
-    free_names(graph, [COTANGENT + str(y.name) for y in ends] + [GRAD + str(x.name) for x in sources])
+    cotangent, grad = prefix + COTANGENT, prefix + GRAD
+    free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
     op = OpBuilder(graph)
     lower_path(op, sources)
     nodes = list(graph)
@@ -65,7 +71,7 @@ def gradient_model(model: Model, wrt: Sequence[str] | None = None, outputs: Sequ
         sources = [x for x in sources if ends_set & dependents(nodes, [x])] or sources
     seeds = {}
     for y in ends:
-        seed = ir.Value(name=COTANGENT + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
+        seed = ir.Value(name=cotangent + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
         graph.inputs.append(seed)
         seeds[y] = seed
     grads = pull_back(op, nodes, seeds, sources)
@@ -78,7 +84,7 @@ def gradient_model(model: Model, wrt: Sequence[str] | None = None, outputs: Sequ
     for x in sources:
         if x not in grads:
             warnings.warn(f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3)
-        gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[GRAD + str(x.name)])
+        gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
     tidy(result)
@@ -98,7 +104,7 @@ def free_names(graph: ir.Graph, wanted: Iterable[str]) -> None:
     names = set(wanted)
     for value in (*graph.inputs, *graph.outputs):
         if value.name in names:
-            raise ModelError(f"the model's own {value.name!r} has a name that is needed for the gradient; pass prefix=")
+            raise ModelError(f"the model's own {value.name!r} has a name that the attribution model needs; give a prefix (--prefix)")
     taken = names_in(graph) | names
     inner = [*graph.initializers.values(), *(y for node in ir.traversal.RecursiveGraphIterator(graph) for y in node.outputs)]
     for value in inner:

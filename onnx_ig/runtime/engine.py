@@ -23,6 +23,7 @@ from onnx_ig.runtime.session import ProviderSpec, Session
 
 Array = np.ndarray
 Progress = Callable[[int, int], None]
+_PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 Piece = tuple[slice, slice, int]  # examples, path points, points per Run
 
 
@@ -82,6 +83,7 @@ class Engine:
             baselines="input",
             per_example=per_example,
             multiply_by_inputs=multiply_by_inputs,
+            prefix=_PREFIX,
         )
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
@@ -117,9 +119,9 @@ class Engine:
             if len(a) < size:  # equal shapes in every Run; the repeated node has weight 0
                 a = np.concatenate([a, np.repeat(a[-1:], size - len(a))])
                 w = np.concatenate([w, np.zeros(size - len(w), wide)])
-            result = self.session.run({**feeds, contract.PATH_NODES: a, contract.PATH_WEIGHTS: w})
+            result = self.session.run({**feeds, _PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w})
             for name in self.plan.at:
-                part = self._own_rows(result[contract.ATTRIBUTION + name], rows, request)
+                part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows, request)
                 if name not in sums:
                     sums[name] = np.zeros((request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape, part.dtype)
                 sums[name][rows if self.plan.layout.kind != "none" else ...] += part
@@ -144,8 +146,8 @@ class Engine:
         def run(rows: slice, points: slice, size: int) -> None:
             result = self.session.run(self._feeds(request, rows))
             for name in self.plan.at:
-                parts[name].append(self._own_rows(result[contract.ATTRIBUTION + name], rows, request))
-            scores.append(self._own_rows(result[contract.SCORE], rows, request))
+                parts[name].append(self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows, request))
+            scores.append(self._own_rows(result[_PREFIX + contract.SCORE], rows, request))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
@@ -243,7 +245,7 @@ class Engine:
             else:
                 feeds = self._feeds(request, slice(0, 1))
                 shapes = {n: v.shape for n, v in feeds.items()}
-                shapes.update({contract.PATH_NODES: (1,), contract.PATH_WEIGHTS: (1,)})
+                shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
                 self._rows = rows_that_fit(bytes_per_run(self._built, shapes))
         return self._rows
 
@@ -251,13 +253,13 @@ class Engine:
         feeds = {n: self._rows_of(v, rows, request) for n, v in (*request.inputs.items(), *request.per_example.items())}
         feeds.update(request.shared)
         if request.target is not None:
-            feeds[contract.TARGET] = self._rows_of(request.target, rows, request)
+            feeds[_PREFIX + contract.TARGET] = self._rows_of(request.target, rows, request)
         for name, value in request.baselines.items():
             one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
             whole = one and self.plan.layout.batched
             if one and not whole:
                 value = np.broadcast_to(value, request.inputs[name].shape)
-            feeds[contract.BASELINE + name] = value if whole else self._rows_of(value, rows, request)
+            feeds[_PREFIX + contract.BASELINE + name] = value if whole else self._rows_of(value, rows, request)
         return {n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs}
 
     def _rows_of(self, value: Array, rows: slice, request: Request) -> Array:

@@ -1,0 +1,109 @@
+"""Write an attribution model to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from onnx_ig.attribution import build, make_plan
+from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
+from onnx_ig.errors import UsageError
+from onnx_ig.model import Source, load
+from onnx_ig.quadrature import path_nodes_and_weights
+
+# A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
+_SINGLE_FILE_LIMIT = 1_900_000_000
+
+
+def export(
+    source: Source,
+    path: str | os.PathLike[str],
+    *,
+    algorithm: str = "integrated-gradients",
+    form: str = "complete",
+    inputs: Sequence[str] | None = None,
+    output: str | None = None,
+    at: str | Sequence[str] | None = None,
+    target: TargetSpec = "input",
+    baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
+    method: str = "gausslegendre",
+    n_steps: int = 50,
+    path_as_input: bool = False,
+    steps_per_run: int | None = None,
+    multiply_by_inputs: bool = True,
+    per_example: Sequence[str] = (),
+    prefix: str = "",
+    example_inputs: Any = None,
+    additional_forward_args: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
+
+    Args:
+        source: an ONNX model (path, bytes, ModelProto, onnx_ir model), or a PyTorch one (nn.Module, .pt2 file,
+            ``package.module:factory``) with ``example_inputs`` and perhaps ``weights``.
+        path: the file to write; replaced only when the model is complete.
+        algorithm: ``integrated-gradients`` or ``input-x-gradient``.
+        form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
+        inputs: names of the attributed inputs; default: the only float input.
+        output: the float tensor F is selected from; default: the only float output.
+        at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
+        target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
+        baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by name.
+        method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``.
+        path_as_input: make the path's nodes and weights graph inputs.
+        steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
+        multiply_by_inputs: keep the factor (x − baseline).
+        per_example: additional inputs with one row per example, where their shape does not tell.
+        prefix: put before the names this function adds, when they clash with the model's own.
+        example_inputs, additional_forward_args, weights: of a PyTorch source.
+
+    Returns:
+        The path written. Weights over 2 GB lie beside it in ``<path>.data``.
+
+    Raises:
+        UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written.
+    """
+    target_path = Path(path)
+    if not target_path.parent.is_dir():
+        raise UsageError(f"no such folder: {target_path.parent}")
+    baked = None if path_as_input or form == "step" or algorithm == "input-x-gradient" else path_nodes_and_weights(method, n_steps)
+    model = load(
+        source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
+    )
+    plan = make_plan(
+        model,
+        algorithm=algorithm,
+        form=form,
+        inputs=inputs,
+        output=output,
+        at=[at] if isinstance(at, str) else at,
+        target=target,
+        baselines=baselines,
+        path=baked,
+        steps_per_run=steps_per_run,
+        per_example=per_example,
+        multiply_by_inputs=multiply_by_inputs,
+        method=method if baked is not None else None,
+        prefix=prefix,
+    )
+    write_model(build(model, plan), target_path)
+    return target_path
+
+
+def write_model(model: ir.Model, path: Path) -> None:
+    """Save ``model`` at ``path`` by writing it beside and renaming."""
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
+        draft = Path(folder) / path.name
+        if size < _SINGLE_FILE_LIMIT:
+            ir.save(model, draft)
+        else:
+            ir.save(model, draft, external_data=f"{path.name}.data")
+        for file in sorted(Path(folder).iterdir(), key=lambda f: f == draft):  # the model last: it makes the rest visible
+            file.replace(path.parent / file.name)
