@@ -490,9 +490,7 @@ def test_targets_from_files(tmp_path: Path) -> None:
         ("t.npy", np.uint64([2**63]), InputError),
     ],
 )
-def test_targets_that_cannot_be_meant(
-    name: str, array: Any, error: type[OnnxIgError], tmp_path: Path
-) -> None:
+def test_targets_that_cannot_be_meant(name: str, array: Any, error: type[OnnxIgError], tmp_path: Path) -> None:
     if array is not None:
         (tmp_path / name).write_bytes(npy_bytes(np.array(array)))
     with pytest.raises(error, match=name):

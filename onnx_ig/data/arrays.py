@@ -44,18 +44,14 @@ def read_npz(path: Path) -> dict[str, Array]:
             arrays = {}
             for member in archive.infolist():
                 if not member.filename.endswith(".npy"):
-                    raise InputError(
-                        f"{path}: {member.filename!r} is not an array; a .npz holds .npy members only"
-                    )
+                    raise InputError(f"{path}: {member.filename!r} is not an array; a .npz holds .npy members only")
                 with archive.open(member) as stream:
                     key = member.filename.removesuffix(".npy")
                     arrays[key] = _read_stream(stream, member.file_size, f"{path}[{key!r}]")
     except InputError:
         raise
     except _BROKEN_ZIP as error:
-        raise InputError(
-            f"{path}: not a readable .npz file (truncated or of another kind): {error}"
-        ) from error
+        raise InputError(f"{path}: not a readable .npz file (truncated or of another kind): {error}") from error
     if not arrays:
         raise InputError(f"{path}: the file holds no arrays")
     return arrays
@@ -66,16 +62,12 @@ def _read_stream(stream: IO[bytes], length: int, where: str) -> Array:
     if start != npy.MAGIC_PREFIX:
         if start[:1] == b"\x80":  # the PROTO opcode that every pickle since protocol 2 begins with
             raise _pickled(where)
-        raise InputError(
-            f"{where}: not a .npy file (it does not begin with the .npy signature); save with numpy.save"
-        )
+        raise InputError(f"{where}: not a .npy file (it does not begin with the .npy signature); save with numpy.save")
     stream.seek(0)
     try:
         version = npy.read_magic(stream)
         if version not in _HEADERS:
-            raise InputError(
-                f"{where}: .npy version {version[0]}.{version[1]} holds no plain array of numbers"
-            )
+            raise InputError(f"{where}: .npy version {version[0]}.{version[1]} holds no plain array of numbers")
         shape, _, dtype = _HEADERS[version](stream)
     except _BROKEN as error:
         raise _unreadable(where, error) from error

@@ -93,9 +93,7 @@ def read_target(path: Path) -> Array:
     elif suffix == ".npy":
         target = read_npy(path)
     else:
-        raise InputError(
-            f"{path}: targets are read from .npy or .npz, not {suffix or 'a file without suffix'}"
-        )
+        raise InputError(f"{path}: targets are read from .npy or .npz, not {suffix or 'a file without suffix'}")
     if target.dtype.kind not in "iu" or target.ndim > 2:
         raise InputError(
             f"{path}: targets are integers of shape [N] or [N, axes]; the file holds {target.dtype} "

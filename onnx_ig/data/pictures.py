@@ -80,9 +80,7 @@ def read_picture(path: Path, spec: InputSpec, options: PictureOptions) -> tuple[
     if axes.startswith("N"):
         values = values[np.newaxis]
     if max(abs(mean) for mean in options.mean) > 1:
-        notes.append(
-            f"mean {options.mean} is applied to pixels in [0, 1]; divide by 255 if it is meant for 0..255"
-        )
+        notes.append(f"mean {options.mean} is applied to pixels in [0, 1]; divide by 255 if it is meant for 0..255")
     return values.astype(spec.dtype), Picture(axes, options.mean, options.std), notes
 
 
@@ -197,8 +195,7 @@ def _normalised(pixels: Array, spec: InputSpec, options: PictureOptions) -> Arra
         raise InputError(f"input {spec.name!r} has type {spec.dtype.name}, which takes no picture")
     if any(options.mean) or set(options.std) != {1.0}:
         raise UsageError(
-            f"input {spec.name!r} has type {spec.dtype.name} and takes pixels 0..255: mean and std need a "
-            "float input"
+            f"input {spec.name!r} has type {spec.dtype.name} and takes pixels 0..255: mean and std need a float input"
         )
     if np.iinfo(spec.dtype).max < 255:
         raise InputError(f"input {spec.name!r} has type {spec.dtype.name}, which does not hold pixels 0..255")

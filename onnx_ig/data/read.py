@@ -90,18 +90,14 @@ def read_baseline(
     return read_input(path, spec, options, allow_nonfinite=allow_nonfinite)
 
 
-def _read_by_key(
-    path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool
-) -> dict[str, InputValue]:
+def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool) -> dict[str, InputValue]:
     """Keys are input names; when there is one array and one input, the key does not matter."""
     arrays = read_npz(path)
     if len(arrays) == 1 and len(by_name) == 1:
         arrays = dict(zip(by_name, arrays.values(), strict=True))
     unknown = [key for key in arrays if key not in by_name]
     if unknown:
-        raise InputError(
-            f"{path}: {_listed(unknown)} is no input of the model; its inputs are {_listed(by_name)}"
-        )
+        raise InputError(f"{path}: {_listed(unknown)} is no input of the model; its inputs are {_listed(by_name)}")
     read = {}
     for key, array in arrays.items():
         value, notes = fit(array, by_name[key], f"{path}[{key!r}]", allow_nonfinite=allow_nonfinite)
@@ -115,9 +111,7 @@ def _suffix(path: Path, names: Iterable[str]) -> str:
         raise UsageError(f"{path}: {what} (expected as FILE or NAME=FILE for {_listed(names)})")
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
-        raise InputError(
-            f"{path}: cannot read {suffix or 'a file without suffix'}; use one of {', '.join(_SUFFIXES)}"
-        )
+        raise InputError(f"{path}: cannot read {suffix or 'a file without suffix'}; use one of {', '.join(_SUFFIXES)}")
     return suffix
 
 

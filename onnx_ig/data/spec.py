@@ -35,9 +35,7 @@ class InputSpec:
         return "[" + ", ".join("?" if size is None else str(size) for size in self.shape) + "]"
 
 
-def fit(
-    array: Array, spec: InputSpec, where: str, *, allow_nonfinite: bool = False
-) -> tuple[Array, list[str]]:
+def fit(array: Array, spec: InputSpec, where: str, *, allow_nonfinite: bool = False) -> tuple[Array, list[str]]:
     """The array as ``spec`` wants it, and notes on what was changed; ``where`` names the source in messages.
 
     Raises InputError for values that the input's type cannot hold, for another shape, and for NaN or
