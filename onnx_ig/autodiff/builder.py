@@ -96,7 +96,9 @@ class OpBuilder:
                 return self.constant(np.array(static_shape(inputs[0]), np.int64))
             attributes = {name: value for name, value in attributes.items() if value is not None}
             result = self._builder.op._call_op(op_type, inputs, {**attributes, "_outputs": _outputs})
-            return self._folded(result) if isinstance(result, ir.Value) else tuple(result)
+            if not isinstance(result, ir.Value):
+                return tuple(result)
+            return self._folded(result) if isinstance(_outputs, int) else result  # a named value stays one
 
         return add
 
@@ -129,7 +131,7 @@ class OpBuilder:
             opset_imports=[onnx.helper.make_opsetid("", self.opset)],
         )
         array = np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
-        self._builder.graph.remove(node)
+        self._builder.graph.remove(node, safe=True)  # lets go of its inputs
         return self.constant(array)
 
     def constant(self, array: np.ndarray | ir.TensorProtocol, like: ir.Value | None = None) -> ir.Value:
