@@ -164,7 +164,7 @@ def test_bars_point_away_from_zero_with_the_colour_of_the_sign() -> None:
 
 def test_positions_have_the_colour_of_their_sum() -> None:
     attribution = np.full((1, 3, 8), 0.5, np.float32)
-    attribution[0, 1] = -0.5
+    attribution[0, 1], attribution[0, 2] = -0.5, 1  # the scale's ends and its middles have colours of their own
     names = ["I", "$disliked$", "it"]  # a dollar sign starts no formula
     (drawn,) = illustrations(report(attribution, feature_names={"x": names}), 1)
     assert drawn.file == "positions_x_0.png"
