@@ -117,7 +117,7 @@ def gather_nd(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
 @vjp("Compress")
 def compress(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
-    """y = the slices of x along ``axis`` (absent: of x flattened) whose condition holds:  dx = dy there, 0 elsewhere."""
+    """y = the slices of x along ``axis`` (absent: of flat x) whose condition holds:  dx = dy there, 0 elsewhere."""
     x, kept = given(node, 0), op.Reshape(op.NonZero(given(node, 1)), [-1])
     if "axis" not in node.attributes:
         return add_at(op, x, kept, dy), None
