@@ -53,7 +53,7 @@ def integrated_gradients(
     Args:
         module: an ``nn.Module`` or another callable on tensors; not changed.
         inputs: a tensor or array, or a tuple of them, examples on axis 0.
-        baselines: None (zeros), a scalar, a tensor of the input's shape or with axis 0 of length 1, or a tuple of these.
+        baselines: None (zeros), a scalar, a tensor of the input's shape or of one example, or a tuple of these.
         target: None; an int; N ints; a tuple of ints for outputs of rank > 2; N such tuples.
         additional_forward_args: passed unchanged, at the end points and at every path point.
         method: the quadrature rule; ``n_steps`` its number of path points.
@@ -85,6 +85,8 @@ def integrated_gradients(
 
 def _rule(method: str, n: int) -> list[tuple[float, float]]:
     """Path nodes and weights, written a second time on purpose: the first is among what is judged."""
+    if n < (2 if method == "riemann_trapezoid" else 1):
+        raise UsageError(f"n_steps is {n}: too few for {method}")
     if method == "gausslegendre":
         nodes, weights = np.polynomial.legendre.leggauss(n)
         return [((1 + float(a)) / 2, float(w) / 2) for a, w in zip(nodes, weights, strict=True)]
@@ -181,7 +183,7 @@ def _evaluation(module: Module, dtype: torch.dtype | None) -> Iterator[Module]:
     if dtype is not None:
         if not isinstance(module, nn.Module):
             raise UsageError(
-                f"a {type(module).__name__} cannot be copied into {dtype}: give the reference an nn.Module, or dtype=None"
+                f"a {type(module).__name__} cannot be copied into {dtype}: give an nn.Module, or dtype=None"
             )
         module = copy.deepcopy(module).to(dtype)
     default = torch.get_default_dtype()

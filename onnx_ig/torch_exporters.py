@@ -44,6 +44,7 @@ def run_exporter(
     with _quiet():
         model = _EXPORTERS[exporter](module, arguments, output, dynamic)
     _own_weights(model)
+    _restore_unused_inputs(model, arguments, dynamic)
     return model
 
 
@@ -109,6 +110,19 @@ _EXPORTERS: dict[Exporter, Callable[[ForwardModule, Sequence[Argument], str, boo
     "dynamo": _dynamo,
     "torchscript": _torchscript,
 }
+
+
+def _restore_unused_inputs(model: ir.Model, arguments: Sequence[Argument], dynamic: bool) -> None:
+    """The TorchScript exporter drops inputs that the output does not depend on; callers feed them all."""
+    present = {value.name: value for value in model.graph.inputs}
+    model.graph.inputs.clear()
+    for argument in arguments:
+        sizes: list[int | str] = list(argument.example.shape)
+        if dynamic and argument.per_example:
+            sizes[0] = BATCH
+        kind = ir.TensorType(ir.tensor(argument.example[:0].cpu() if sizes else argument.example.cpu()).dtype)
+        unused = ir.Value(name=argument.name, shape=ir.Shape(sizes), type=kind)
+        model.graph.inputs.append(present.get(argument.name, unused))
 
 
 def _own_weights(model: ir.Model) -> None:

@@ -37,9 +37,7 @@ class Network:
             torch.manual_seed(seed)
             return randomise(self.build()).eval().to(dtype)
 
-    def inputs(
-        self, examples: int = 2, dtype: torch.dtype = torch.float32, seed: int = 1
-    ) -> tuple[Tensor, ...]:
+    def inputs(self, examples: int = 2, dtype: torch.dtype = torch.float32, seed: int = 1) -> tuple[Tensor, ...]:
         """Standard normal inputs for ``examples`` examples."""
         generator = torch.Generator().manual_seed(seed)
         return tuple(torch.randn(examples, *shape, generator=generator).to(dtype) for shape in self.shapes)
@@ -98,9 +96,7 @@ _TABLE = [
     Network("efficientnet", mobile.EfficientNet, _PICTURE),
     Network("convnext", convnext.ConvNeXt, _PICTURE),
     Network("unet", unet.UNet, ((3, 16, 16),), target=(1, 5, 7), smooth=False),
-    Network(
-        "unet_smooth", functools.partial(unet.UNet, activation="softplus"), ((3, 16, 16),), target=(1, 5, 7)
-    ),
+    Network("unet_smooth", functools.partial(unet.UNet, activation="softplus"), ((3, 16, 16),), target=(1, 5, 7)),
     Network("lstm", plain.LSTMClassifier, ((5, 6),)),
     Network("lstm_stacked", functools.partial(plain.LSTMClassifier, layers=2, bidirectional=True), ((5, 6),)),
     Network("vit", transformer.vit, ((3, 16, 16),)),

@@ -140,9 +140,7 @@ class EfficientNet(nn.Module):
                 channels = stage.channels
         layers.append(conv_norm(channels, head, 1, activation="silu"))
         self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(head, classes)
-        )
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(head, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

@@ -32,8 +32,7 @@ class UNet(nn.Module):
         super().__init__()
         self.pooled = pooled
         self.encoders = nn.ModuleList(
-            _double_conv(before, after, activation)
-            for before, after in zip((3, *widths), widths, strict=False)
+            _double_conv(before, after, activation) for before, after in zip((3, *widths), widths, strict=False)
         )
         self.pool = nn.MaxPool2d(2) if activation == "relu" else nn.AvgPool2d(2)
         self.growers, self.decoders = nn.ModuleList(), nn.ModuleList()
