@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
-from onnx_ig.autodiff.node import attr_int, constant, given, optional, output
+from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional, output
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.shapes import Size, add_at, from_front, minus, pad, positions, reshape, size, sizes
 
@@ -186,7 +186,7 @@ def tensor_scatter(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def dupdate() -> ir.Value:
         steps = op.Range(op.constant(np.array(0)), op.Squeeze(op.dim(update, axis), [0]), op.constant(np.array(1)))
-        behind = -axis - 1 if axis < 0 else (rank_of(update) or 0) - axis - 1
+        behind = (-axis if axis < 0 else known_rank(node, update) - axis) - 1
         steps = op.Unsqueeze(steps, list(range(1, behind + 1))) if behind else steps
         if start is not None:
             ahead = op.Expand(1, op.Reshape(op.Sub(op.rank(update), 1), [1]))
