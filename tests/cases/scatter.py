@@ -1,4 +1,4 @@
-"""Scattering: every reduction, repeated places, zeros among factors, negative indices, constants and run-time indices."""
+"""Scattering: every reduction, repeated places, zeros among factors, negative indices, indices known or at run time."""
 
 import numpy as np
 

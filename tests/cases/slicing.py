@@ -1,4 +1,4 @@
-"""Concat, Split and Slice: every sign of step, ends beyond the axis, bounds as constants and at run time, unread pieces."""
+"""Concat, Split and Slice: every sign of step, ends beyond the axis, bounds known or at run time, unread pieces."""
 
 import numpy as np
 import onnx
@@ -65,7 +65,8 @@ CASES = [_slice_case(name, *known) for name in _SLICES for known in ((True, True
     Case(
         "concat_partly_static",
         _model(
-            "g (float[N, 3] a, float[2, 3] b, float[M, 3] c, float[1, 3] d) => (float[T, 3] y) { y = Concat<axis = 0>(a, b, c, d) }"
+            """g (float[N, 3] a, float[2, 3] b, float[M, 3] c, float[1, 3] d) => (float[T, 3] y)
+            { y = Concat<axis = 0>(a, b, c, d) }"""
         ),
         {"a": _f(2, 3), "b": _f(2, 3), "c": _f(3, 3), "d": _f(1, 3)},
     ),
