@@ -134,13 +134,23 @@ def positions(op: OpBuilder, x: ir.Value) -> ir.Value:
     return op.Reshape(count, op.Shape(x), allowzero=1)  # type: ignore[no-any-return]
 
 
-def add_at(op: OpBuilder, x: ir.Value, places: ir.Value, dy: ir.Value) -> ir.Value:
-    """Zeros of x's shape to which each element of ``dy`` is added at the row-major place in ``places`` (dy's shape).
+def scatter_add(op: OpBuilder, shape: ir.Value, indices: ir.Value, dy: ir.Value, axis: int) -> ir.Value:
+    """Zeros of the shape in ``shape`` to which ``dy`` is added at ``indices`` (dy's shape) along ``axis``.
 
-    ScatterElements, because ScatterND with a reduction loses updates to races between threads on ONNX Runtime CPU.
+    ScatterElements, because ScatterND with a reduction loses updates to races between threads on ONNX Runtime CPU (seen
+    in 1.31 with two threads and repeated indices). Half precision is added up in float32: ONNX Runtime CPU adds nothing
+    narrower, and long sums would lose digits.
     """
-    nothing = zeros(op, op.Reshape(op.Size(x), [1]), dy)
-    flat = op.ScatterElements(nothing, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), axis=0, reduction="add")
+    half = dy.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+    wide = op.Cast(dy, to=ir.DataType.FLOAT) if half else dy
+    total = op.ScatterElements(zeros(op, shape, wide), indices, wide, axis=axis, reduction="add")
+    return op.Cast(total, to=dy.dtype) if half else total  # type: ignore[no-any-return]
+
+
+def add_at(op: OpBuilder, x: ir.Value, places: ir.Value, dy: ir.Value) -> ir.Value:
+    """Zeros of x's shape to which each element of ``dy`` is added at the row-major place in ``places`` (dy's shape)."""
+    count = op.Reshape(op.Size(x), [1])
+    flat = scatter_add(op, count, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), 0)
     return op.Reshape(flat, op.Shape(x), allowzero=1)  # type: ignore[no-any-return]
 
 

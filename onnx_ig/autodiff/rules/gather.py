@@ -1,7 +1,6 @@
 """VJP rules of operators that read elements at given places: what was read receives the cotangents of all its readers.
 
-The general form adds with ScatterElements: ScatterND with reduction "add" loses updates to races between threads on
-ONNX Runtime CPU (seen in 1.31 with two threads and repeated indices). Where the places are constants, cheaper forms do.
+The general form is a scatter that adds; where the places are constants, cheaper forms do.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import onnx_ir as ir
 from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional, output
 from onnx_ig.autodiff.registry import Cotangents, vjp
-from onnx_ig.autodiff.shapes import Size, add_at, from_front, minus, pad, positions, reshape, size, sizes
+from onnx_ig.autodiff.shapes import Size, add_at, from_front, minus, pad, positions, reshape, scatter_add, size, sizes
 
 # Up to this many Gathers stand in for a scatter when constant indices repeat.
 _MOST_GATHERS = 4
@@ -46,7 +45,7 @@ def taken_from(op: OpBuilder, x: ir.Value, indices: ir.Value, axis: int, dy: ir.
         if cheap is not None:
             return cheap
     column = op.Reshape(indices, [1] * axis + [-1] + [1] * (rank - 1 - axis))
-    return op.ScatterElements(op.zeros_like(x), op.Expand(column, op.Shape(dy)), dy, axis=axis, reduction="add")  # type: ignore[no-any-return]
+    return scatter_add(op, op.Shape(x), op.Expand(column, op.Shape(dy)), dy, axis)
 
 
 def _one(op: OpBuilder, x: ir.Value, index: ir.Value, axis: int, dy: ir.Value) -> ir.Value:
@@ -96,10 +95,7 @@ def _known(op: OpBuilder, indices: np.ndarray, axis: int, length: Size, dy: ir.V
 @vjp("GatherElements")
 def gather_elements(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """y[i, j] = x[indices[i, j], j] (for axis 0):  dx[indices[i, j], j] += dy[i, j]."""
-    x = given(node, 0)
-    return op.ScatterElements(
-        op.zeros_like(x), given(node, 1), dy, axis=attr_int(node, "axis", 0), reduction="add"
-    ), None
+    return scatter_add(op, op.Shape(given(node, 0)), given(node, 1), dy, attr_int(node, "axis", 0)), None
 
 
 @vjp("GatherND")

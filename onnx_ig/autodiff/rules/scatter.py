@@ -75,7 +75,7 @@ def _cotangents(op: OpBuilder, node: ir.Node, dy: ir.Value, read: _Read, write: 
     y = node.outputs[0]
     data_wins = op.Cast(op.Equal(data, y), to=data.dtype)
     updates_win = op.Cast(op.Equal(updates, read(y)), to=data.dtype)
-    share = op.Div(dy, write(data_wins, updates_win, "add"))
+    share = op.Div(dy, _count(op, data_wins, updates_win, write))
     return lambda: op.Mul(share, data_wins), None, lambda: op.Mul(read(share), updates_win)
 
 
@@ -88,9 +88,17 @@ def _product_of_others(op: OpBuilder, data: ir.Value, u: ir.Value, read: _Read, 
     is_zero = op.Cast(op.Equal(u, op.constant(np.array(0), like=u)), to=u.dtype)
     not_zero = op.Add(u, is_zero)
     product = read(write(_full(op, data, 1), not_zero, "mul"))
-    other_zeros = op.Sub(read(write(op.zeros_like(data), is_zero, "add")), is_zero)
+    other_zeros = op.Sub(read(_count(op, op.zeros_like(data), is_zero, write)), is_zero)
     no_other_zero = op.Cast(op.Equal(other_zeros, op.constant(np.array(0), like=u)), to=u.dtype)
     return op.Mul(op.Div(product, not_zero), no_other_zero)  # type: ignore[no-any-return]
+
+
+def _count(op: OpBuilder, base: ir.Value, ones: ir.Value, write: _Write) -> ir.Value:
+    """``base`` with the zeros and ones added, in float32 where the type is narrower: ONNX Runtime CPU adds no half."""
+    if base.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return write(base, ones, "add")
+    wide = write(op.Cast(base, to=ir.DataType.FLOAT), op.Cast(ones, to=ir.DataType.FLOAT), "add")
+    return op.Cast(wide, to=base.dtype)  # type: ignore[no-any-return]
 
 
 def _full(op: OpBuilder, like: ir.Value, number: int) -> ir.Value:
