@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,6 +80,19 @@ class Method:
         """Whether ``attribute`` can return a convergence delta."""
         return False
 
+    def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
+        """F as a function of the inputs' arrays: what finite differences evaluate.
+
+        A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
+        """
+        bound = self._forward.bind(inputs, additional_forward_args)
+        engine = self._engine(bound, ())
+        dims = engine.output_dims(bound.inputs, bound.extra)
+        if target is None and any(d != 1 for d in dims):
+            target = engine.predicted(bound.inputs, bound.extra) if len(dims) == 1 else (0,) * len(dims)
+        engine, request, bound = self._prepare(inputs, None, target, additional_forward_args, (), False)
+        return Scorer(engine, request, target, list(bound.inputs))
+
     def _prepare(
         self, inputs: Any, baselines: Any, target: Any, additional: Any, per_example: tuple[str, ...], nonfinite: bool
     ) -> tuple[Engine, Request, Bound]:
@@ -126,6 +140,28 @@ class Method:
         given = arguments.as_tuple(inputs)
         values = tuple(_like(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
         return values if isinstance(inputs, tuple) else values[0]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """F(·; target) for the examples of one call: arrays by input name in, [N] out."""
+
+    engine: Engine
+    request: Request
+    target: Any
+    names: list[str]
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return self.request.examples
+
+    def named(self, values: Any) -> dict[str, Any]:
+        """``values`` in the form of the inputs (one, tuple, dict) by input name."""
+        return dict(values) if isinstance(values, dict) else dict(zip(self.names, arguments.as_tuple(values), strict=True))
+
+    def __call__(self, inputs: dict[str, Array]) -> Array:
+        return self.engine.scores(replace(self.request, inputs=inputs, baselines={}))
 
 
 class InputXGradient(Method):

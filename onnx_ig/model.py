@@ -76,7 +76,7 @@ def load(
     """
     if isinstance(source, Model):
         return source
-    if _is_torch_source(source):
+    if is_torch_source(source):
         from onnx_ig.torch_export import export_torch
 
         inputs = () if example_inputs is None else example_inputs
@@ -103,7 +103,8 @@ def _loaded(model: ir.Model, digest: str, name: str, note: str = "") -> Model:
     return Model(normalise(model), digest, name, opset, note)
 
 
-def _is_torch_source(source: Any) -> bool:
+def is_torch_source(source: Any) -> bool:
+    """Whether ``source`` is a PyTorch model: a module or callable, a .pt2 file, ``package.module:factory``."""
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
         return not text.endswith(".onnx") and (

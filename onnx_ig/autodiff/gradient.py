@@ -63,7 +63,8 @@ def gradient_model(
     cotangent, grad = prefix + COTANGENT, prefix + GRAD
     free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
     op = OpBuilder(graph)
-    lower_path(op, sources)
+    replaced = lower_path(op, sources)
+    sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
     nodes = list(graph)
     reached = dependents(nodes, sources)
     if wrt is None:
@@ -93,10 +94,29 @@ def gradient_model(
 
 def tidy(model: ir.Model) -> None:
     """Remove what nothing reads: dead nodes, unused initialisers, Identity nodes."""
-    passes.IdentityEliminationPass()(model)
+    _remove_identities(model.graph)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
+
+
+def _remove_identities(graph: ir.Graph) -> None:
+    """Remove the main graph's Identity nodes, but those that give a tensor a further name among the inputs and outputs.
+
+    (onnx_ir's pass would rename an output that is also the input of another Identity.)
+    """
+    for node in graph:
+        x = node.inputs[0] if node.op_type == "Identity" and node.domain == "" else None
+        if x is None:
+            continue
+        y = node.outputs[0]
+        if y.is_graph_output():
+            if x.is_graph_output() or x.is_graph_input() or x.is_initializer() or x.producer() not in graph:
+                continue
+            x.name, y.name = y.name, None
+            x.shape, x.type = y.shape or x.shape, y.type or x.type
+        ir.convenience.replace_all_uses_with(y, x, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
 
 
 def free_names(graph: ir.Graph, wanted: Iterable[str]) -> None:

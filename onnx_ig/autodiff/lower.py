@@ -8,43 +8,70 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.registry import lookup
-from onnx_ig.autodiff.reverse import dependents
+from onnx_ig.autodiff.registry import lookup, prepare
+from onnx_ig.autodiff.reverse import captured_by, dependents, is_float
 
 
-def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
-    """Expand, in place in op's graph, every node that depends on ``wrt`` and has no rule of its own, until none is left to expand."""
+def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
+    """Expand, in place in op's graph, every node that depends on ``wrt`` and has no rule of its own, until none is left to expand.
+
+    Returns:
+        The values that were replaced, each with the one that took its place (and its name).
+    """
     graph = op.graph
+    replaced: dict[ir.Value, ir.Value] = {}
     while True:
         on_path = dependents(graph, wrt)
         expandable = [
             node for node in graph if any(y in on_path for y in node.outputs) and _needs_lowering(node)
         ]
-        if not any([_expand(op, node) for node in expandable]):
-            return
+        made = [outputs for node in expandable if (outputs := _expand(op, node)) is not None]
+        if not made:
+            _lower_bodies(op, on_path)
+            return replaced
+        for outputs in made:
+            replaced = {old: outputs.get(new, new) for old, new in replaced.items()} | outputs
+
+
+def _lower_bodies(op: OpBuilder, on_path: set[ir.Value]) -> None:
+    """The same inside the bodies of control-flow operators on the path, for what depends on their inputs or on the path."""
+    for node in op.graph:
+        if not any(y in on_path for y in node.outputs):
+            continue
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                body = attribute.as_graph()
+                roots = [*filter(is_float, body.inputs), *(v for v in captured_by(body) if v in on_path)]
+                lower_path(OpBuilder(body, parent=op), roots)
 
 
 def _needs_lowering(node: ir.Node) -> bool:
     entry = lookup(node)
-    return entry is None or entry.kind == "lowering"
+    return entry is None or entry.kind in ("lowering", "rule")
 
 
-def _expand(op: OpBuilder, node: ir.Node) -> bool:
+def _expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
+    """Replace the node; returns its outputs with what took their place, None if nothing is known to expand it into."""
     entry = lookup(node)
     last = op.graph[-1]
-    if entry is not None and entry.function is not None:
+    if entry is not None and entry.kind == "rule":
+        prepared = prepare(op, node)
+        if prepared is None:
+            return None
+        outputs = list(prepared)
+    elif entry is not None and entry.function is not None:
         outputs = list(entry.function(op, node))
     else:
         function = _function_body(node, op.opset)
         if function is None:
-            return False
+            return None
         outputs = _instantiate(op, function, node)
     added: list[ir.Node] = []
     while op.graph[-1] is not last:
         added.insert(0, op.graph[-1])
         op.graph.remove(added[0])
     _replace(op.graph, node, added, outputs)
-    return True
+    return {old: new for old, new in zip(node.outputs, outputs, strict=False) if new is not None}
 
 
 def _replace(graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: Sequence[ir.Value | None]) -> None:

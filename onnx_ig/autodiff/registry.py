@@ -29,6 +29,7 @@ Cotangent = ir.Value | None | Missing | Callable[[], "ir.Value | None | Missing"
 Cotangents = Cotangent | Sequence[Cotangent] | Mapping[ir.Value, Cotangent]
 VjpRule = Callable[..., Cotangents]
 LoweringRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None]]
+PreparationRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None] | None]
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Entry:
     kind: str
     function: Callable[..., Any] | None = None
     broadcasts: bool = False
+    selective: bool = False
     reason: str = ""
 
 
 _TABLE: dict[tuple[str, str], Entry] = {}
+_PREPARATIONS: dict[tuple[str, str], PreparationRule] = {}
 
 
 def _register(op_types: Sequence[str], domain: str, entry: Entry) -> None:
@@ -51,15 +54,18 @@ def _register(op_types: Sequence[str], domain: str, entry: Entry) -> None:
         _TABLE[domain, op_type] = entry
 
 
-def vjp(*op_types: str, domain: str = "", broadcasts: bool = False) -> Callable[[VjpRule], VjpRule]:
+def vjp(
+    *op_types: str, domain: str = "", broadcasts: bool = False, selective: bool = False
+) -> Callable[[VjpRule], VjpRule]:
     """Register ``rule(op, node, *output_cotangents) -> one cotangent per input`` for the operators.
 
     An output that nothing reads arrives as None. ``broadcasts=True``: the driver sums each cotangent over the axes
-    along which its input was broadcast. A rule of a control-flow operator may return a mapping from values it captured.
+    along which its input was broadcast. ``selective=True`` (control flow, where all cotangents come out of one node): the
+    rule is also given ``wanted``, the values it reads that lie on the path, and returns a mapping from them.
     """
 
     def register(rule: VjpRule) -> VjpRule:
-        _register(op_types, domain, Entry("rule", rule, broadcasts))
+        _register(op_types, domain, Entry("rule", rule, broadcasts, selective))
         return rule
 
     return register
@@ -78,6 +84,28 @@ def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], Lower
         return rule
 
     return register
+
+
+def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule], PreparationRule]:
+    """Register ``rule(op, node) -> one value per output, or None``: rewrites the forms of a node that its VJP rule does not take.
+
+    None: the node is as the rule needs it. The operators have a VJP rule besides.
+    """
+
+    def register(rule: PreparationRule) -> PreparationRule:
+        for op_type in op_types:
+            if (domain, op_type) in _PREPARATIONS:
+                raise ValueError(f"{domain or 'ai.onnx'}::{op_type} already has a preparation")
+            _PREPARATIONS[domain, op_type] = rule
+        return rule
+
+    return register
+
+
+def prepare(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value | None] | None:
+    """What the node's preparation makes of it: one value per output, None where there is nothing to do."""
+    rule = _PREPARATIONS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    return None if rule is None else rule(op, node)
 
 
 def lookup(node: ir.Node) -> Entry | None:

@@ -106,7 +106,8 @@ def _node_cotangents(
             "Attribute at a tensor after it (--at), or add a rule (CONTRIBUTING.md, 'Add an operator')",
         )
     sent: list[tuple[ir.Value, ir.Value]] = []
-    for x, cotangent in _by_input(node, entry.function(op, node, *dys)):
+    wanted = {"wanted": [x for x in dict.fromkeys(read_by(node)) if x in on_path]} if entry.selective else {}
+    for x, cotangent in _by_input(node, entry.function(op, node, *dys, **wanted)):
         if x is None or x not in on_path:
             continue
         built = cotangent() if callable(cotangent) else cotangent

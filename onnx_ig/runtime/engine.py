@@ -159,8 +159,8 @@ class Engine:
         """F(x) and F(baseline) of each example."""
         at_baseline = {n: np.broadcast_to(request.baselines[n], x.shape) for n, x in request.inputs.items()}
         return (
-            self._scores(request, internal_batch_size),
-            self._scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
+            self.scores(request, internal_batch_size),
+            self.scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
         )
 
     def output_dims(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> list[int]:
@@ -173,12 +173,18 @@ class Engine:
         shape = self._forward_session().run(feeds)[self.plan.output].shape
         return list(shape if self.plan.layout.kind == "none" else shape[1:])
 
+    def predicted(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+        """The arg-max class of each example, int64 [N], for outputs of rank 2."""
+        feeds = {n: v for n, v in (*inputs.items(), *extra.items()) if n in self._forward_session().input_names}
+        output = self._forward_session().run(feeds)[self.plan.output]
+        return np.argmax(output, axis=-1).reshape(-1)
+
     def _forward_session(self) -> Session:
         if self._forward is None:
             self._forward = Session(_forward_only(self._model, self.plan.output), self._provider)
         return self._forward
 
-    def _scores(self, request: Request, internal_batch_size: int | None) -> Array:
+    def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
         forward = self._forward_session()
         parts: list[Array] = []
