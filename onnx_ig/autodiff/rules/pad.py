@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.autodiff.node import attr_str, constant, given, optional
 from onnx_ig.autodiff.registry import Cotangents, vjp
-from onnx_ig.autodiff.shapes import INT64_MAX, Size, add_at, cut, minus, pad, positions, reverse, size
+from onnx_ig.autodiff.shapes import INT64_MAX, INT64_MIN, Size, add_at, cut, minus, pad, positions, size
 
 
 @vjp("Pad")
@@ -80,18 +80,24 @@ def _folded_back(op: OpBuilder, dy: ir.Value, axis: int, before: int, after: int
     """``dy`` of length before + D + after along ``axis`` with its borders added to where they came from."""
     total = cut(op, dy, axis, before, -after if after else INT64_MAX)
     if before:
-        border = cut(op, dy, axis, 0, before)
+        border = (
+            op.Slice(dy, [before - 1], [INT64_MIN], [axis], [-1]) if mode == "reflect" else cut(op, dy, axis, 0, before)
+        )
         if mode == "reflect":  # came from 1 .. before, back to front
-            moved = pad(op, reverse(op, border, [axis]), {axis: (1, minus(op, length, before + 1))})
+            moved = pad(op, border, {axis: (1, minus(op, length, before + 1))})
         elif mode == "edge":
             moved = pad(op, op.ReduceSum(border, [axis], keepdims=1), {axis: (0, minus(op, length, 1))})
         else:  # came from the last ones
             moved = pad(op, border, {axis: (minus(op, length, before), 0)})
         total = op.Add(total, moved)
     if after:
-        border = cut(op, dy, axis, -after, INT64_MAX)
+        border = (
+            op.Slice(dy, [-1], [-after - 1], [axis], [-1])
+            if mode == "reflect"
+            else cut(op, dy, axis, -after, INT64_MAX)
+        )
         if mode == "reflect":  # came from D − 1 − after .. D − 2, back to front
-            moved = pad(op, reverse(op, border, [axis]), {axis: (minus(op, length, after + 1), 1)})
+            moved = pad(op, border, {axis: (minus(op, length, after + 1), 1)})
         elif mode == "edge":
             moved = pad(op, op.ReduceSum(border, [axis], keepdims=1), {axis: (minus(op, length, 1), 0)})
         else:  # came from the first ones
