@@ -5,19 +5,25 @@ The one idea: pickles are read by torch's restricted unpickler only; a file that
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
 import io
 import json
 import os
 import pickle
+import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch import nn
+from torch.utils._sympy import functions as size_functions
 
 from onnx_ig.errors import MissingDependencyError, ModelError, UsageError
 
@@ -25,7 +31,7 @@ _SAVE_WEIGHTS = (
     "save the weights alone, torch.save(model.state_dict(), 'weights.pt') or as .safetensors, "
     "and give the model as package.module:factory"
 )
-_TENSOR_DATA = ("weight_", "tensor_")  # raw bytes in a .pt2 archive, never unpickled
+_TENSOR_DATA = ("weight_", "tensor_")  # names of raw bytes in a .pt2 archive; others are unpickled
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -93,52 +99,95 @@ def load_factory(spec: str, weights: str | os.PathLike[str] | None = None) -> nn
 
 
 def load_exported_program(path: str | os.PathLike[str]) -> torch.export.ExportedProgram:
-    """The program in a ``.pt2`` file written by ``torch.export.save``.
+    """The program in a ``.pt2`` file written by ``torch.export.save``, without its guards.
 
-    torch's own loader falls back to unrestricted unpickling, so every record is checked first.
+    torch's own loader unpickles without restriction and evaluates the file's size expressions as Python, so every
+    record is checked first.
 
     Raises:
         UsageError: no such file.
-        ModelError: unreadable, compiled (AOTInductor), or holding a pickle or object that could run code.
+        ModelError: unreadable, compiled (AOTInductor), or holding anything that could run code.
     """
     path = _existing(path)
     try:
         reader = torch._C.PyTorchFileReader(str(path))
-    except RuntimeError as error:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (RuntimeError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path} is not a .pt2 file ({_first_line(error)}): write it with torch.export.save"
         ) from error
+    if any("serialized_" in name for name in names):  # torch reads this form as a last resort, by another reader
+        raise ModelError(f"{path} has the form that torch wrote before 2.8: save it again with torch.export.save")
     for name in reader.get_all_records():
-        _refuse_unsafe_record(path, name, reader)
+        _refuse_unsafe_record(f"{path} ({name})", name, reader)
     try:
-        return torch.export.load(path)
+        program = torch.export.load(path)
     except Exception as error:  # torch's reader raises many kinds
         raise ModelError(
             f"cannot read {path} ({_first_line(error)}): save it again with torch.export.save of this torch, "
             f"{torch.__version__}"
         ) from error
+    program._guards_code = []  # Python text, which .module() would execute
+    return program
 
 
-def _refuse_unsafe_record(path: Path, name: str, reader: Any) -> None:
-    folder, _, leaf = name.rpartition("/")
-    where = f"{path} ({name})"
+def _refuse_unsafe_record(where: str, name: str, reader: Any) -> None:
     if "aotinductor" in name:
         raise ModelError(f"{where} holds compiled code, not a graph: save the program with torch.export.save")
-    if leaf.startswith(("custom_obj_", "opaque_obj_")):
-        raise ModelError(f"{where} holds a pickled object, which could run code when loaded: export a model without")
     if name.endswith("_config.json"):
-        entries = json.loads(reader.get_record(name)).get("config", {}).values()
-        if any(entry.get("use_pickle") for entry in entries):
-            raise ModelError(f"{where} names pickled tensors, which could run code: export with plain tensors")
-    elif folder.endswith(("weights", "constants")) and leaf.startswith(_TENSOR_DATA) and not leaf.endswith(".pt"):
-        return
-    elif name.endswith(".pt") or leaf in ("serialized_state_dict.json", "serialized_constants.json"):
+        for entry in _json(where, reader.get_record(name)).get("config", {}).values():
+            if entry.get("use_pickle") or not str(entry.get("path_name")).startswith(_TENSOR_DATA):
+                raise ModelError(f"{where} names pickled objects, which could run code: export with plain tensors")
+    elif name.endswith(".json"):
+        _refuse_unsafe_expressions(where, _json(where, reader.get_record(name)))
+    elif name.endswith(".pt"):
         content = reader.get_record(name)
         if content:
             try:
                 torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             except Exception as error:
                 raise _unsafe(where, error) from error
+
+
+def _json(where: str, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ModelError(f"{where} is not JSON ({_first_line(error)}): the file is damaged, save it again") from error
+
+
+def _refuse_unsafe_expressions(where: str, value: Any) -> None:
+    """Size expressions like ``Symbol('s31', integer=True)`` may hold SymPy's classes, names and numbers alone."""
+    if isinstance(value, list):
+        for item in value:
+            _refuse_unsafe_expressions(where, item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "expr_str" and not _is_size_expression(str(item)):
+                raise ModelError(f"{where} is refused: its size {str(item)[:80]!r} is code, not an expression")
+            _refuse_unsafe_expressions(where, item)
+
+
+def _is_size_expression(text: str) -> bool:
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return all(_is_size_term(term) for term in ast.walk(tree))
+
+
+def _is_size_term(term: ast.AST) -> bool:
+    if isinstance(term, ast.Call):
+        name = term.func.id if isinstance(term.func, ast.Name) else ""
+        kind = getattr(size_functions, name, None) or getattr(sympy, name, None)
+        return isinstance(kind, type) and issubclass(kind, sympy.Basic)
+    if isinstance(term, ast.Constant):
+        return isinstance(term.value, (bool, int, float)) or bool(re.fullmatch(r"\w+", str(term.value)))
+    if isinstance(term, ast.Name):
+        return not hasattr(builtins, term.id) and not term.id.startswith("_")
+    plain = (ast.Expression, ast.keyword, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare)
+    return isinstance(term, (*plain, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context))
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
