@@ -1,0 +1,80 @@
+"""Write a Scan: a body as a Python function, values and shapes of its states and sequences put in for the body's inputs.
+
+The one idea: ONNX runtimes pay per node and step of a Scan, so its body is to hold nothing that can be done for all steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+
+Step = Callable[[OpBuilder, list[ir.Value], list[ir.Value]], tuple[list[ir.Value], list[ir.Value]]]
+
+
+def scan(
+    op: OpBuilder,
+    states: Sequence[ir.Value],
+    sequences: Sequence[ir.Value],
+    step: Step,
+    *,
+    backwards: Sequence[bool],
+    emit_backwards: Sequence[bool],
+    axes: Sequence[int] = (),
+    emit_axes: Sequence[int] = (),
+) -> tuple[list[ir.Value], list[ir.Value]]:
+    """(states', emitted) of a Scan whose step is ``step(body, states, elements) -> (new states, emitted)``.
+
+    Args:
+        backwards, axes: for each sequence, whether it is walked from its end, and along which axis (0).
+        emit_backwards, emit_axes: for each emitted tensor, whether step 0 writes its last place, and the new axis (0).
+    """
+    axes, emit_axes = list(axes) or [0] * len(sequences), list(emit_axes) or [0] * len(emit_backwards)
+    inputs = [_body_input(op, state, None) for state in states]
+    inputs += [_body_input(op, sequence, axis) for sequence, axis in zip(sequences, axes, strict=True)]
+    body = op.subgraph("adjoint_scan", inputs)
+    new_states, emitted = step(body, inputs[: len(states)], inputs[len(states) :])
+    for state, new in zip(states, new_states, strict=True):
+        new.type = new.type or state.type
+    return_values(body, [*new_states, *emitted])
+    made = op.add_node(
+        "Scan",
+        [*states, *sequences],
+        {
+            "body": body.graph,
+            "num_scan_inputs": len(sequences),
+            "scan_input_directions": [int(b) for b in backwards],
+            "scan_input_axes": axes,
+            "scan_output_directions": [int(b) for b in emit_backwards],
+            "scan_output_axes": emit_axes,
+        },
+        len(states) + len(emit_backwards),
+    )
+    for value, inner in zip(made, body.graph.outputs, strict=True):
+        value.type = value.type or inner.type
+    for value, state in zip(made, states, strict=False):
+        value.shape = value.shape or (None if state.shape is None else state.shape.copy())
+    return list(made[: len(states)]), list(made[len(states) :])
+
+
+def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
+    """Make ``values`` the outputs of the body: each a different value that a node of the body produces, as runtimes require."""
+    for value in values:
+        producer = value.producer()
+        if producer is None or producer.graph is not body.graph or value in body.graph.outputs:
+            copy = body.Identity(value)
+            copy.type, copy.shape = value.type, None if value.shape is None else value.shape.copy()
+            value = copy
+        body.graph.outputs.append(value)
+
+
+def _body_input(op: OpBuilder, value: ir.Value, axis: int | None) -> ir.Value:
+    shape = value.shape
+    if shape is not None and axis is not None:
+        axis %= len(shape)
+        shape = ir.Shape([d for i, d in enumerate(shape) if i != axis])
+    elif shape is not None:
+        shape = shape.copy()
+    return ir.Value(name=op.fresh("step"), type=value.type, shape=shape)
