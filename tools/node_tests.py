@@ -13,6 +13,9 @@ from onnx.backend.test.case.node import collect_testcases
 
 from tools.judge import Case
 
+# Float inputs that say where Resize samples: real models hold them as constants.
+_PARAMETERS = frozenset({"roi", "scales"})
+
 
 @cache
 def standard_cases() -> dict[str, Case]:
@@ -32,7 +35,9 @@ def standard_cases() -> dict[str, Case]:
         for info, value in zip(test.model.graph.input, values, strict=False):
             array = onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
             arrays[info.name] = np.asarray(array) if isinstance(array, np.generic) else array
-        constants = tuple(n for n, x in arrays.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iub")
+        constants = tuple(
+            n for n, x in arrays.items() if isinstance(x, np.ndarray) and (x.dtype.kind in "iub" or n in _PARAMETERS)
+        )
         constants += tuple(n for n in _counting_inputs(test.model) if n not in constants)
         cases[test.name] = Case(test.name, test.model, arrays, constants, 0.0 if "_range_" in test.name else 1e-3)
     return cases

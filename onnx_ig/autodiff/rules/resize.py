@@ -1,0 +1,138 @@
+"""VJP rule of Resize: along each axis a product with the transposed interpolation matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.interpolation import Interpolation, axis_matrix
+from onnx_ig.autodiff.node import (
+    attr_float,
+    attr_int,
+    attr_ints,
+    attr_str,
+    constant,
+    given,
+    known_rank,
+    optional,
+    refuse,
+)
+from onnx_ig.autodiff.registry import Cotangents, Missing, vjp
+from onnx_ig.autodiff.window import Size, size, vector
+
+
+@vjp("Resize")
+def resize(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """y = (R₁ ⊗ R₂ ⊗ …) x, one matrix Rₐ[output size, input size] per axis:  dx = (R₁ᵀ ⊗ R₂ᵀ ⊗ …) dy.
+
+    Nearest upsampling by a whole factor repeats elements: their cotangents are summed.
+    """
+    moved = Missing("the sampling positions' derivative is not written", "Make roi and scales constants of the model")
+    return (lambda: _input_cotangent(op, node, dy), moved, moved, None)[: len(node.inputs)]
+
+
+def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
+    x = given(node, 0)
+    rank = _rank(node, x)
+    how = Interpolation(
+        mode=attr_str(node, "mode", "nearest"),
+        coordinates=attr_str(node, "coordinate_transformation_mode", "half_pixel"),
+        rounding=attr_str(node, "nearest_mode", "round_prefer_floor"),
+        cubic_a=attr_float(node, "cubic_coeff_a", -0.75),
+        exclude_outside=attr_int(node, "exclude_outside", 0) == 1,
+        antialias=attr_int(node, "antialias", 0) == 1,
+    )
+    axes = [a % rank for a in attr_ints(node, "axes") or range(rank)]
+    repeats: dict[int, int] = {}
+    for i, axis in enumerate(axes):
+        if _unchanged(node, how, x, axis, i):
+            continue
+        scale = _scale(op, node, x, axes, i)
+        if isinstance(scale, float) and how.repeats(scale):
+            repeats[axis] = int(scale)
+            continue
+        if how.antialias and not isinstance(scale, float):
+            raise refuse(node, "antialias with a scale computed at run time", "Make the scales or sizes constants")
+        roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
+        matrix = axis_matrix(op, how, size(op, x, axis), size(op, node.outputs[0], axis), scale, roi)
+        dy = _along(op, dy, axis, op.Cast(matrix, to=x.dtype), size(op, x, axis), rank)
+    return _summed(op, dy, repeats, x, rank) if repeats else dy
+
+
+def _rank(node: ir.Node, x: ir.Value) -> int:
+    """The number of x's axes, from its shape or from the number of scales or sizes."""
+    for given_sizes in (constant(optional(node, 2)), constant(optional(node, 3))):
+        if given_sizes is not None and given_sizes.size and "axes" not in node.attributes:
+            return int(given_sizes.size)
+    return known_rank(node, x)
+
+
+def _unchanged(node: ir.Node, how: Interpolation, x: ir.Value, axis: int, i: int) -> bool:
+    """Whether the axis is known to be left as it is."""
+    if how.coordinates == "tf_crop_and_resize":
+        return False
+    scales, y = constant(optional(node, 2)), node.outputs[0]
+    if scales is not None and scales.size:
+        return bool(scales[i] == 1.0)
+    if x.shape is None or y.shape is None:
+        return False
+    before, after = x.shape[axis], y.shape[axis]
+    if isinstance(before, ir.SymbolicDim) and before.value is None:
+        return False  # two unknown sizes
+    return before == after and attr_str(node, "keep_aspect_ratio_policy", "stretch") == "stretch"
+
+
+def _scale(op: OpBuilder, node: ir.Node, x: ir.Value, axes: list[int], i: int) -> ir.Value | float:
+    """The factor along the i-th of ``axes``: a number where known, else float32 [1]."""
+    scales, sizes = optional(node, 2), optional(node, 3)
+    factor: ir.Value
+    if sizes is None:
+        factor = op.Slice(scales, [i], [i + 1], [0])
+    else:
+        lengths = vector(op, [size(op, x, a) for a in axes])
+        ratios = op.Div(op.Cast(sizes, to=ir.DataType.FLOAT), op.Cast(lengths, to=ir.DataType.FLOAT))
+        policy = attr_str(node, "keep_aspect_ratio_policy", "stretch")
+        if policy == "stretch":
+            factor = op.Slice(ratios, [i], [i + 1], [0])
+        else:
+            factor = (op.ReduceMin if policy == "not_larger" else op.ReduceMax)(ratios, keepdims=1)
+    known = constant(factor)
+    return factor if known is None else float(known.item())
+
+
+def _roi(op: OpBuilder, node: ir.Node, i: int, n: int) -> tuple[ir.Value, ir.Value]:
+    """Start and end of the region along the i-th of n axes, float32 [1]."""
+    roi = op.Cast(given(node, 1), to=ir.DataType.FLOAT)
+    return op.Slice(roi, [i], [i + 1], [0]), op.Slice(roi, [n + i], [n + i + 1], [0])
+
+
+def _along(op: OpBuilder, dy: ir.Value, axis: int, matrix: ir.Value, length: Size, rank: int) -> ir.Value:
+    """Σ_o matrix[o, i] dy[..., o, ...] along ``axis``."""
+    product: ir.Value
+    if axis == rank - 1:
+        product = op.MatMul(dy, matrix)
+        return product
+    turned = op.Transpose(matrix, perm=[1, 0])
+    if axis == rank - 2:
+        product = op.MatMul(turned, dy)
+        return product
+    # the axes after this one ride as one column axis
+    after = [size(op, dy, i) for i in range(axis + 1, rank)]
+    columns = op.Reshape(dy, [0] * (axis + 1) + [-1])
+    product = op.Reshape(op.MatMul(turned, columns), vector(op, [*[0] * axis, length, *after]))
+    return product
+
+
+def _summed(op: OpBuilder, dy: ir.Value, repeats: dict[int, int], x: ir.Value, rank: int) -> ir.Value:
+    """dy summed over groups of ``repeats[axis]`` neighbours along each of the axes."""
+    split: list[Size] = []
+    summed = []
+    for axis in range(rank):
+        split.append(size(op, x if axis in repeats else dy, axis))
+        if axis in repeats:
+            summed.append(len(split))
+            split.append(repeats[axis])
+    columns = op.Reshape(dy, vector(op, split))
+    total: ir.Value = op.ReduceSum(columns, np.array(summed, np.int64), keepdims=0)
+    return total
