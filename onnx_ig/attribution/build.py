@@ -54,6 +54,8 @@ class _Builder:
         )
         graph.inputs.pop()
         graph.outputs.clear()
+        if plan.form == "complete":
+            graph.outputs.extend(self.own_outputs)
         free_names(graph, self._wanted_names())
         self.op = OpBuilder(graph)
         self.attributed = [values[name] for name in plan.attributed]
@@ -61,8 +63,6 @@ class _Builder:
 
     def build(self) -> ir.Model:
         """Compose the parts, declare the outputs, write the contract."""
-        if self.plan.form == "complete":
-            self._keep_own_outputs()
         if not self.plan.is_integrated:
             self._input_x_gradient()
         elif self.plan.form == "complete":
@@ -210,9 +210,6 @@ class _Builder:
         return total  # type: ignore[no-any-return]
 
     # -- the edges ------------------------------------------------------------------------------------------------------
-
-    def _keep_own_outputs(self) -> None:
-        self.op.graph.outputs.extend(self.own_outputs)
 
     def _wanted_names(self) -> list[str]:
         plan = self.plan

@@ -1,0 +1,7 @@
+"""The committed table of operators tells the truth about what is registered."""
+
+from tools.operators import stale, table
+
+
+def test_table_is_fresh() -> None:
+    assert not stale(table(judged=False)), "run: python tools/operators.py --refresh"
