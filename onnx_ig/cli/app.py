@@ -1,0 +1,61 @@
+"""The group of commands, and how every one of them ends: one message, one exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+import onnx_ig
+from onnx_ig.cli.attribute import attribute
+from onnx_ig.cli.ending import Ending
+from onnx_ig.cli.export import export
+from onnx_ig.cli.inspect import inspect
+from onnx_ig.cli.verify import verify
+
+
+class Commands(click.Group):
+    """A group whose errors leave as one line on stderr and the exit code that belongs to them."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run, report, exit."""
+        ending = Ending()
+        kwargs.update(standalone_mode=False, obj=ending)
+        with ending.warnings_shown():
+            try:
+                result = super().main(*args, **kwargs)
+                code = result if isinstance(result, int) else 0
+            except BaseException as error:
+                code = ending.report(error)
+        sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(onnx_ig.__version__, prog_name="onnx-ig")
+def app() -> None:
+    """Input×Gradient and Integrated Gradients for deployed neural networks.
+
+    Attributions say how much each input element contributed to one output of a model. The gradient computation is added
+    to the ONNX graph in standard operators, so the result runs in any ONNX runtime.
+
+    \b
+    Examples:
+      onnx-ig inspect model.onnx
+      onnx-ig attribute model.onnx -i picture.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
+      onnx-ig export model.onnx -o explained.onnx
+      onnx-ig verify package.module:factory --weights weights.safetensors --example-input 1x3x224x224
+
+    \b
+    Exit codes: 0 done; 2 usage or missing file; 3 model unreadable, unsafe or not differentiable; 4 input, baseline or
+    target; 5 provider; 6 memory; 7 tolerance not reached; 8 verification failed; 130 interrupted; 1 anything else.
+    """
+
+
+for command in (attribute, export, inspect, verify):
+    app.add_command(command)
+
+
+def main() -> None:
+    """The entry point."""
+    app(prog_name="onnx-ig")

@@ -1,0 +1,220 @@
+"""``onnx-ig attribute``: attributions of given data, as arrays, numbers, pictures and a page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnx_ig.cli import options
+from onnx_ig.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from onnx_ig.cli.ending import Ending
+    from onnx_ig.cli.request import AttributeOptions, Found
+    from onnx_ig.model import Model
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "-i",
+    "--inputs",
+    "inputs",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]FILE",
+    help=("Data of an attributed input: .npy, .npz (keys are input names) or a picture (.png, .jpg). Repeatable."),
+)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the report goes."
+)
+@click.option(
+    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
+)
+@options.algorithm
+@click.option(
+    "--target",
+    metavar="T",
+    help=(
+        "What is explained: an index (3), one index per axis (3,4), predicted, or @FILE with one "
+        "per example. [default: predicted; none where the output is one number per example]"
+    ),
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="[NAME=]B",
+    help="Where the path begins: a number or @FILE. Once per input. [default: 0]",
+)
+@options.method
+@options.n_steps
+@options.output_name
+@options.at
+@options.per_example
+@options.multiply
+@click.option(
+    "--internal-batch-size",
+    type=click.IntRange(1),
+    help="At most this many rows (path points × examples) per run. [default: from memory]",
+)
+@options.provider
+@options.pictures
+@click.option(
+    "--names",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help='JSON with the names to show: {"features": [...] or {input: [...]}, "classes": [...]}.',
+)
+@options.weights
+@click.option("--overwrite", is_flag=True, help="Replace files in DIR that no earlier report wrote.")
+@options.allow_nonfinite
+@options.debug
+@click.pass_obj
+def attribute(
+    ending: Ending,
+    /,
+    model: str,
+    inputs: Sequence[str],
+    out: Path,
+    extra: Sequence[str],
+    target: str | None,
+    baselines: Sequence[str],
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    size: str | None,
+    names: Path | None,
+    weights: Path | None,
+    overwrite: bool,
+    **rest: Any,
+) -> None:
+    """Attribute one output of MODEL to its inputs and write a report to DIR.
+
+    MODEL is an .onnx file (an ordinary model, or an attribution model made by `onnx-ig export`), a .pt2 file, or
+    package.module:factory with --weights. DIR receives attributions.npz, report.json, report.html and pictures.
+
+    \b
+    Examples:
+      onnx-ig attribute digits.onnx -i seven.png -o report
+      onnx-ig attribute table.onnx -i rows.npy --target 0 --baseline @mean.npy --names names.json -o report
+      onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
+      onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
+    """
+    from onnx_ig.cli.request import AttributeOptions
+    from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
+    from onnx_ig.cli.values import picture_options, read_target_option
+    from onnx_ig.model import load
+
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give a directory for the report")
+    began = time.perf_counter()
+    pictures = picture_options(mean, std, layout, size)
+    chosen_target = read_target_option(target)
+    shown = _names(names)
+    if is_factory(model):
+        made = open_factory(model, weights, [*inputs, *extra], pictures)
+        inputs, extra = made.texts[: len(inputs)], made.texts[len(inputs) :]
+        loaded = load(made.module, example_inputs=tuple(made.arguments.values()))
+    else:
+        refuse_torch_options(weights=weights)
+        loaded = load(model)
+    request = AttributeOptions(inputs, extra, baselines, target=chosen_target, pictures=pictures, **rest)
+    opened = time.perf_counter()
+    found = _attribute(model, loaded, request)
+    seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}
+    _finish(ending, model, loaded, found, shown, seconds, out, overwrite)
+
+
+def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
+    from onnx_ig.cli.deployed import attribute_deployed
+    from onnx_ig.cli.display import Bar
+    from onnx_ig.cli.plain import attribute_plain
+    from onnx_ig.inspection import contract_of
+
+    contract = contract_of(model)
+    with Bar("attribution") as bar:
+        if contract is not None:
+            return attribute_deployed(path, model, contract, request, bar)
+        return attribute_plain(model, request, bar)
+
+
+def _finish(
+    ending: Ending,
+    /,
+    source: str,
+    model: Model,
+    found: Found,
+    shown: dict[str, Any],
+    seconds: dict[str, float],
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Write the report, then say what is in it."""
+    from onnx_ig.cli.display import print_attributions
+    from onnx_ig.report import AttributionReport, write_report
+
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    features = shown.get("features", {})
+    if isinstance(features, list):
+        features = dict.fromkeys(found.attributions, features)
+    report = AttributionReport(
+        model=source,
+        model_sha256=model.source_sha256 or None,
+        exporter=model.note or None,
+        algorithm=found.algorithm,
+        attributions=found.attributions,
+        score=found.score,
+        provider=found.provider,
+        inputs=found.inputs,
+        target=found.target,
+        baseline_score=found.baseline_score,
+        convergence_delta=found.convergence_delta,
+        method=found.method,
+        n_steps=found.n_steps,
+        feature_names=features,
+        class_names=shown.get("classes"),
+        pictures=found.pictures,
+        batched=found.batched,
+        seconds=seconds,
+        warnings=(*ending.warnings, *found.notes),
+    )
+    files = write_report(out, report, overwrite=overwrite)
+    print_attributions(report)
+    click.echo(f"provider: {found.provider}")
+    if model.note:
+        click.echo(f"model: {model.note}")
+    click.echo(f"wrote {', '.join(file.name for file in files)} to {out}")
+
+
+def _names(path: Path | None) -> dict[str, Any]:
+    """``features`` and ``classes`` from a JSON file.
+
+    Raises:
+        UsageError: no such file; InputError: not the JSON that is meant.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise UsageError(f"--names {path}: no such file")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise InputError(f"--names {path}: not a JSON file ({error})") from error
+    features = content.get("features", {}) if isinstance(content, dict) else None
+    lists = [
+        *(features.values() if isinstance(features, dict) else [features]),
+        *([content["classes"]] if features is not None and "classes" in content else []),
+    ]
+    if not all(isinstance(entry, list) and all(isinstance(name, str) for name in entry) for entry in lists):
+        raise InputError(
+            f'--names {path}: expected {{"features": [...] or {{input: [...]}}, "classes": [...]}} with '
+            "lists of strings"
+        )
+    return dict(content)

@@ -1,0 +1,302 @@
+"""Run an attribution model as it is: the complete form in one Run, the step form in chunks of its path.
+
+What is baked into the file cannot be asked for differently; the contract in the file says what that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.cli.baked import baked_target, refuse_contradictions
+from onnx_ig.cli.grid import Grid
+from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
+from onnx_ig.cli.request import AttributeOptions, Found
+from onnx_ig.cli.values import Array, Values, check_rows, chosen_target, read_values, spec_of
+from onnx_ig.errors import UsageError
+from onnx_ig.model import Model, tensors_of
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
+from onnx_ig.runtime.session import Session
+
+Progress = Callable[[int, int], None]
+
+
+def attribute_deployed(
+    path: str, model: Model, contract: Contract, options: AttributeOptions, progress: Progress
+) -> Found:
+    """Attributions by the attribution model at ``path``, whose normalised copy is ``model``.
+
+    Raises:
+        UsageError: an option contradicts what is baked into the file.
+        InputError, ProviderError, OutOfMemoryError: see those classes.
+    """
+    refuse_contradictions(contract, options)
+    own = {entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")}
+    attributed = contract.named("attributed")
+    values = read_values(
+        [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
+        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite,
+    )  # fmt: skip
+    if set(values.inputs) != set(attributed):
+        raise UsageError(
+            f"this attribution model attributes {', '.join(attributed)}: give exactly these with -i, "
+            "others with --extra"
+        )
+    if contract.at == attributed:
+        check_inputs(values.inputs, options.allow_nonfinite)
+    return _Run(path, model, contract, options, values, progress).found()
+
+
+class _Run:
+    """One attribution by a deployed model."""
+
+    def __init__(
+        self, path: str, model: Model, contract: Contract, options: AttributeOptions, values: Values, progress: Progress
+    ) -> None:
+        self._model, self._contract, self._options, self._values, self._progress = (
+            model,
+            contract,
+            options,
+            values,
+            progress,
+        )
+        self._session = Session(path, options.provider)
+        self._shapes = {str(x.name): x.shape for x in model.inputs}
+        first = next(iter(values.inputs.values()))
+        fixed = self._shapes[contract.named("attributed")[0]]
+        n = fixed[0] if contract.layout == "fixed" and fixed is not None else None
+        self._examples = 1 if contract.layout == "none" else len(first)
+        self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
+        check_rows(self._per_example, self._examples)
+        self._grid = Grid(self._examples, contract.layout, n if isinstance(n, int) else None)
+        self._baselines = self._open_baselines()
+        self._target = self._open_target()
+
+    def found(self) -> Found:
+        """Run, and put the results in order."""
+        contract, values = self._contract, self._values
+        results = self._stepped() if contract.form == "step" else self._complete()
+        notes = values.notes
+        if contract.form == "step" and names.BASELINE_SCORE not in results:
+            notes += (
+                (
+                    "F(baseline) and the delta are unknown: the file's baseline or target is baked and the "
+                    "path begins at an inner tensor"
+                ),
+            )
+        path = contract.baked.get("path")
+        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice()
+        integrated = contract.algorithm == "integrated-gradients"
+        target = results.get(names.TARGET_USED, self._target)
+        if target is None:
+            target = baked_target(contract, self._examples)
+        return Found(
+            algorithm=contract.algorithm,
+            attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
+            score=results[names.SCORE],
+            provider=self._session.provider,
+            inputs={name: value for name, value in values.inputs.items() if name in contract.at},
+            batched=contract.layout != "none",
+            target=target,
+            baseline_score=results.get(names.BASELINE_SCORE),
+            convergence_delta=results.get(names.CONVERGENCE_DELTA),
+            method=method if integrated else None,
+            n_steps=n_steps if integrated else None,
+            pictures={name: value for name, value in values.pictures.items() if name in contract.at},
+            notes=notes,
+        )
+
+    # -- the two forms ------------------------------
+
+    def _complete(self) -> dict[str, Array]:
+        """One Run for all examples, or as many Runs as memory or a fixed batch demand."""
+        path: dict[str, Array] = {}
+        if self._contract.named("path"):
+            path = self._path_feeds(*path_nodes_and_weights(*self._path_choice()))
+        parts: dict[str, list[Array]] = {}
+
+        def run(rows: slice, points: slice) -> None:
+            result = self._session.run({**self._feeds(rows), **path}, self._result_names())
+            for name, value in result.items():
+                parts.setdefault(name, []).append(self._grid.own(value, rows))
+            self._progress(rows.stop, self._examples)
+
+        self._grid.each(run, rows=self._options.internal_batch_size)
+        return {
+            self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
+            for name, values in parts.items()
+        }
+
+    def _stepped(self) -> dict[str, Array]:
+        """Σ over chunks of the path; the scores come from Runs of their own, at points that carry no weight."""
+        nodes, weights = path_nodes_and_weights(*self._path_choice())
+        sums: dict[str, Array] = {}
+        wanted = [name for name in self._result_names() if not name.endswith(names.PATH_SCORES)]
+        done = 0
+
+        def run(rows: slice, points: slice) -> None:
+            nonlocal done
+            result = self._session.run(
+                {**self._feeds(rows), **self._path_feeds(nodes[points], weights[points])}, wanted
+            )
+            for name, value in result.items():
+                part = self._grid.own(value, rows)
+                if self._plain(name) == names.TARGET_USED:
+                    self._grid.put(sums, name, part, rows, add=False)
+                else:
+                    self._grid.put(sums, name, part.astype(np.promote_types(part.dtype, np.float32)), rows, add=True)
+            done += (rows.stop - rows.start) * (points.stop - points.start)
+            self._progress(done, self._examples * len(nodes))
+
+        self._grid.each(run, rows=self._options.internal_batch_size or self._rows_from_memory(), points=len(nodes))
+        results = {self._plain(name): value for name, value in sums.items()}
+        for name in self._contract.at:
+            result = results[names.ATTRIBUTION + name]
+            declared = next(
+                y.dtype for y in self._model.outputs if y.name == self._contract.prefix + names.ATTRIBUTION + name
+            )
+            results[names.ATTRIBUTION + name] = result if declared is None else result.astype(declared.numpy())
+        results[names.SCORE] = self._end_score(at_baseline=False)
+        inner = self._contract.at != self._contract.named("attributed")
+        if not inner or self._baselines_are_inputs():
+            results[names.BASELINE_SCORE] = self._end_score(at_baseline=True)
+            total = sum(
+                results[names.ATTRIBUTION + n].reshape(self._examples, -1).sum(axis=1, dtype=np.float64)
+                for n in self._contract.at
+            )
+            results[names.CONVERGENCE_DELTA] = total - (results[names.SCORE] - results[names.BASELINE_SCORE])
+        return results
+
+    def _end_score(self, *, at_baseline: bool) -> Array:
+        """F at one end of the path.
+
+        At the inputs path point 0 is exactly the baseline; at an inner tensor the rest of the model keeps x's
+        value, so the inputs themselves are put at the baseline. F(x) is read at point 1, of a path that begins at
+        x too where that is open: x' + (x − x') is x up to rounding only.
+        """
+        inner = self._contract.at != self._contract.named("attributed")
+        node = np.array([0.0 if at_baseline and not inner else 1.0])
+        scores: dict[str, Array] = {}
+        name = self._contract.prefix + names.PATH_SCORES
+
+        def run(rows: slice, points: slice) -> None:
+            feeds = self._feeds(rows)
+            for key in self._baselines:
+                baseline = self._contract.prefix + names.BASELINE + key
+                if not at_baseline:
+                    feeds[baseline] = feeds[key]
+                elif inner:
+                    feeds[key] = np.ascontiguousarray(np.broadcast_to(feeds[baseline], feeds[key].shape))
+            value = self._session.run({**feeds, **self._path_feeds(node, np.zeros(1))}, [name])[name]
+            self._grid.put(scores, name, value.reshape(-1)[: rows.stop - rows.start], rows, add=False)
+
+        self._grid.each(run, rows=self._options.internal_batch_size or self._rows_from_memory())
+        return scores[name]
+
+    def _baselines_are_inputs(self) -> bool:
+        """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""
+        return len(self._baselines) == len(self._values.inputs) and self._contract.baked.get("target") != "predicted"
+
+    # -- feeds ------------------------------
+
+    def _own_feeds(self, rows: slice) -> dict[str, Array]:
+        """What the source model itself is fed."""
+        per_row = {**self._values.inputs, **self._per_example}
+        feeds = {
+            n: self._grid.rows_of(v, rows) if n in per_row else v for n, v in {**self._values.extra, **per_row}.items()
+        }
+        return {name: np.ascontiguousarray(value) if value.ndim else value for name, value in feeds.items()}
+
+    def _feeds(self, rows: slice) -> dict[str, Array]:
+        """What every Run is fed, but the path."""
+        feeds = self._own_feeds(rows)
+        for name, value in self._baselines.items():
+            whole = self._contract.layout == "batched" and len(value) == 1
+            feeds[self._contract.prefix + names.BASELINE + name] = value if whole else self._grid.rows_of(value, rows)
+        for name in self._contract.named("target"):
+            assert self._target is not None
+            feeds[name] = self._grid.rows_of(self._target, rows)
+        return feeds
+
+    def _open_baselines(self) -> dict[str, Array]:
+        """The baselines that are graph inputs: one row or N where the batch is dynamic, else of the input's shape."""
+        contract, inputs = self._contract, self._values.inputs
+        is_open = {name for name in inputs if contract.prefix + names.BASELINE + name in contract.named("baseline")}
+        found = broadcast_baselines(inputs, self._values.baselines, self._options.allow_nonfinite)
+        if contract.layout != "batched":
+            found = {name: np.broadcast_to(value, inputs[name].shape) for name, value in found.items()}
+        return {name: value for name, value in found.items() if name in is_open}
+
+    def _open_target(self) -> Array | None:
+        """The target where it is a graph input; None where it is baked, or there is none to choose."""
+        contract = self._contract
+        if not contract.named("target"):
+            return None
+        shape = self._shapes[contract.named("target")[0]]
+        assert shape is not None
+        output = next((v for v in tensors_of(self._model.ir.graph) if v.name == contract.output), None)
+        dims: list[Any] = (
+            []
+            if output is None or output.shape is None
+            else list(output.shape)[0 if contract.layout == "none" else 1 :]
+        )
+        if not dims or not all(isinstance(d, int) for d in dims):
+            dims = list(self._output_now().shape[0 if contract.layout == "none" else 1 :])
+        target = chosen_target(self._options.target, dims, lambda: np.argmax(self._output_now(), axis=-1).reshape(-1))
+        return broadcast_target(target, self._examples, dims)
+
+    def _output_now(self) -> Array:
+        """The tensor F is selected from, at x: the part of the file that is the source model's forward pass."""
+        contract, graph = self._contract, self._model.ir.graph
+        if not any(v.name == contract.output for v in tensors_of(graph)):
+            raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
+        own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
+        forward = ir.Model(ir.convenience.extract(graph, own, [contract.output]), ir_version=self._model.ir.ir_version)
+        session = Session(forward, self._options.provider)
+        outputs: dict[str, Array] = {}
+
+        def run(rows: slice, points: slice) -> None:
+            value = session.run({n: v for n, v in self._own_feeds(rows).items() if n in session.input_names})[
+                contract.output
+            ]
+            self._grid.put(outputs, contract.output, self._grid.own(value, rows), rows, add=False)
+
+        self._grid.each(run, rows=self._options.internal_batch_size)
+        return outputs[contract.output]
+
+    # -- the path ------------------------------
+
+    def _path_choice(self) -> tuple[str, int]:
+        return self._options.method or DEFAULT_METHOD, self._options.n_steps or DEFAULT_STEPS
+
+    def _path_feeds(self, nodes: Array, weights: Array) -> dict[str, Array]:
+        dtype = next(x.dtype for x in self._model.inputs if x.name == self._contract.prefix + names.PATH_NODES)
+        assert dtype is not None
+        pairs: Mapping[str, Array] = {names.PATH_NODES: nodes, names.PATH_WEIGHTS: weights}
+        return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
+
+    def _rows_from_memory(self) -> int:
+        if self._contract.layout != "batched":
+            return 1
+        shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
+        shapes |= dict.fromkeys(self._contract.named("path"), (1,))
+        return rows_that_fit(bytes_per_run(self._model.ir, shapes))
+
+    # -- names ------------------------------
+
+    def _result_names(self) -> list[str]:
+        known = [names.ATTRIBUTION + name for name in self._contract.at]
+        known += [names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.TARGET_USED]
+        return [
+            name for name in (self._contract.prefix + plain for plain in known) if name in self._session.output_names
+        ]
+
+    def _plain(self, name: str) -> str:
+        return name.removeprefix(self._contract.prefix)

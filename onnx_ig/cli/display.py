@@ -1,0 +1,136 @@
+"""What commands print: tables on stdout, a progress bar on stderr when a terminal is there to show it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from onnx_ig.attribution.contract import Contract
+
+if TYPE_CHECKING:
+    from onnx_ig.inspection import Tensor
+    from onnx_ig.report import AttributionReport
+
+EXAMPLES_SHOWN, FEATURES_SHOWN = 8, 5
+_WAIT_SECONDS = 1.0  # work shorter than this needs no bar
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """A plain table; columns with the indices in ``right`` are aligned right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_literal(cell) for cell in row))
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def _literal(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text)  # tensor names may hold square brackets, which are mark-up in a plain string
+
+
+def print_attributions(report: AttributionReport) -> None:
+    """Target, scores, delta and the strongest features of the first examples."""
+    from onnx_ig.report.document import top_features
+
+    columns = ["example", "target", "F(x)", "F(baseline)", "delta", "strongest attributions"]
+    rows = []
+    for index in range(min(report.examples, EXAMPLES_SHOWN)):
+        features = [
+            f"{feature.name or feature.tensor + str(list(feature.index))} {feature.attribution:+.4g}"
+            for feature in top_features(report, index, FEATURES_SHOWN)
+        ]
+        rows.append(
+            [
+                str(index),
+                report.describe_target(index),
+                _number(report.score[index]),
+                "" if report.baseline_score is None else _number(report.baseline_score[index]),
+                "" if report.convergence_delta is None else f"{float(report.convergence_delta[index]):+.2g}",
+                ", ".join(features),
+            ]
+        )
+    if report.baseline_score is None:
+        columns, rows = [*columns[:3], columns[5]], [[*row[:3], row[5]] for row in rows]
+    print_table(columns, rows, right=range(2, len(columns) - 1))
+    if report.examples > EXAMPLES_SHOWN:
+        print(f"({report.examples - EXAMPLES_SHOWN} more examples in the report)")
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.5g}"
+
+
+def call_signature(contract: Contract, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
+    """How an attribution model is called, for people who write the call in any language."""
+    roles = {entry.name: entry.role.replace("_", "-") for entry in contract.inputs}
+    factor = "" if contract.multiply_by_inputs else ", without the factor (x − baseline)"
+    where = ", ".join(map(repr, contract.at))
+    lines = [f"{contract.algorithm} ({contract.form} form) of {contract.output!r} at {where}{factor}"]
+    lines += ["inputs:", *aligned((x.name, shown(x), roles.get(x.name, ""), x.doc) for x in inputs)]
+    lines += ["outputs:", *aligned((y.name, shown(y), y.doc) for y in outputs)]
+    baked = [f"{key} = {_baked(value)}" for key, value in contract.baked.items()]
+    return "\n".join([*lines, "baked in: " + (", ".join(baked) or "nothing")])
+
+
+def shown(tensor: Tensor) -> str:
+    """``float32 [N, 3, 224, 224]``."""
+    if tensor.shape is None:
+        return f"{tensor.dtype}, any shape"
+    return f"{tensor.dtype} [{', '.join('?' if d is None else str(d) for d in tensor.shape)}]"
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Rows of equal length as indented lines with aligned columns."""
+    table = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _baked(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {item}" for key, item in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+class Bar:
+    """A progress bar, called with (done, total); it appears after a second, and only on a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._began = what, time.monotonic()
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty() or (self._progress is None and time.monotonic() - self._began < _WAIT_SECONDS):
+            return
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+                console=Console(file=sys.stderr), transient=True,
+            )  # fmt: skip
+            self._progress.start()
+            self._task = self._progress.add_task(self._what, total=total)
+        self._progress.update(self._task, completed=done, total=total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()

@@ -1,0 +1,221 @@
+"""``onnx-ig export``: write an attribution model, the file that users deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from onnx_ig.cli import options
+from onnx_ig.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
+    from onnx_ig.data import InputSpec
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write."
+)
+@options.algorithm
+@click.option(
+    "--form",
+    type=click.Choice(("complete", "step")),
+    default="complete",
+    show_default=True,
+    help="complete: one run does everything. step: the caller gives chunks of the path and adds up.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME",
+    help="An attributed input. Repeatable. [default: the only float input]",
+)
+@options.output_name
+@options.at
+@click.option(
+    "--target",
+    default="input",
+    show_default=True,
+    metavar="T",
+    help=(
+        "What is explained: input (an input of the written model), predicted (the arg-max class at "
+        "x), an index (3), or one index per axis (3,4)."
+    ),
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="[NAME=]B",
+    help=(
+        "Where the path begins: a number, @FILE, or input (an input of the written model). Once per input. [default: 0]"
+    ),
+)
+@options.method
+@options.n_steps
+@click.option(
+    "--path-as-input",
+    is_flag=True,
+    help="Make path nodes and weights inputs of the written model instead of baking --method and --n-steps.",
+)
+@click.option(
+    "--steps-per-run",
+    type=click.IntRange(0),
+    help="Path points per turn of the loop in the complete form; 0: no loop. [default: 16]",
+)
+@options.multiply
+@options.per_example
+@click.option(
+    "--prefix",
+    default="",
+    metavar="TEXT",
+    help="Put before the names that are added, when they clash with the model's own.",
+)
+@options.weights
+@options.example_input
+@options.debug
+def export(
+    source: str,
+    out: Path,
+    algorithm: str | None,
+    form: str,
+    inputs: Sequence[str],
+    output: str | None,
+    at: Sequence[str],
+    target: str,
+    baselines: Sequence[str],
+    method: str | None,
+    n_steps: int | None,
+    path_as_input: bool,
+    steps_per_run: int | None,
+    multiply_by_inputs: bool | None,
+    per_example: Sequence[str],
+    prefix: str,
+    weights: Path | None,
+    examples: Sequence[str],
+) -> None:
+    """Write an attribution model of SOURCE: an ordinary .onnx file that computes attributions in any ONNX runtime.
+
+    SOURCE is an .onnx file, a .pt2 file, or package.module:factory with --weights and --example-input.
+
+    \b
+    Examples:
+      onnx-ig export digits.onnx -o digits_ig.onnx
+      onnx-ig export net.onnx -o net_ig.onnx --target predicted --baseline image=0.5 --n-steps 20
+      onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
+      onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
+    """
+    from onnx_ig.cli.display import call_signature
+    from onnx_ig.cli.sources import open_model
+    from onnx_ig.cli.values import spec_of
+    from onnx_ig.export import export as exported
+    from onnx_ig.inspection import contract_of, inspect
+    from onnx_ig.model import load
+
+    algorithm = algorithm or options.DEFAULT_ALGORITHM
+    _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; give the file to write")
+    chosen = _target(target)
+    model = open_model(source, weights, examples)
+    path = exported(
+        model,
+        out,
+        algorithm=algorithm,
+        form=form,
+        inputs=list(inputs) or None,
+        output=output,
+        at=list(at) or None,
+        target=chosen,
+        baselines=_baselines(baselines, [spec_of(x) for x in model.inputs], inputs),
+        method=method or options.DEFAULT_METHOD,
+        n_steps=n_steps or options.DEFAULT_STEPS,
+        path_as_input=path_as_input,
+        steps_per_run=steps_per_run,
+        multiply_by_inputs=multiply_by_inputs is not False,
+        per_example=per_example,
+        prefix=prefix,
+    )
+    written = inspect(path)
+    contract = contract_of(load(path))
+    assert contract is not None
+    if model.note:
+        click.echo(f"model: {model.note}")
+    click.echo(f"wrote {path}: {call_signature(contract, written.inputs, written.outputs)}")
+
+
+def _refuse_what_is_not_baked(
+    algorithm: str,
+    form: str,
+    method: str | None,
+    n_steps: int | None,
+    path_as_input: bool,
+    steps_per_run: int | None,
+    baselines: Sequence[str],
+) -> None:
+    """Options that the written model would not obey are errors, not ignored."""
+    of_the_path = {
+        "--method": method,
+        "--n-steps": n_steps,
+        "--path-as-input": path_as_input or None,
+        "--steps-per-run": steps_per_run,
+    }
+    if algorithm == "input-x-gradient":
+        for name, value in {**of_the_path, "--baseline": baselines or None}.items():
+            if value is not None:
+                raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")
+    if form == "step" and steps_per_run is not None:
+        raise UsageError("--steps-per-run goes with --form complete: the step form has no loop")
+    if path_as_input or form == "step":
+        for name in ("--method", "--n-steps"):
+            if of_the_path[name] is not None:
+                why = "--path-as-input" if path_as_input else "--form step"
+                raise UsageError(f"{name} is not baked where the path is an input ({why}): the caller chooses it")
+
+
+def _target(text: str) -> TargetSpec:
+    from onnx_ig.data import parse_target
+
+    target = parse_target(text)
+    if isinstance(target, Path):
+        raise UsageError("--target @FILE cannot be baked: export with --target input and give the targets when running")
+    return target
+
+
+def _baselines(
+    texts: Sequence[str], specs: Sequence[InputSpec], chosen: Sequence[str]
+) -> BaselineSpec | dict[str, BaselineSpec]:
+    """A number or ``input`` for all attributed inputs, or a dict by name."""
+    from onnx_ig.data import parse_baseline, read_baseline
+    from onnx_ig.data.spec import kind_of
+
+    by_name = {spec.name: spec for spec in specs}
+    found: dict[str, BaselineSpec] = {}
+    for text in texts:
+        parsed = parse_baseline(text, by_name)
+        candidates = list(chosen) or [spec.name for spec in specs if kind_of(spec.dtype) == "f"]
+        if parsed.name is None and not isinstance(parsed.value, Path):
+            if len(texts) > 1:
+                raise UsageError(
+                    f"--baseline {text!r}: several baselines are given, so say for which input, as NAME={text}"
+                )
+            return parsed.value
+        name = parsed.name or (candidates[0] if len(candidates) == 1 else None)
+        if name is None:
+            raise UsageError(
+                f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
+            )
+        if name not in by_name:
+            raise UsageError(f"the model has no input {name!r}; its inputs are {', '.join(by_name)}")
+        if name in found:
+            raise UsageError(f"--baseline: input {name!r} has two")
+        found[name] = (
+            read_baseline(parsed.value, by_name[name]).value if isinstance(parsed.value, Path) else parsed.value
+        )
+    return found or 0

@@ -1,0 +1,92 @@
+"""``onnx-ig inspect``: what is in a model, what can be attributed, what stands in the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from onnx_ig.cli import options
+
+if TYPE_CHECKING:
+    from onnx_ig.inspection import Gradient, Inspection, Layer
+
+_LAYERS_PRINTED, _OPERATORS_PRINTED = 20, 12
+
+
+@click.command()
+@click.argument("source")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@options.weights
+@options.example_input
+@options.debug
+def inspect(source: str, as_json: bool, weights: Path | None, examples: Sequence[str]) -> None:
+    """Show inputs, outputs, what can be differentiated, obstacles, and tensors one can attribute at.
+
+    SOURCE is an .onnx file, a .pt2 file, or package.module:factory. Nothing is run. Of an attribution model, the way it
+    is called is shown.
+
+    \b
+    Examples:
+      onnx-ig inspect model.onnx
+      onnx-ig inspect bert.onnx --json
+      onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
+    """
+    from onnx_ig.cli.sources import open_model
+    from onnx_ig.inspection import inspect as inspected
+
+    found = inspected(open_model(source, weights, examples))
+    if as_json:
+        click.echo(json.dumps({"source": source, **found.to_dict()}, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(source, found)))
+
+
+def _lines(source: str, found: Inspection) -> list[str]:
+    from onnx_ig.attribution.contract import Contract
+    from onnx_ig.cli.display import aligned, call_signature, shown
+
+    counts = [f"{name} {count}" for name, count in found.operators.items()]
+    operators = ", ".join([*counts[:_OPERATORS_PRINTED], "..."] if len(counts) > _OPERATORS_PRINTED else counts)
+    lines = [f"{source}: opset {found.opset}, {found.nodes} nodes ({operators})"]
+    lines += [found.note] if found.note else []
+    if found.contract is not None:
+        contract = Contract.from_json(json.dumps(found.contract))
+        return [*lines, "attribution model: " + call_signature(contract, found.inputs, found.outputs)]
+    lines += ["inputs:", *aligned((x.name, shown(x)) for x in found.inputs)]
+    lines += ["outputs:", *aligned((y.name, shown(y)) for y in found.outputs)]
+    lines += [f"examples: {found.layout or 'unknown layout'} ({found.layout_note})", "gradients:"]
+    lines += _gradient_lines(found.gradients) or ["  none: no float input and no embedding"]
+    lines += _layer_lines("embeddings (--at):", found.embeddings, len(found.embeddings))
+    return lines + _layer_lines("layers (--at):", found.layers, found.layers_in_all)
+
+
+def _gradient_lines(gradients: Sequence[Gradient]) -> list[str]:
+    words = {
+        "yes": "can be differentiated",
+        "zero": (
+            "derivative is zero: the output does not depend on it, or only through operators such as Round or ArgMax"
+        ),
+    }
+    lines: list[str] = []
+    for gradient in gradients:
+        count = len(gradient.obstacles)
+        blocked = f"cannot be differentiated: {count} node{'s stand' if count > 1 else ' stands'} in the way"
+        lines.append(f"  {gradient.output} by {gradient.wrt}: {words.get(gradient.status, blocked)}")
+        lines += [f"    {one.op_type} (node {one.node!r}): {one.reason}. {one.advice}" for one in gradient.obstacles]
+    return lines
+
+
+def _layer_lines(heading: str, layers: Sequence[Layer], in_all: int) -> list[str]:
+    from onnx_ig.cli.display import aligned, shown
+
+    if not layers:
+        return []
+    printed = layers[:_LAYERS_PRINTED]
+    lines = [heading, *aligned((one.tensor.name, shown(one.tensor), one.op_type) for one in printed)]
+    return lines + (
+        [f"  ({in_all - len(printed)} more; --json lists up to {len(layers)} of them)"] if in_all > len(printed) else []
+    )

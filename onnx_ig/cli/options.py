@@ -1,0 +1,122 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from onnx_ig.cli.ending import Ending
+
+ALGORITHMS = ("integrated-gradients", "input-x-gradient")
+METHODS = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
+DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS = ALGORITHMS[0], METHODS[0], 50
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+def together(*options: Decorator[Any]) -> Decorator[Any]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and isinstance(context.obj, Ending):
+        context.obj.debug = True
+
+
+debug = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_debug,
+    help="Show tracebacks (also: ONNX_IG_DEBUG=1).",
+)
+
+algorithm = click.option(
+    "--algorithm", type=click.Choice(ALGORITHMS), help=f"What to compute. [default: {DEFAULT_ALGORITHM}]"
+)
+method = click.option(
+    "--method", type=click.Choice(METHODS), help=f"Quadrature rule along the path. [default: {DEFAULT_METHOD}]"
+)
+n_steps = click.option(
+    "--n-steps", type=click.IntRange(1), help=f"Path points; more make the delta smaller. [default: {DEFAULT_STEPS}]"
+)
+output_name = click.option(
+    "--output",
+    metavar="NAME",
+    help="The float tensor to explain, also one inside the graph. [default: the only float output]",
+)
+at = click.option(
+    "--at",
+    multiple=True,
+    metavar="NAME",
+    help=(
+        "Report the attribution of this tensor inside the graph (an embedding, a layer) instead of "
+        "the inputs'; `onnx-ig inspect` lists them. Repeatable."
+    ),
+)
+per_example = click.option(
+    "--per-example",
+    multiple=True,
+    metavar="NAME",
+    help="An additional input with one row per example, where its shape does not tell. Repeatable.",
+)
+multiply = click.option(
+    "--multiply-by-inputs/--no-multiply-by-inputs",
+    default=None,
+    help="Keep the factor (x − baseline), or leave it out (local attribution). [default: keep]",
+)
+provider = click.option(
+    "--provider",
+    type=click.Choice(PROVIDERS),
+    default="auto",
+    show_default=True,
+    help="Where to run; auto: CUDA if it really opens, else CPU.",
+)
+weights = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="State dict or .safetensors for package.module:factory.",
+)
+example_input = click.option(
+    "--example-input",
+    "examples",
+    multiple=True,
+    metavar="[NAME=]FILE|SHAPE",
+    help=(
+        "What package.module:factory is called with: a .npy/.npz file, or a shape such as "
+        "1x3x224x224 or 2x16:int64 (random floats, zero integers). Once per argument."
+    ),
+)
+pictures = together(
+    click.option(
+        "--mean",
+        metavar="M[,M,M]",
+        help="Subtracted from picture pixels in [0, 1], one number or one per channel. [default: 0]",
+    ),
+    click.option("--std", metavar="S[,S,S]", help="Then divided by. [default: 1]"),
+    click.option(
+        "--layout",
+        type=click.Choice(("NCHW", "NHWC")),
+        help="Axes of a picture input. [default: from the declared shape]",
+    ),
+    click.option(
+        "--size", metavar="HxW", help="Size pictures are brought to. [default: the declared one, else the picture's]"
+    ),
+)
+allow_nonfinite = click.option(
+    "--allow-nonfinite", is_flag=True, help="Accept NaN and infinity in inputs and baselines."
+)

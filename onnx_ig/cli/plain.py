@@ -1,0 +1,95 @@
+"""Attribute an ordinary model: differentiate it, and let the engine run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
+from onnx_ig.attribution import make_plan
+from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
+from onnx_ig.cli.request import AttributeOptions, Found
+from onnx_ig.cli.values import check_rows, chosen_target, read_values, spec_of
+from onnx_ig.errors import UsageError
+from onnx_ig.model import Model
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.engine import Attribution, Engine, Request
+
+Progress = Callable[[int, int], None]
+
+
+def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:
+    """Attributions of ``model``'s inputs, or of the tensors ``options.at``.
+
+    Raises:
+        UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes.
+    """
+    algorithm = options.algorithm or DEFAULT_ALGORITHM
+    integrated = algorithm == DEFAULT_ALGORITHM
+    if not integrated:
+        refuse_path_options(options)
+    method, n_steps = options.method or DEFAULT_METHOD, options.n_steps or DEFAULT_STEPS
+    nodes, weights = path_nodes_and_weights(method, n_steps)
+
+    def default() -> Sequence[str]:
+        return make_plan(model, output=options.output, at=list(options.at), baselines="input").attributed
+
+    values = read_values(
+        [spec_of(x) for x in model.inputs], default, options.inputs, options.extra, options.baselines, options.pictures,
+        allow_nonfinite=options.allow_nonfinite,
+    )  # fmt: skip
+    if not options.at:
+        check_inputs(values.inputs, options.allow_nonfinite)
+    engine = Engine(
+        model,
+        algorithm=algorithm,
+        provider=options.provider,
+        inputs=list(values.inputs),
+        output=options.output,
+        at=list(options.at),
+        per_example=tuple(options.per_example),
+        multiply_by_inputs=options.multiply_by_inputs is not False,
+    )
+    layout = engine.plan.layout
+    examples = 1 if layout.kind == "none" else len(next(iter(values.inputs.values())))
+    per_example = {name: value for name, value in values.extra.items() if name in engine.plan.per_example}
+    check_rows(per_example, examples)
+    dims = engine.output_dims(values.inputs, values.extra)
+    target: Any = chosen_target(options.target, dims, lambda: engine.predicted(values.inputs, values.extra))
+    request = Request(
+        inputs=values.inputs,
+        target=broadcast_target(target, examples, dims),
+        examples=examples,
+        baselines=broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite) if integrated else {},
+        per_example=per_example,
+        shared={name: value for name, value in values.extra.items() if name not in per_example},
+    )
+    size = options.internal_batch_size
+    if integrated:
+        result: Attribution = engine.integrate(request, nodes, weights, internal_batch_size=size, progress=progress)
+    else:
+        result = engine.gradient(request, internal_batch_size=size, progress=progress)
+    assert result.scores is not None
+    return Found(
+        algorithm=algorithm,
+        attributions=result.attributions,
+        score=result.scores,
+        provider=engine.provider,
+        inputs={name: value for name, value in values.inputs.items() if name in result.attributions},
+        batched=layout.kind != "none",
+        target=request.target,
+        baseline_score=result.baseline_scores,
+        convergence_delta=result.delta,
+        method=method if integrated else None,
+        n_steps=n_steps if integrated else None,
+        pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
+        notes=values.notes,
+    )
+
+
+def refuse_path_options(options: AttributeOptions) -> None:
+    """Raise UsageError for options of a path where there is none."""
+    given = {"--method": options.method, "--n-steps": options.n_steps, "--baseline": options.baselines}
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")

@@ -1,0 +1,53 @@
+"""What one ``attribute`` command asks for and what it finds, between the command and the two ways to compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.data import Picture, PictureOptions
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class AttributeOptions:
+    """The options of ``attribute``; None stands for "not given": an attribution model has its own baked in."""
+
+    inputs: Sequence[str]
+    extra: Sequence[str] = ()
+    baselines: Sequence[str] = ()
+    target: Any = None
+    algorithm: str | None = None
+    method: str | None = None
+    n_steps: int | None = None
+    output: str | None = None
+    at: Sequence[str] = ()
+    per_example: Sequence[str] = ()
+    multiply_by_inputs: bool | None = None
+    internal_batch_size: int | None = None
+    provider: str = "auto"
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+    allow_nonfinite: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of one attribution, in the words of :class:`onnx_ig.report.AttributionReport`."""
+
+    algorithm: str
+    attributions: Mapping[str, Array]
+    score: Array
+    provider: str
+    inputs: Mapping[str, Array]
+    batched: bool
+    target: Array | None = None
+    baseline_score: Array | None = None
+    convergence_delta: Array | None = None
+    method: str | None = None
+    n_steps: int | None = None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

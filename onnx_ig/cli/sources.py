@@ -1,0 +1,138 @@
+"""Opening SOURCE: an .onnx file, a .pt2 file, or package.module:factory with the arguments to call it with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.data import InputSpec, PictureOptions, read_input, split_name
+from onnx_ig.data.arrays import read_npy, read_npz
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model, is_torch_source, load
+
+Array = np.ndarray[Any, Any]
+
+_SHAPE = re.compile(r"(\d+(?:x\d+)*)(?::(\w+))?")
+_MOST_ARGUMENTS = 64
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A PyTorch module made by package.module:factory.
+
+    Attributes:
+        arguments: by parameter name, in the parameters' order.
+        texts: the texts that gave them, in their own order, each with its NAME= put before.
+    """
+
+    module: Any
+    arguments: dict[str, Array]
+    texts: list[str]
+
+
+def is_factory(source: str) -> bool:
+    """Whether SOURCE is package.module:factory."""
+    return is_torch_source(source) and Path(source).suffix not in (
+        ".pt2",
+        ".pt",
+        ".pth",
+        ".bin",
+        ".ckpt",
+        ".safetensors",
+    )
+
+
+def open_model(
+    source: str, weights: Path | None, examples: Sequence[str], pictures: PictureOptions | None = None
+) -> Model:
+    """The model behind SOURCE.
+
+    Args:
+        examples: ``[NAME=]FILE`` or ``[NAME=]SHAPE`` for each argument of a factory's module.
+    """
+    if is_factory(source):
+        made = open_factory(source, weights, examples, pictures)
+        return load(made.module, example_inputs=tuple(made.arguments.values()))
+    refuse_torch_options(weights=weights)
+    return load(source)
+
+
+def refuse_torch_options(**options: Any) -> None:
+    """Raise UsageError for an option that only goes with package.module:factory."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"--{name.replace('_', '-')} goes with package.module:factory only")
+
+
+def open_factory(
+    source: str, weights: Path | None, examples: Sequence[str], pictures: PictureOptions | None = None
+) -> Factory:
+    """Make the module and read what it is called with.
+
+    Raises:
+        UsageError: no such factory or file, or nothing to call it with.
+        ModelError: the factory or its weights are broken.
+    """
+    import onnx_ig.torch_export  # noqa: F401  (says which extra to install where torch is missing)
+    from onnx_ig.torch_files import load_factory
+    from onnx_ig.torch_source import argument_names
+
+    module = load_factory(source, weights)
+    if not examples:
+        raise UsageError(
+            f"{source} needs example inputs to be exported: --example-input [NAME=]FILE or a shape such as 1x3x224x224"
+        )
+    parameters = argument_names(module, max(_MOST_ARGUMENTS, len(examples)))
+    floating = next((p.dtype for p in module.parameters() if p.is_floating_point()), "float32")
+    dtype = np.dtype(str(floating).removeprefix("torch.").replace("bfloat16", "float32"))
+    given: dict[str, Array] = {}
+    named: list[str] = []
+    for text in examples:
+        name, rest = split_name(text, parameters)
+        if name is None and "=" in rest and not Path(rest).exists():
+            raise UsageError(f"{text!r}: {source} has no parameter {rest.partition('=')[0]!r}")
+        name = name or next(parameter for parameter in parameters if parameter not in given)
+        if name in given:
+            raise UsageError(f"argument {name!r} is given twice, the second time by {text!r}")
+        given[name] = _value(rest, name, dtype, pictures)
+        named.append(f"{name}={rest}")
+    order = parameters[: len(given)]
+    missing = [name for name in order if name not in given]
+    if missing:
+        raise UsageError(
+            f"{source} takes {missing[0]!r} before {', '.join(n for n in given if n not in order)}: give it as well"
+        )
+    return Factory(module, {name: given[name] for name in order}, named)
+
+
+def _value(text: str, name: str, dtype: np.dtype[Any], pictures: PictureOptions | None) -> Array:
+    """The array in a file, or one of a given shape: standard normal floats, zeros for other types."""
+    matched = _SHAPE.fullmatch(text)
+    if matched and not Path(text).exists():
+        shape = [int(size) for size in matched[1].split("x")]
+        wanted = _dtype(matched[2], text) if matched[2] else dtype
+        if wanted.kind != "f":
+            return np.zeros(shape, wanted)
+        return np.random.default_rng(0).standard_normal(shape).astype(wanted)
+    path = Path(text)
+    wanted = dtype
+    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):  # no declared type: integers stay integers
+        arrays = {"": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
+        array = arrays.get(name, next(iter(arrays.values())))
+        wanted = array.dtype if array.dtype.kind in "iub" else dtype
+    return read_input(path, InputSpec(name, wanted, None), pictures).value
+
+
+def _dtype(text: str, where: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(text)
+    except TypeError:
+        raise UsageError(f"{where!r}: {text!r} is not an element type such as float32 or int64") from None
+    if dtype.kind not in "fiub":
+        raise InputError(f"{where!r}: tensors of type {text!r} cannot be made")
+    return dtype

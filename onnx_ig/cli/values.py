@@ -1,0 +1,206 @@
+"""From ``-i``, ``--extra``, ``--baseline`` and ``--target`` to arrays by name, as the model declares its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.data import (
+    InputSpec,
+    Picture,
+    PictureOptions,
+    parse_baseline,
+    parse_numbers,
+    parse_size,
+    parse_target,
+    read_baseline,
+    read_inputs,
+    read_target,
+    split_name,
+)
+from onnx_ig.errors import InputError, UsageError
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit."""
+
+    inputs: dict[str, Array]
+    extra: dict[str, Array] = field(default_factory=dict)
+    baselines: dict[str, float | Array] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def ordered(self, names: Sequence[str]) -> Values:
+        """The same with inputs and extra in the order of ``names``."""
+        inputs, extra = ({n: values[n] for n in names if n in values} for values in (self.inputs, self.extra))
+        return replace(self, inputs=inputs, extra=extra)
+
+
+def spec_of(value: ir.Value) -> InputSpec:
+    """A model input as the readers of files want it described.
+
+    Raises:
+        InputError: the model does not state its type, or the type is not a tensor's.
+    """
+    if value.dtype is None:
+        raise InputError(f"the model does not declare the element type of input {value.name!r}")
+    shape = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return InputSpec(str(value.name), np.dtype(value.dtype.numpy()), shape)
+
+
+def picture_options(mean: str | None, std: str | None, layout: str | None, size: str | None) -> PictureOptions:
+    """The four picture options, parsed."""
+    return PictureOptions(
+        mean=(0.0,) if mean is None else parse_numbers(mean, "--mean"),
+        std=(1.0,) if std is None else parse_numbers(std, "--std"),
+        layout=layout,
+        size=None if size is None else parse_size(size),
+    )
+
+
+def read_values(
+    specs: Sequence[InputSpec],
+    default: Callable[[], Sequence[str]],
+    inputs: Sequence[str],
+    extra: Sequence[str],
+    baselines: Sequence[str],
+    pictures: PictureOptions,
+    *,
+    allow_nonfinite: bool = False,
+) -> Values:
+    """Read every file.
+
+    Args:
+        specs: all inputs that can be fed.
+        default: the names of the inputs that a file without ``NAME=`` can be meant for.
+
+    Raises:
+        UsageError, InputError: a missing, broken or unfitting file, an unknown name, an input fed twice or not at all.
+    """
+    names = [spec.name for spec in specs]
+    taken = {name for text in (*inputs, *extra) if (name := split_name(text, names)[0]) is not None}
+    read = read_inputs(
+        [_with_name(text, names, default, taken) for text in inputs], specs, pictures, allow_nonfinite=allow_nonfinite
+    )
+    others = [spec for spec in specs if spec.name not in read]
+    for text in extra:
+        name = split_name(text, names)[0]
+        if name in read:
+            raise UsageError(f"input {name!r} is given twice, by -i and by --extra")
+        if name is None and "=" in text and not Path(text).exists():
+            raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
+    more = read_inputs(extra, others, pictures, allow_nonfinite=allow_nonfinite) if extra else {}
+    for spec in specs:
+        if spec.name not in read and spec.name not in more:
+            raise InputError(
+                f"input {spec.name!r} ({spec.dtype.name} {spec.describe_shape()}) is not fed: -i {spec.name}=FILE "
+                f"to attribute it, else --extra {spec.name}=FILE"
+            )
+    return Values(
+        inputs={name: value.value for name, value in read.items()},
+        extra={name: value.value for name, value in more.items()},
+        baselines=read_baselines(
+            baselines, [spec for spec in specs if spec.name in read], pictures, allow_nonfinite=allow_nonfinite
+        ),
+        pictures={name: value.picture for name, value in read.items() if value.picture is not None},
+        notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
+    )
+
+
+def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[str]], taken: set[str]) -> str:
+    """``text`` with the name put before it where only one input can be meant."""
+    if split_name(text, names)[0] is not None:
+        return text
+    if "=" in text and not Path(text).exists():
+        wrong = text.partition("=")[0]
+        raise InputError(f"-i {text!r}: the model has no input {wrong!r}; its inputs are {', '.join(map(repr, names))}")
+    if len(names) == 1:
+        return f"{names[0]}={text}"
+    if Path(text).suffix.lower() == ".npz" and len([name for name in names if name not in taken]) > 1:
+        return text  # its keys are input names
+    free = [name for name in default() if name not in taken]
+    return f"{free[0]}={text}" if len(free) == 1 else text
+
+
+def read_baselines(
+    texts: Sequence[str], specs: Sequence[InputSpec], pictures: PictureOptions, *, allow_nonfinite: bool = False
+) -> dict[str, float | Array]:
+    """``--baseline``: a number or array by input name; one number without a name is for every input.
+
+    Raises:
+        UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    found: dict[str, float | Array] = {}
+    for text in texts:
+        parsed = parse_baseline(text, by_name)
+        if isinstance(parsed.value, str):
+            raise UsageError("--baseline input is for export; here give a number or @FILE")
+        if parsed.name is None and isinstance(parsed.value, Path) and len(specs) > 1:
+            raise UsageError(
+                f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
+            )
+        for name in by_name if parsed.name is None else [parsed.name]:
+            if name in found:
+                raise UsageError(f"--baseline: input {name!r} has two")
+            value = parsed.value
+            if isinstance(value, Path):
+                found[name] = read_baseline(value, by_name[name], pictures, allow_nonfinite=allow_nonfinite).value
+            else:
+                found[name] = value
+    return found
+
+
+def read_target_option(text: str | None) -> Any:
+    """``predicted``, indices, an array from a file, or None where nothing is said."""
+    if text is None:
+        return None
+    target = parse_target(text)
+    if target == "input":
+        raise UsageError("--target input is for export; here give an index, predicted, or @FILE")
+    return read_target(target) if isinstance(target, Path) else target
+
+
+def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array]) -> Any:
+    """The default filled in: the predicted class for outputs of rank 2, none where there is one number per example.
+
+    Raises:
+        InputError: a target is needed and cannot be guessed.
+    """
+    several = any(d != 1 for d in dims)
+    shape = f"[{', '.join(['N', *map(str, dims)])}]"
+    if target is None and not several:
+        return None
+    if (target is None or (isinstance(target, str) and target == "predicted")) and several and len(dims) == 1:
+        return predicted()
+    if target is None or isinstance(target, str):
+        raise InputError(
+            f"the output has shape {shape}: "
+            + (
+                f"give --target as {len(dims)} numbers separated by commas, or @FILE"
+                if several
+                else "leave --target out"
+            )
+        )
+    return target
+
+
+def check_rows(per_example: Mapping[str, Array], examples: int) -> None:
+    """Additional inputs with one row per example have as many rows as there are examples.
+
+    Raises:
+        InputError: one has not.
+    """
+    for name, value in per_example.items():
+        if value.ndim == 0 or len(value) != examples:
+            raise InputError(
+                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s) is needed"
+            )

@@ -1,0 +1,212 @@
+"""``onnx-ig verify``: this engine against an independent computation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnx_ig.cli import options
+from onnx_ig.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnx_ig.cli.values import Values
+    from onnx_ig.data import PictureOptions
+    from onnx_ig.verify import VerificationReport
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "-i",
+    "--inputs",
+    "inputs",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help=(
+        "Data to verify on, beside random data: .npy, .npz or a picture. For "
+        "package.module:factory also a shape such as 1x3x224x224. Repeatable."
+    ),
+)
+@click.option(
+    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
+)
+@click.option(
+    "--target",
+    metavar="T",
+    help="What is explained: an index (3), one index per axis (3,4), or @FILE. [default: the predicted class]",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="[NAME=]B",
+    help="Where the path begins: a number or @FILE. Once per input. [default: 0]",
+)
+@options.method
+@options.n_steps
+@options.output_name
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, min_open=True),
+    help=(
+        "On the largest difference, relative to the largest element. [default: 1e-4 against "
+        "PyTorch, 1e-2 against differences]"
+    ),
+)
+@click.option("--float64", is_flag=True, help="Let the PyTorch reference compute in float64.")
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="How many random inputs beside the given one.",
+)
+@click.option(
+    "--provider", type=click.Choice(options.PROVIDERS), default="cpu", show_default=True, help="Where this engine runs."
+)
+@options.pictures
+@options.weights
+@options.example_input
+@options.debug
+def verify(
+    source: str,
+    inputs: Sequence[str],
+    extra: Sequence[str],
+    target: str | None,
+    baselines: Sequence[str],
+    method: str | None,
+    n_steps: int | None,
+    output: str | None,
+    tolerance: float | None,
+    float64: bool,
+    samples: int,
+    provider: str,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    size: str | None,
+    weights: Path | None,
+    examples: Sequence[str],
+) -> None:
+    """Compare attributions of SOURCE with an independent computation; exit code 8 where they differ.
+
+    A PyTorch SOURCE (.pt2, package.module:factory) is compared with torch autograd, an .onnx file with central
+    differences of its own forward pass, on the data given and on random data.
+
+    \b
+    Examples:
+      onnx-ig verify model.onnx
+      onnx-ig verify models.digits_cnn.model:digits_cnn --weights digits_cnn.safetensors -i seven.npy --float64
+    """
+    from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
+    from onnx_ig.cli.values import picture_options, read_target_option
+    from onnx_ig.model import is_torch_source
+    from onnx_ig.verify import verify as verified
+
+    pictures = picture_options(mean, std, layout, size)
+    chosen = read_target_option(target)
+    keywords: dict[str, Any] = {
+        "target": None if isinstance(chosen, str) else chosen,
+        "tolerance": tolerance,
+        "samples": samples,
+        "provider": provider,
+    }
+    if is_torch_source(source):
+        if output is not None:
+            raise UsageError("--output goes with .onnx files: the PyTorch reference explains what the module returns")
+        keywords |= {
+            "n_steps": n_steps or options.DEFAULT_STEPS,
+            "method": method or options.DEFAULT_METHOD,
+            "float64": float64,
+        }
+    else:
+        _refuse_reference_options(method=method, n_steps=n_steps, float64=float64, baseline=baselines)
+        keywords["output"] = output
+    if is_factory(source):
+        made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
+        names = list(made.arguments)
+        attributed = names[: len(names) - len(extra)]
+        keywords["inputs"] = tuple(made.arguments[name] for name in attributed)
+        keywords["additional_forward_args"] = tuple(made.arguments[name] for name in names[len(attributed) :]) or None
+        keywords["baselines"] = _in_order(_starts(baselines, made.arguments, attributed, pictures), attributed)
+        _finish(verified(made.module, **keywords))
+        return
+    refuse_torch_options(weights=weights, example_input=examples)
+    if inputs or extra:
+        values = _values(source, output, inputs, extra, baselines, pictures)
+        if is_torch_source(source):
+            keywords["inputs"] = tuple(values.inputs.values())
+            keywords["additional_forward_args"] = tuple(values.extra.values()) or None
+            keywords["baselines"] = _in_order(values.baselines, list(values.inputs))
+        else:
+            keywords |= {"inputs": values.inputs, "additional_forward_args": values.extra or None}
+    _finish(verified(source, **keywords))
+
+
+def _refuse_reference_options(**given: Any) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"--{name.replace('_', '-')} goes with a PyTorch source: an .onnx file's gradient is "
+                "compared with differences, which have no path"
+            )
+
+
+def _values(
+    source: str,
+    output: str | None,
+    inputs: Sequence[str],
+    extra: Sequence[str],
+    baselines: Sequence[str],
+    pictures: PictureOptions,
+) -> Values:
+    """Data for the inputs that a model declares, in their order."""
+    from onnx_ig.attribution import make_plan
+    from onnx_ig.cli.values import read_values, spec_of
+    from onnx_ig.model import load
+
+    model = load(source)
+    specs = [spec_of(x) for x in model.inputs]
+    return read_values(
+        specs, lambda: make_plan(model, output=output, baselines="input").attributed, inputs, extra, baselines, pictures
+    ).ordered([spec.name for spec in specs])
+
+
+def _starts(
+    texts: Sequence[str], arguments: dict[str, Any], attributed: Sequence[str], pictures: PictureOptions
+) -> dict[str, Any]:
+    from onnx_ig.cli.values import read_baselines
+    from onnx_ig.data import InputSpec
+
+    specs = [InputSpec(name, arguments[name].dtype, arguments[name].shape) for name in attributed]
+    return dict(read_baselines(texts, specs, pictures))
+
+
+def _in_order(baselines: dict[str, Any], names: Sequence[str]) -> Any:
+    """A tuple in the order of the inputs; None where nothing is given."""
+    return tuple(baselines.get(name, 0) for name in names) if baselines else None
+
+
+def _finish(report: VerificationReport) -> None:
+    from onnx_ig.cli.display import print_table
+
+    columns = ["quantity", "max relative error", "median relative error", "cosine", "delta", "tolerance", "result"]
+    rows = [
+        [
+            row.what,
+            f"{row.max_relative_error:.2e}",
+            f"{row.median_relative_error:.2e}",
+            "" if row.cosine is None else f"{row.cosine:.7f}",
+            "" if row.delta is None else f"{row.delta:.2e}",
+            "" if row.tolerance is None else f"{row.tolerance:.0e}",
+            "ok" if row.passed else "differs",
+        ]
+        for row in report.rows
+    ]
+    print_table(columns, rows, right=range(1, 6))
+    click.echo(report.note)
+    report.require()
+    click.echo("verified")
