@@ -95,7 +95,9 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
         value = np.asarray(0 if baseline is None else to_array(baseline))
         if value.ndim == 0:
             value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
-        if value.shape != x.shape and not (value.ndim == x.ndim and value.shape[1:] == x.shape[1:] and value.shape[0] == 1):
+        if value.shape != x.shape and not (
+            value.ndim == x.ndim and value.shape[1:] == x.shape[1:] and value.shape[0] == 1
+        ):
             expected = f"{list(x.shape)}" + (f" or {[1, *x.shape[1:]]}" if x.ndim else "")
             raise InputError(f"the baseline of {name!r} has shape {list(value.shape)}, the input needs {expected}")
         _finite(value, f"the baseline of {name!r}", allow_nonfinite)
@@ -161,7 +163,9 @@ def _target_rows(target: Any, rank: int, examples: int, shape: str) -> Array:
         return _of_length(array[:, None].astype(np.int64), examples, shape)
     if array.ndim == 2:
         return _of_length(array.astype(np.int64), examples, shape)
-    raise InputError(f"a target array has one axis, or two for outputs of rank > 2, not {array.ndim}; the output has shape {shape}")
+    raise InputError(
+        f"a target array has one axis, or two for outputs of rank > 2, not {array.ndim}; the output has shape {shape}"
+    )
 
 
 def _of_length(rows: Array, examples: int, shape: str) -> Array:
@@ -174,7 +178,9 @@ def _index(value: Any, shape: str) -> int:
     if is_torch(value) or isinstance(value, np.ndarray):
         value = to_array(value).reshape(()).item() if to_array(value).size == 1 else value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise InputError(f"a target is an integer, not {value!r} ({type(value).__name__}); the output has shape {shape}")
+        raise InputError(
+            f"a target is an integer, not {value!r} ({type(value).__name__}); the output has shape {shape}"
+        )
     return int(value)
 
 

@@ -72,7 +72,11 @@ def export(
     target_path = Path(path)
     if not target_path.parent.is_dir():
         raise UsageError(f"no such folder: {target_path.parent}")
-    baked = None if path_as_input or form == "step" or algorithm == "input-x-gradient" else path_nodes_and_weights(method, n_steps)
+    baked = (
+        None
+        if path_as_input or form == "step" or algorithm == "input-x-gradient"
+        else path_nodes_and_weights(method, n_steps)
+    )
     model = load(
         source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
@@ -105,5 +109,7 @@ def write_model(model: ir.Model, path: Path) -> None:
             ir.save(model, draft)
         else:
             ir.save(model, draft, external_data=f"{path.name}.data")
-        for file in sorted(Path(folder).iterdir(), key=lambda f: f == draft):  # the model last: it makes the rest visible
+        for file in sorted(
+            Path(folder).iterdir(), key=lambda f: f == draft
+        ):  # the model last: it makes the rest visible
             file.replace(path.parent / file.name)

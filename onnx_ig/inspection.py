@@ -110,7 +110,7 @@ def inspect(source: Source) -> Inspection:
         UsageError, ModelError: the model cannot be read.
     """
     model = load(source)
-    graph = model.ir.graph
+    graph = model.ir_model.graph
     contract = contract_of(model)
     embeddings = [] if contract else _embeddings(graph)
     layout, layout_note = (contract.layout, "") if contract else _layout(model)
@@ -144,7 +144,7 @@ def contract_of(model: Model) -> Contract | None:
     Raises:
         ModelError: a contract that this version does not read.
     """
-    text = model.ir.metadata_props.get(names.KEY)
+    text = model.ir_model.metadata_props.get(names.KEY)
     if text is None:
         return None
     try:

@@ -158,7 +158,9 @@ class Scorer:
 
     def named(self, values: Any) -> dict[str, Any]:
         """``values`` in the form of the inputs (one, tuple, dict) by input name."""
-        return dict(values) if isinstance(values, dict) else dict(zip(self.names, arguments.as_tuple(values), strict=True))
+        return (
+            dict(values) if isinstance(values, dict) else dict(zip(self.names, arguments.as_tuple(values), strict=True))
+        )
 
     def __call__(self, inputs: dict[str, Array]) -> Array:
         return self.engine.scores(replace(self.request, inputs=inputs, baselines={}))
@@ -258,7 +260,12 @@ class IntegratedGradients(Method):
             inputs, baselines, target, additional_forward_args, per_example, allow_nonfinite
         )
         result = engine.integrate(
-            request, nodes, weights, internal_batch_size=internal_batch_size, ends=return_convergence_delta, progress=progress
+            request,
+            nodes,
+            weights,
+            internal_batch_size=internal_batch_size,
+            ends=return_convergence_delta,
+            progress=progress,
         )
         attributions = self._returned(result, inputs, bound)
         if not return_convergence_delta:

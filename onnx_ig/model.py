@@ -31,14 +31,14 @@ class Model:
     """A normalised model.
 
     Attributes:
-        ir: the graph in memory; treat it as read-only and take :meth:`clone_ir` to change it.
+        ir_model: the graph in memory; treat it as read-only and take :meth:`clone_ir` to change it.
         source_sha256: of the bytes of the model file (weights in external files are not hashed).
         name: the file's stem, or the graph's name.
         original_opset: what the source declared for the default domain.
         note: how a PyTorch source was exported; empty for ONNX sources.
     """
 
-    ir: ir.Model
+    ir_model: ir.Model
     source_sha256: str
     name: str
     original_opset: int
@@ -47,16 +47,16 @@ class Model:
     @property
     def inputs(self) -> list[ir.Value]:
         """The model's inputs in declared order."""
-        return list(self.ir.graph.inputs)
+        return list(self.ir_model.graph.inputs)
 
     @property
     def outputs(self) -> list[ir.Value]:
         """The model's outputs in declared order."""
-        return list(self.ir.graph.outputs)
+        return list(self.ir_model.graph.outputs)
 
     def clone_ir(self) -> ir.Model:
         """A copy of the graph that shares the weights' memory."""
-        return self.ir.clone()
+        return self.ir_model.clone()
 
 
 def load(
@@ -142,7 +142,9 @@ def normalise(model: ir.Model) -> ir.Model:
         model = passes.NameFixPass()(model).model
         opset = model.graph.opset_imports.get("", 0)
         if opset < OLDEST_OPSET:
-            raise ModelError(f"opset {opset} is too old: opset {OLDEST_OPSET} and later are read; convert the model with onnx.version_converter")
+            raise ModelError(
+                f"opset {opset} is too old: opset {OLDEST_OPSET} and later are read; convert the model with onnx.version_converter"
+            )
         model = to_working_opset(model)
         model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
@@ -186,7 +188,9 @@ def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
             continue
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         if folder is None:
-            raise ModelError(f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path")
+            raise ModelError(
+                f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path"
+            )
         root, file = folder.resolve(), (folder / location).resolve()
         if os.path.isabs(location) or root not in file.parents:
             raise ModelError(f"weight {tensor.name!r} points outside the model's folder ({location!r}): refused")

@@ -30,7 +30,9 @@ def to_working_opset(model: ir.Model) -> ir.Model:
     if opset < WORKING_OPSET:
         logger = logging.getLogger("onnxscript.version_converter")
         level = logger.level
-        logger.setLevel(logging.CRITICAL)  # it announces its choice of converter at every call; failure is checked below
+        logger.setLevel(
+            logging.CRITICAL
+        )  # it announces its choice of converter at every call; failure is checked below
         try:
             model = ConvertVersionPass(WORKING_OPSET, fallback=True)(model).model
         finally:

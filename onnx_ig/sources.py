@@ -74,11 +74,15 @@ class OnnxForward:
         if isinstance(values, Mapping):
             unknown = [name for name in values if name not in names]
             if unknown:
-                raise InputError(f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}")
+                raise InputError(
+                    f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}"
+                )
             return {name: to_array(value) for name, value in values.items()}
         given = as_tuple(values)
         if len(given) > len(names):
-            raise InputError(f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}")
+            raise InputError(
+                f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}"
+            )
         return {name: to_array(value) for name, value in zip(names, given, strict=False)}
 
 
@@ -92,7 +96,9 @@ def forward_of(forward_func: Any) -> Forward:
         from onnx_ig.torch_bridge import TorchForward  # torch is needed from here on, and only here
 
         return TorchForward(forward_func)
-    raise UsageError(f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors")
+    raise UsageError(
+        f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
+    )
 
 
 def _check(name: str, value: Array, declared: ir.Value) -> None:
@@ -101,7 +107,8 @@ def _check(name: str, value: Array, declared: ir.Value) -> None:
     if declared.shape is None:
         return
     fits = value.ndim == len(declared.shape) and all(
-        not isinstance(d, int) or size == d or axis == 0 for axis, (size, d) in enumerate(zip(value.shape, declared.shape, strict=True))
+        not isinstance(d, int) or size == d or axis == 0
+        for axis, (size, d) in enumerate(zip(value.shape, declared.shape, strict=True))
     )
     if not fits:
         raise InputError(f"input {name!r} has shape {list(value.shape)}, the model needs {_described(declared)}")

@@ -78,5 +78,7 @@ def like(result: Any, given: Any) -> Any:
 
         if result.dtype == ml_dtypes.bfloat16:
             result = result.astype("float32")
-        return torch.from_numpy(result.copy()).to(device=given.device, dtype=given.dtype if given.is_floating_point() else None)
+        return torch.from_numpy(result.copy()).to(
+            device=given.device, dtype=given.dtype if given.is_floating_point() else None
+        )
     return result

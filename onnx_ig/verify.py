@@ -251,7 +251,9 @@ def _redrawn(x: Any, rng: np.random.Generator) -> Any:
         return x
     wide = array.astype(np.float64)
     # about the given value, element by element: features differ by orders of magnitude
-    fresh = wide * (1 + 0.3 * rng.standard_normal(array.shape)) + 0.01 * float(np.median(np.abs(wide))) * rng.standard_normal(array.shape)
+    fresh = wide * (1 + 0.3 * rng.standard_normal(array.shape)) + 0.01 * float(
+        np.median(np.abs(wide))
+    ) * rng.standard_normal(array.shape)
     if not arguments.is_torch(x):
         return fresh.astype(array.dtype)
     import torch
@@ -273,10 +275,17 @@ def _random_like_declared(model: Model, rng: np.random.Generator) -> dict[str, A
     """
     values = {}
     for x in model.inputs:
-        dims = None if x.shape is None else [2 if i == 0 and not isinstance(d, int) else d for i, d in enumerate(x.shape)]
-        if dims is None or x.dtype is None or not arguments.is_floating(x.dtype.numpy()) or not all(isinstance(d, int) for d in dims):
+        dims = (
+            None if x.shape is None else [2 if i == 0 and not isinstance(d, int) else d for i, d in enumerate(x.shape)]
+        )
+        if (
+            dims is None
+            or x.dtype is None
+            or not arguments.is_floating(x.dtype.numpy())
+            or not all(isinstance(d, int) for d in dims)
+        ):
             raise InputError(f"no random values can be drawn for input {x.name!r} ({x.dtype} {x.shape}): give inputs")
-        values[str(x.name)] = rng.standard_normal([int(d) for d in dims]).astype(x.dtype.numpy())  # type: ignore[arg-type]
+        values[str(x.name)] = rng.standard_normal([int(d) for d in dims]).astype(x.dtype.numpy())
     return values
 
 

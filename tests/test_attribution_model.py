@@ -39,7 +39,14 @@ def expected() -> dict[bool, tuple[np.ndarray, np.ndarray]]:
     result = {}
     for multiply in (True, False):
         (attribution,), delta = reference.integrated_gradients(
-            module(), torch.from_numpy(X), torch.from_numpy(BASELINE), TARGET.tolist(), None, STEPS, "gausslegendre", multiply
+            module(),
+            torch.from_numpy(X),
+            torch.from_numpy(BASELINE),
+            TARGET.tolist(),
+            None,
+            STEPS,
+            "gausslegendre",
+            multiply,
         )
         result[multiply] = attribution.numpy(), delta.numpy()
     return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,9 @@ from tools.float64_kernels import KERNELS
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
 FLOAT32_TOLERANCE = 2e-3  # the same product evaluated in float32 by ONNX Runtime
+ROUNDING = 1e-5  # what saturated functions leave of a gradient of 0 in float32
+# Operators that ONNX Runtime's float64 kernels compute in float32, or only when run admit not to know.
+_FLOAT32_INSIDE = frozenset({"Shrink", "GRU", "LSTM"})
 
 
 @dataclass
@@ -64,13 +68,20 @@ def make_case(
     outputs = [f"y{i}" for i in range(n_outputs)]
     node = onnx.helper.make_node(op_type, names, outputs, domain=domain, **attributes)
     arrays = {n: x for n, x in zip(names, inputs, strict=True) if x is not None}
-    infos = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in arrays.items()]
+    infos = [
+        onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+        for n, x in arrays.items()
+    ]
     graph = onnx.helper.make_graph([node], op_type, infos, [onnx.ValueInfoProto(name=n) for n in outputs])
     opsets = [onnx.helper.make_opsetid("", opset)] + ([onnx.helper.make_opsetid(domain, 1)] if domain else [])
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
     inferred = onnx.shape_inference.infer_shapes(model)
     for info, known in zip(graph.output, inferred.graph.output, strict=True):
         info.CopyFrom(known)
+        if (
+            info.type.WhichOneof("value") is None
+        ):  # the standard infers nothing: the first float input's type, any shape
+            info.type.tensor_type.elem_type = next(i.type.tensor_type.elem_type for i in infos if _is_float_tensor(i))
     model.graph.CopyFrom(graph)
     return Case(name or op_type, model, arrays, tuple(f"x{i}" for i in constants), noise)
 
@@ -137,7 +148,9 @@ def _compare(
             return Verdict(case.name, "wrong", f"grad_{x} has shape {grad.shape}, the input {np.shape(feeds[x])}")
         errors[x] = abs(float(np.sum(grad * direction)) - slope) / scale
         if not errors[x] <= EXACT_TOLERANCE:
-            return Verdict(case.name, "wrong", f"{x}: ⟨Jᵀv,u⟩ = {np.sum(grad * direction):.8g}, by differences {slope:.8g}", errors)
+            return Verdict(
+                case.name, "wrong", f"{x}: ⟨Jᵀv,u⟩ = {np.sum(grad * direction):.8g}, by differences {slope:.8g}", errors
+            )
     if runtime:
         try:
             with warnings.catch_warnings():
@@ -148,13 +161,34 @@ def _compare(
             types = {i.name: i.type.tensor_type.elem_type for i in proto.graph.input}
             values = session.run({n: _as_declared(v, types[n]) for n, v in full.items() if n in types})
         except OnnxIgError as error:
+            if not _runs(narrow, full):
+                return Verdict(
+                    case.name, "right", "in float64 only: ONNX Runtime has no kernels for the model itself", errors
+                )
             return Verdict(case.name, "wrong", f"in ONNX Runtime: {_line(error)}", errors)
         for x, (direction, slope) in slopes.items():
             got = float(np.sum(values[f"grad_{x}"].astype(np.float64) * direction))
-            bound = FLOAT32_TOLERANCE * (scale + float(np.sum(np.abs(grads[f"grad_{x}"] * direction))))
+            bound = FLOAT32_TOLERANCE * (scale + float(np.sum(np.abs(grads[f"grad_{x}"] * direction)))) + ROUNDING
             if not abs(got - slope) <= bound:
-                return Verdict(case.name, "wrong", f"{x} in ONNX Runtime: {got:.6g}, by differences {slope:.6g}", errors)
-    return Verdict(case.name, "zero" if zero and not any(np.any(grads[f"grad_{x}"]) for x in sources) else "right", "", errors)
+                return Verdict(
+                    case.name, "wrong", f"{x} in ONNX Runtime: {got:.6g}, by differences {slope:.6g}", errors
+                )
+    return Verdict(
+        case.name, "zero" if zero and not any(np.any(grads[f"grad_{x}"]) for x in sources) else "right", "", errors
+    )
+
+
+def _runs(model: onnx.ModelProto, feeds: dict[str, Any]) -> bool:
+    """Whether ONNX Runtime runs the model without its gradient."""
+    model = copy.deepcopy(model)
+    model.ir_version = min(model.ir_version, 10)
+    try:
+        session = Session(model, "cpu", threads=1)
+        types = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+        session.run({n: _as_declared(v, types[n]) for n, v in feeds.items() if n in types})
+    except OnnxIgError:
+        return False
+    return True
 
 
 class Forward:
@@ -164,17 +198,33 @@ class Forward:
         model = copy.deepcopy(model)
         model.ir_version = min(model.ir_version, 10)
         self.names = [o.name for o in model.graph.output]
-        self.session: Session | None
+        self.session: Session | None = None
         try:
-            self.session = Session(model, "cpu", threads=1)
+            if not any(node.op_type in _FLOAT32_INSIDE for node in _all_nodes(model.graph)):
+                self.session = Session(model, "cpu", threads=1)
         except OnnxIgError:
-            self.session = None
-            self.evaluator = ReferenceEvaluator(model, new_ops=KERNELS)
+            pass
+        self.model = model
+        self.evaluator: ReferenceEvaluator | None = None
 
     def __call__(self, feeds: dict[str, Any]) -> dict[str, np.ndarray]:
         if self.session is not None:
-            return self.session.run({n: v for n, v in feeds.items() if n in self.session.input_names})
+            try:
+                return self.session.run({n: v for n, v in feeds.items() if n in self.session.input_names})
+            except OnnxIgError:
+                self.session = None  # some kernels refuse an attribute only when they run
+        if self.evaluator is None:
+            self.evaluator = ReferenceEvaluator(self.model, new_ops=KERNELS)
         return dict(zip(self.names, self.evaluator.run(None, feeds), strict=True))
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The graph's nodes and those of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g)
 
 
 def _slope(
@@ -195,6 +245,14 @@ def _slope(
 def as_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with every float32 tensor, declaration and Cast target in float64."""
     model = copy.deepcopy(model)
+    opset = next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
+    for node in model.graph.node:  # its function body computes in float32 unless told otherwise
+        if (
+            node.op_type == "GroupNormalization"
+            and opset >= 21
+            and not any(a.name == "stash_type" for a in node.attribute)
+        ):
+            node.attribute.append(onnx.helper.make_attribute("stash_type", FLOAT))
     _widen_graph(model.graph)
     return model
 

@@ -1,8 +1,8 @@
 """Print, refresh or check the table of operators: how each is differentiated, how many node tests are right, who runs it.
 
-    python tools/operators.py            judge everything and print the table (minutes)
-    python tools/operators.py --refresh  ... and write tools/results/operators.md and the README's summary
-    python tools/operators.py --check    fail when operators, ways or case counts differ from that file (seconds)
+python tools/operators.py            judge everything and print the table (minutes)
+python tools/operators.py --refresh  ... and write tools/results/operators.md and the README's summary
+python tools/operators.py --check    fail when operators, ways or case counts differ from that file (seconds)
 """
 
 from __future__ import annotations
@@ -145,7 +145,11 @@ def main(arguments: list[str]) -> int:
     """Run as a command; returns the exit code."""
     if "--check" in arguments:
         differences = stale(table(judged=False))
-        print("\n".join(["the table of operators is stale: run tools/operators.py --refresh", *differences]) if differences else "ok")
+        print(
+            "\n".join(["the table of operators is stale: run tools/operators.py --refresh", *differences])
+            if differences
+            else "ok"
+        )
         return 1 if differences else 0
     rows = table(judged=True)
     text = rendered(rows)

@@ -1,7 +1,7 @@
 """Build the attribution model: prefix, step and pull-back composed into one ordinary ONNX graph.
 
-    inputs ── prefix at x ──────────┐ difference            Σ_k w_k · cotangent
-           └─ prefix at baseline ───┴──► step (in a Loop) ──► × difference ──► attribution
+inputs ── prefix at x ──────────┐ difference            Σ_k w_k · cotangent
+       └─ prefix at baseline ───┴──► step (in a Loop) ──► × difference ──► attribution
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.attribution.instantiate import Copy
+from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.step import GradientGraph, accumulator_type, rank, run_step
@@ -102,7 +102,11 @@ class _Builder:
         baseline_score = targets.score(op, baseline_output, selection, one_row)
         ends = self._ends(at_baseline)
         nodes, weights = self.interface.path()
-        sums = self._loop(ends, target, nodes, weights) if plan.steps_per_run else self._once(ends, target, nodes, weights)[0]
+        sums = (
+            self._loop(ends, target, nodes, weights)
+            if plan.steps_per_run
+            else self._once(ends, target, nodes, weights)[0]
+        )
         attributions = self._products(sums, ends, selection)
         total = self._total(attributions)
         delta = op.Sub(total, op.Cast(op.Sub(score, baseline_score), to=total.dtype))
@@ -179,7 +183,7 @@ class _Builder:
 
     def _zeros(self, like: ir.Value, dtype: ir.DataType) -> ir.Value:
         zero = ir.tensor(np.zeros(1, dtype.numpy()), dtype=dtype)
-        return self.op.ConstantOfShape(self.op.Shape(like), value=zero)  # type: ignore[no-any-return]
+        return self.op.ConstantOfShape(self.op.Shape(like), value=zero)
 
     def _products(self, sums: Sequence[ir.Value], ends: Ends, selection: targets.Selection) -> list[ir.Value]:
         attributions = []
@@ -191,7 +195,7 @@ class _Builder:
 
     def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
         """Mask, declare as output; returns the wide value for the delta."""
-        product.dtype = accumulator_type(tensor) if self.plan.is_integrated else tensor.dtype
+        product.type = ir.TensorType(accumulator_type(tensor)) if self.plan.is_integrated else tensor.type
         shown = targets.masked(self.op, product, selection, rank(tensor), self.plan.layout.kind == "none")
         self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype))
         return shown
@@ -207,7 +211,7 @@ class _Builder:
         for other in sums[1:]:
             total = op.Add(total, op.Cast(other, to=sums[0].dtype))
         total.dtype = sums[0].dtype
-        return total  # type: ignore[no-any-return]
+        return total
 
     # -- the edges ------------------------------------------------------------------------------------------------------
 
@@ -233,5 +237,3 @@ class _Builder:
             baked=self.interface.baked,
             source_sha256=self.source.source_sha256,
         )
-
-

@@ -45,7 +45,11 @@ class Interface:
             else:
                 indices = np.array(plan.target, np.int64)
                 row = indices if len(indices) == 1 else indices[None]
-                shape = op.constant(np.array([1], np.int64)) if plan.layout.kind == "none" else op.dim(self._attributed[0], 0)
+                shape = (
+                    op.constant(np.array([1], np.int64))
+                    if plan.layout.kind == "none"
+                    else op.dim(self._attributed[0], 0)
+                )
                 tail = [] if len(indices) == 1 else [op.constant(np.array([len(indices)], np.int64))]
                 self._target = op.Expand(op.constant(row), op.Concat(shape, *tail, axis=0))
         return self._target
@@ -53,7 +57,7 @@ class Interface:
     def baseline(self, x: ir.Value, expanded: bool) -> ir.Value:
         """The baseline of attributed input ``x``, with its own rows (1 or N) or expanded to x's shape."""
         value = self._baselines[x]
-        return self._op.Expand(value, self._op.Shape(x)) if expanded else value  # type: ignore[no-any-return]
+        return self._op.Expand(value, self._op.Shape(x)) if expanded else value
 
     def path(self) -> tuple[ir.Value, ir.Value]:
         """path_nodes and path_weights, [K]; unequal lengths make the Run fail."""
@@ -95,7 +99,9 @@ class Interface:
         plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if plan.target == "input":
             shape = [rows] if plan.target_rank == 1 else [rows, plan.target_rank]
-            self._target = self._input("target", names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example")
+            self._target = self._input(
+                "target", names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example"
+            )
         elif plan.target is not None:
             self.baked["target"] = plan.target if plan.target == "predicted" else list(plan.target)
         if not plan.is_integrated:
@@ -106,7 +112,9 @@ class Interface:
         if plan.path is None:
             steps: Any = 1 if plan.form == "step" and not plan.layout.batched else _STEPS
             self._path = (
-                self._input("path", names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"),
+                self._input(
+                    "path", names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"
+                ),
                 self._input("path", names.PATH_WEIGHTS, dtype, [steps], "quadrature weights"),
             )
         else:
@@ -125,14 +133,15 @@ class Interface:
         if isinstance(spec, (int, float)):
             self.baked[name] = spec
             value = np.array(spec, x.dtype.numpy())
-            if x.shape is not None and all(isinstance(d, int) for d in list(x.shape)[1 if self._plan.layout.batched else 0 :]):
-                tail = [int(d) for d in list(x.shape)[1:]] if self._plan.layout.batched else [int(d) for d in x.shape]
-                return self._op.Expand(value, [1, *tail] if self._plan.layout.batched else tail)  # type: ignore[no-any-return]
-            return self._op.Expand(value, self._op.Shape(x))  # type: ignore[no-any-return]
+            dims = [None] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
+            if self._plan.layout.batched:
+                dims[0] = 1  # one row serves every example
+            return self._op.Expand(value, self._op.Shape(x) if None in dims else dims)
         array = np.asarray(spec)
         expected = [] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
         fits = array.ndim == len(expected) and all(
-            e is None or a == e or (i == 0 and a == 1) for i, (a, e) in enumerate(zip(array.shape, expected, strict=True))
+            e is None or a == e or (i == 0 and a == 1)
+            for i, (a, e) in enumerate(zip(array.shape, expected, strict=True))
         )
         if not fits:
             raise InputError(f"the baseline of {x.name!r} has shape {list(array.shape)}, the input {x.shape}")
@@ -140,7 +149,9 @@ class Interface:
         return self._op.constant(array.astype(x.dtype.numpy()))
 
     def _input(self, role: str, name: str, dtype: ir.DataType, shape: list[Any], doc: str) -> ir.Value:
-        value = ir.Value(name=self._plan.prefix + name, type=ir.TensorType(dtype), shape=ir.Shape(shape), doc_string=doc)
+        value = ir.Value(
+            name=self._plan.prefix + name, type=ir.TensorType(dtype), shape=ir.Shape(shape), doc_string=doc
+        )
         self._graph.inputs.append(value)
         self._roles[value] = role
         return value

@@ -38,7 +38,9 @@ def layout_of(attributed: list[ir.Value], output: ir.Value) -> Layout:
         InputError: the output's number of axes is unknown, or the attributed inputs disagree on axis 0.
     """
     if output.shape is None:
-        raise InputError(f"the number of axes of output {output.name!r} is unknown; declare its shape, or choose another output")
+        raise InputError(
+            f"the number of axes of output {output.name!r} is unknown; declare its shape, or choose another output"
+        )
     sizes = [None if x.shape is None or len(x.shape) == 0 else x.shape[0] for x in attributed]
     rows = output.shape[0] if len(output.shape) else None
     fixed = {size for size in sizes if isinstance(size, int)}

@@ -88,7 +88,7 @@ def make_plan(
             raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
     if algorithm == "input-x-gradient" and form == "step":
         raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
-    graph = model.ir.graph
+    graph = model.ir_model.graph
     chosen_output = _output(model, output)
     if at:
         tensors = [_inner(model, name) for name in at]
@@ -144,10 +144,16 @@ def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str
     if target == "predicted":
         raise InputError(f"target 'predicted' needs an output of rank 2; {output.name!r} has shape {output.shape}")
     if target is None or isinstance(target, (str, bool)):
-        raise InputError(f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}")
+        raise InputError(
+            f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}"
+        )
     indices = (int(target),) if isinstance(target, (int, np.integer)) else tuple(int(t) for t in target)
-    if len(indices) != len(dims) or any(t < 0 or (d is not None and t >= d) for t, d in zip(indices, dims, strict=False)):
-        raise InputError(f"target {indices} does not select one element per example of output {output.name!r} {output.shape}")
+    if len(indices) != len(dims) or any(
+        t < 0 or (d is not None and t >= d) for t, d in zip(indices, dims, strict=False)
+    ):
+        raise InputError(
+            f"target {indices} does not select one element per example of output {output.name!r} {output.shape}"
+        )
     return indices
 
 
@@ -192,7 +198,7 @@ def _attributable(model: Model, name: str) -> ir.Value:
 
 
 def _inner(model: Model, name: str) -> ir.Value:
-    for value in tensors_of(model.ir.graph):
+    for value in tensors_of(model.ir_model.graph):
         if value.name == name:
             if not is_float(value):
                 raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")

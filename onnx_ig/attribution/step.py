@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from onnx_ig.attribution import target as targets
-from onnx_ig.attribution.instantiate import Copy
+from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.errors import InputError
@@ -70,7 +70,9 @@ def run_step(
     copy = Copy(op, graph.nodes, replaced)
     (output,) = copy.of([graph.output])
     one_row = layout.kind == "none"
-    selection = targets.select(op, output, graph.target_rank, None if target is None else _per_point(op, target, nodes, layout))
+    selection = targets.select(
+        op, output, graph.target_rank, None if target is None else _per_point(op, target, nodes, layout)
+    )
     scores = targets.score(op, output, selection, one_row)
     by_point = op.Reshape(scores, op.Concat(op.Shape(nodes), [-1], axis=0))
     spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
@@ -102,7 +104,7 @@ def _path_points(
     a = op.Cast(nodes, to=frontier.dtype)
     if not layout.batched:
         a = op.Squeeze(a, [0]) if rank(frontier) == 0 else a
-        return op.Add(start, op.Mul(a, difference))  # type: ignore[no-any-return]
+        return op.Add(start, op.Mul(a, difference))
     a = op.Reshape(a, [-1] + [1] * rank(frontier))
     points = op.Add(op.Unsqueeze(start, [0]), op.Mul(a, op.Unsqueeze(difference, [0])))  # [K, N, ...]
     return _merge_rows(op, points, difference)
@@ -119,7 +121,7 @@ def _per_point(op: OpBuilder, value: ir.Value, nodes: ir.Value, layout: Layout) 
 def _merge_rows(op: OpBuilder, x: ir.Value, rows_of: ir.Value) -> ir.Value:
     """[K, N, ...] → [K·N, ...], the trailing dimensions being those of ``rows_of``."""
     tail = op.Slice(op.Shape(rows_of), [1], [_END], [0])
-    return op.Reshape(x, op.Concat([-1], tail, axis=0))  # type: ignore[no-any-return]
+    return op.Reshape(x, op.Concat([-1], tail, axis=0))
 
 
 def _sum_over_path(op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
@@ -130,4 +132,4 @@ def _sum_over_path(op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.
     if not layout.batched:
         return grad
     tail = op.Slice(op.Shape(grad), [1], [_END], [0])
-    return op.ReduceSum(op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0)), [0], keepdims=0)  # type: ignore[no-any-return]
+    return op.ReduceSum(op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0)), [0], keepdims=0)

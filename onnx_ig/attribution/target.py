@@ -43,10 +43,10 @@ def select(op: OpBuilder, output: ir.Value, rank: int, target: ir.Value | None) 
 def score(op: OpBuilder, output: ir.Value, selection: Selection, one_row: bool) -> ir.Value:
     """F per row, [R]: the selected element, NaN where the target is out of range."""
     if selection.flat is None:
-        return op.Reshape(output, [-1])  # type: ignore[no-any-return]
+        return op.Reshape(output, [-1])
     rows = op.Reshape(output, [1, -1]) if one_row else op.Flatten(output, axis=1)
     picked = op.Squeeze(op.GatherElements(rows, op.Unsqueeze(selection.flat, [1]), axis=1), [1])
-    return op.Where(selection.valid, picked, _nan(op, output))  # type: ignore[no-any-return]
+    return op.Where(selection.valid, picked, _nan(op, output))
 
 
 def seed(op: OpBuilder, output: ir.Value, selection: Selection, weights: ir.Value | None, one_row: bool) -> ir.Value:
@@ -54,13 +54,13 @@ def seed(op: OpBuilder, output: ir.Value, selection: Selection, weights: ir.Valu
     shape = op.Shape(output)
     if selection.flat is None:
         ones = op.constant(np.ones(1), like=output) if weights is None else weights
-        return op.Expand(ones, shape) if weights is None else op.Reshape(ones, shape)  # type: ignore[no-any-return]
+        return op.Expand(ones, shape) if weights is None else op.Reshape(ones, shape)
     rows = op.Reshape(output, [1, -1]) if one_row else op.Flatten(output, axis=1)
     positions = op.Range(0, op.Squeeze(op.Shape(rows, start=1, end=2), [0]), 1)
     marks = op.Cast(op.Equal(op.Unsqueeze(selection.flat, [1]), op.Unsqueeze(positions, [0])), to=output.dtype)
     if weights is not None:
         marks = op.Mul(marks, op.Unsqueeze(weights, [1]))
-    return op.Reshape(marks, shape)  # type: ignore[no-any-return]
+    return op.Reshape(marks, shape)
 
 
 def masked(op: OpBuilder, x: ir.Value, selection: Selection, rank: int, one_row: bool) -> ir.Value:
@@ -68,7 +68,7 @@ def masked(op: OpBuilder, x: ir.Value, selection: Selection, rank: int, one_row:
     if selection.valid is None:
         return x
     shape = [1] * rank if one_row else [-1] + [1] * (rank - 1)
-    return op.Where(op.Reshape(selection.valid, shape), x, _nan(op, x))  # type: ignore[no-any-return]
+    return op.Where(op.Reshape(selection.valid, shape), x, _nan(op, x))
 
 
 def _nan(op: OpBuilder, like: ir.Value) -> ir.Value:

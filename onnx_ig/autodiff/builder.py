@@ -18,7 +18,9 @@ from onnxscript import GraphBuilder
 # Results up to this size are stored; larger ones stay nodes, so that a transposed copy of a weight costs no file size.
 # Every runtime folds them when it opens the model.
 _FOLD_LIMIT_BYTES = 1 << 20
-_NEVER_FOLDED = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"})
+_NEVER_FOLDED = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+)
 
 
 class _UniqueNames(GraphBuilder):
@@ -64,10 +66,17 @@ class _UniqueNames(GraphBuilder):
 
     def constant(self, tensor: ir.TensorProtocol) -> ir.Value:
         """An initialiser of the root graph; equal small constants are one."""
-        key: tuple[Any, ...] = (tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes() if tensor.nbytes <= 256 else id(tensor))
+        key: tuple[Any, ...] = (
+            tensor.dtype,
+            tuple(tensor.shape.numpy()),
+            tensor.tobytes() if tensor.nbytes <= 256 else id(tensor),
+        )
         if key not in self._constants:
             value = ir.Value(
-                name=self.fresh("grad_const"), shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+                name=self.fresh("grad_const"),
+                shape=ir.Shape(tensor.shape.numpy()),
+                type=ir.TensorType(tensor.dtype),
+                const_value=tensor,
             )
             self._add_initializer(value)
             self._constants[key] = value
@@ -83,9 +92,11 @@ class OpBuilder:
 
     def __init__(self, graph: ir.Graph, *, parent: OpBuilder | None = None) -> None:
         self.graph = graph
+        if parent is not None:
+            graph.opset_imports.setdefault("", parent.opset)  # a body in a file has none of its own
         self.opset = graph.opset_imports[""]
         taken = names_in(graph) if parent is None else parent._builder.taken
-        self._builder = _UniqueNames(graph, taken, None if parent is None else parent._builder)
+        self._builder: _UniqueNames = _UniqueNames(graph, taken, None if parent is None else parent._builder)
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         if op_type.startswith("_") or not onnx.defs.has(op_type, self.opset, ""):
@@ -102,7 +113,9 @@ class OpBuilder:
 
         return add
 
-    def add_node(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any], n_outputs: int) -> Sequence[ir.Value]:
+    def add_node(
+        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any], n_outputs: int
+    ) -> Sequence[ir.Value]:
         """The dynamic form of ``op.<Operator>``: always a sequence of outputs."""
         made = getattr(self, op_type)(*inputs, **attributes, _outputs=n_outputs)
         return [made] if isinstance(made, ir.Value) else list(made)
@@ -116,8 +129,10 @@ class OpBuilder:
         if not is_static(value) or value.dtype is None:
             size = sum(x.const_value.nbytes for x in node.inputs if x is not None and x.const_value is not None)
         else:
-            size = int(np.prod(static_shape(value), dtype=np.int64)) * value.dtype.itemsize
-        if size > _FOLD_LIMIT_BYTES or any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
+            size = int(np.prod(static_shape(value), dtype=np.int64) * value.dtype.itemsize)
+        if size > _FOLD_LIMIT_BYTES or any(
+            a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
+        ):
             return value
         feeds = {x.name: x.const_value.numpy() for x in node.inputs if x is not None and x.const_value is not None}
         proto = ir.to_proto(node)
@@ -146,6 +161,10 @@ class OpBuilder:
         """A value name that nothing in the model bears yet."""
         return self._builder.fresh(stem)
 
+    def infer(self, node: ir.Node) -> None:
+        """Set the types and shapes of an existing node's outputs as far as its inputs tell."""
+        self._builder._infer_shapes(node)
+
     def subgraph(self, name: str, inputs: Sequence[ir.Value]) -> OpBuilder:
         """A builder for the body of a control-flow operator; the body may read this graph's values."""
         body = ir.Graph(list(inputs), [], nodes=[], opset_imports=dict(self.graph.opset_imports), name=name)
@@ -159,26 +178,26 @@ class OpBuilder:
             size = x.shape[axis]
             if isinstance(size, int):
                 return self.constant(np.array([size], np.int64))
-        return self.Shape(x, start=axis, end=axis + 1 if axis != -1 else None)  # type: ignore[no-any-return]
+        return self.Shape(x, start=axis, end=axis + 1 if axis != -1 else None)
 
     def rank(self, x: ir.Value) -> ir.Value:
         """The number of axes of ``x``, int64 []."""
         if x.shape is not None:
             return self.constant(np.array(len(x.shape), np.int64))
-        return self.Size(self.Shape(x))  # type: ignore[no-any-return]
+        return self.Size(self.Shape(x))
 
     def zeros_like(self, x: ir.Value) -> ir.Value:
         """A tensor of zeros of x's shape and type."""
         assert x.dtype is not None
         zero = ir.tensor(np.zeros(1, x.dtype.numpy()), dtype=x.dtype)
-        return self.ConstantOfShape(self.Shape(x), value=zero)  # type: ignore[no-any-return]
+        return self.ConstantOfShape(self.Shape(x), value=zero)
 
     def reshape_like(self, x: ir.Value, like: ir.Value) -> ir.Value:
         """``x`` in the shape of ``like`` (same number of elements)."""
         if same_shape(x, like):
             return x
         shape = _reshape_target(like)
-        return self.Reshape(x, self.Shape(like) if shape is None else shape, allowzero=int(shape is None))  # type: ignore[no-any-return]
+        return self.Reshape(x, self.Shape(like) if shape is None else shape, allowzero=int(shape is None))
 
     def unbroadcast(self, dy: ir.Value, x: ir.Value) -> ir.Value:
         """Sum ``dy`` over the axes along which ``x`` was broadcast to dy's shape (ONNX's multidirectional rule)."""
@@ -191,13 +210,13 @@ class OpBuilder:
                 if not axes:
                     return dy
                 summed = self.ReduceSum(dy, axes, keepdims=1)
-                return self.Squeeze(summed, list(range(lead))) if lead else summed  # type: ignore[no-any-return]
+                return self.Squeeze(summed, list(range(lead))) if lead else summed
         # axes where x's shape, padded with leading ones, is one: summing an axis of size one changes nothing
         shape = self.Shape(x)
         lead_ones = self.Expand(1, self.Reshape(self.Sub(self.rank(dy), self.rank(x)), [1]))
         padded = self.Concat(lead_ones, shape, axis=0)
         axes = self.Reshape(self.NonZero(self.Equal(padded, 1)), [-1])
-        return self.Reshape(self.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1), shape)  # type: ignore[no-any-return]
+        return self.Reshape(self.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1), shape)
 
 
 def names_in(graph: ir.Graph) -> set[str]:

@@ -53,8 +53,14 @@ def gradient_model(
     """
     result = model.clone_ir()
     graph = result.graph
-    sources = [_float_tensor(graph, name) for name in wrt] if wrt is not None else [x for x in graph.inputs if is_float(x)]
-    ends = [_float_tensor(graph, name) for name in outputs] if outputs is not None else [y for y in graph.outputs if is_float(y)]
+    sources = (
+        [_float_tensor(graph, name) for name in wrt] if wrt is not None else [x for x in graph.inputs if is_float(x)]
+    )
+    ends = (
+        [_float_tensor(graph, name) for name in outputs]
+        if outputs is not None
+        else [y for y in graph.outputs if is_float(y)]
+    )
     if not sources:
         raise InputError(
             "the model has no float input; attribute at a float tensor inside it, such as an embedding's output "
@@ -84,7 +90,9 @@ def gradient_model(
         )
     for x in sources:
         if x not in grads:
-            warnings.warn(f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3)
+            warnings.warn(
+                f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3
+            )
         gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
@@ -124,9 +132,14 @@ def free_names(graph: ir.Graph, wanted: Iterable[str]) -> None:
     names = set(wanted)
     for value in (*graph.inputs, *graph.outputs):
         if value.name in names:
-            raise ModelError(f"the model's own {value.name!r} has a name that the attribution model needs; give a prefix (--prefix)")
+            raise ModelError(
+                f"the model's own {value.name!r} has a name that the attribution model needs; give a prefix (--prefix)"
+            )
     taken = names_in(graph) | names
-    inner = [*graph.initializers.values(), *(y for node in ir.traversal.RecursiveGraphIterator(graph) for y in node.outputs)]
+    inner = [
+        *graph.initializers.values(),
+        *(y for node in ir.traversal.RecursiveGraphIterator(graph) for y in node.outputs),
+    ]
     for value in inner:
         if value.name in names:
             fresh = next(name for i in range(len(taken) + 1) if (name := f"{value.name}_inner{i}") not in taken)

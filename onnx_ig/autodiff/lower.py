@@ -22,9 +22,7 @@ def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Valu
     replaced: dict[ir.Value, ir.Value] = {}
     while True:
         on_path = dependents(graph, wrt)
-        expandable = [
-            node for node in graph if any(y in on_path for y in node.outputs) and _needs_lowering(node)
-        ]
+        expandable = [node for node in graph if any(y in on_path for y in node.outputs) and _needs_lowering(node)]
         made = [outputs for node in expandable if (outputs := _expand(op, node)) is not None]
         if not made:
             _lower_bodies(op, on_path)
@@ -134,6 +132,8 @@ def _instantiate(op: OpBuilder, function: ir.Function, node: ir.Node) -> list[ir
                     kept[name] = ir.Attr(name, referred.type, referred.value)
             else:
                 kept[name] = attribute
-        made = op.add_node(inner.op_type, [None if x is None else values.get(x) for x in inner.inputs], kept, len(inner.outputs))
+        made = op.add_node(
+            inner.op_type, [None if x is None else values.get(x) for x in inner.inputs], kept, len(inner.outputs)
+        )
         values.update(zip(inner.outputs, made, strict=True))
     return [values[y] for y in function.outputs]

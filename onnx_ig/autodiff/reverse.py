@@ -128,7 +128,9 @@ def _by_input(node: ir.Node, result: Cotangents) -> list[tuple[ir.Value | None, 
     if len(cotangents) > len(node.inputs) and all(c is None for c in cotangents[len(node.inputs) :]):
         cotangents = cotangents[: len(node.inputs)]  # trailing optional inputs left out by the node
     if len(cotangents) != len(node.inputs) and not (len(cotangents) == 1 and len(node.inputs) > 1):
-        raise AssertionError(f"the rule of {node.op_type} gave {len(cotangents)} cotangents for {len(node.inputs)} inputs")
+        raise AssertionError(
+            f"the rule of {node.op_type} gave {len(cotangents)} cotangents for {len(node.inputs)} inputs"
+        )
     # a single cotangent is the first input's: the others are shapes, axes, indices
     return list(zip(node.inputs, cotangents, strict=False))
 
@@ -156,4 +158,9 @@ def _assert_fits(cotangent: ir.Value, x: ir.Value) -> None:
             f"for {x.name!r} of shape {x.shape}"
         )
     if not cotangent.shape.frozen and cotangent.const_value is None:
-        cotangent.shape = ir.Shape([b if isinstance(b, int) or b.value is not None else a for a, b in zip(cotangent.shape, x.shape, strict=True)])
+        cotangent.shape = ir.Shape(
+            [
+                b if isinstance(b, int) or b.value is not None else a
+                for a, b in zip(cotangent.shape, x.shape, strict=True)
+            ]
+        )

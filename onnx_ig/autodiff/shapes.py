@@ -68,7 +68,7 @@ def from_front(op: OpBuilder, position: Size, length: Size) -> Size:
     """``position`` counted from the front: plus ``length`` where it is negative."""
     if isinstance(position, int):
         return plus(op, position, length) if position < 0 else position
-    return op.Where(op.Less(position, 0), op.Add(position, length), position)  # type: ignore[no-any-return]
+    return op.Where(op.Less(position, 0), op.Add(position, length), position)
 
 
 def vector(op: OpBuilder, parts: Sequence[Size]) -> ir.Value:
@@ -78,7 +78,7 @@ def vector(op: OpBuilder, parts: Sequence[Size]) -> ir.Value:
     if len(parts) == 1 and isinstance(parts[0], ir.Value):
         return parts[0]
     values = [op.constant(np.array([p], np.int64)) if isinstance(p, int) else p for p in parts]
-    return op.Concat(*values, axis=0)  # type: ignore[no-any-return]
+    return op.Concat(*values, axis=0)
 
 
 def reshape(op: OpBuilder, x: ir.Value, shape: Sequence[Size]) -> ir.Value:
@@ -86,15 +86,15 @@ def reshape(op: OpBuilder, x: ir.Value, shape: Sequence[Size]) -> ir.Value:
     unknown = sum(not isinstance(p, int) for p in shape)
     if unknown == 1 and 0 not in shape:
         target = [p if isinstance(p, int) else -1 for p in shape]
-        return op.Reshape(x, target, allowzero=0)  # type: ignore[no-any-return]
-    return op.Reshape(x, vector(op, shape), allowzero=1)  # type: ignore[no-any-return]
+        return op.Reshape(x, target, allowzero=0)
+    return op.Reshape(x, vector(op, shape), allowzero=1)
 
 
 def zeros(op: OpBuilder, shape: ir.Value, like: ir.Value) -> ir.Value:
     """Zeros of the shape in the int64 tensor ``shape``, of the element type of ``like``."""
     assert like.dtype is not None
     value = ir.tensor(np.zeros(1, like.dtype.numpy()), dtype=like.dtype)
-    return op.ConstantOfShape(shape, value=value)  # type: ignore[no-any-return]
+    return op.ConstantOfShape(shape, value=value)
 
 
 def pad(op: OpBuilder, x: ir.Value, amounts: Mapping[int, tuple[Size, Size]]) -> ir.Value:
@@ -107,16 +107,16 @@ def pad(op: OpBuilder, x: ir.Value, amounts: Mapping[int, tuple[Size, Size]]) ->
         # the form without axes is the one that every runtime reads
         full = {axis % rank: pair for axis, pair in wanted.items()}
         pairs = [full.get(axis, (0, 0)) for axis in range(rank)]
-        return op.Pad(x, [p for p, _ in pairs] + [q for _, q in pairs])  # type: ignore[no-any-return]
+        return op.Pad(x, [p for p, _ in pairs] + [q for _, q in pairs])
     before, after = [p for p, _ in wanted.values()], [q for _, q in wanted.values()]
-    return op.Pad(x, vector(op, before + after), None, list(wanted))  # type: ignore[no-any-return]
+    return op.Pad(x, vector(op, before + after), None, list(wanted))
 
 
 def cut(op: OpBuilder, x: ir.Value, axis: int, start: Size, end: Size) -> ir.Value:
     """``x[start:end]`` along ``axis``."""
     if _is(start, 0) and _is(end, INT64_MAX):
         return x
-    return op.Slice(x, vector(op, [start]), vector(op, [end]), [axis])  # type: ignore[no-any-return]
+    return op.Slice(x, vector(op, [start]), vector(op, [end]), [axis])
 
 
 def reverse(op: OpBuilder, x: ir.Value, axes: Sequence[int]) -> ir.Value:
@@ -131,7 +131,7 @@ def positions(op: OpBuilder, x: ir.Value) -> ir.Value:
     Moved by the same operator as x, it says which element of x each element of the result is.
     """
     count = op.Range(op.constant(np.array(0, np.int64)), op.Size(x), op.constant(np.array(1, np.int64)))
-    return op.Reshape(count, op.Shape(x), allowzero=1)  # type: ignore[no-any-return]
+    return op.Reshape(count, op.Shape(x), allowzero=1)
 
 
 def scatter_add(op: OpBuilder, shape: ir.Value, indices: ir.Value, dy: ir.Value, axis: int) -> ir.Value:
@@ -144,14 +144,14 @@ def scatter_add(op: OpBuilder, shape: ir.Value, indices: ir.Value, dy: ir.Value,
     half = dy.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
     wide = op.Cast(dy, to=ir.DataType.FLOAT) if half else dy
     total = op.ScatterElements(zeros(op, shape, wide), indices, wide, axis=axis, reduction="add")
-    return op.Cast(total, to=dy.dtype) if half else total  # type: ignore[no-any-return]
+    return op.Cast(total, to=dy.dtype) if half else total
 
 
 def add_at(op: OpBuilder, x: ir.Value, places: ir.Value, dy: ir.Value) -> ir.Value:
     """Zeros of x's shape to which each element of ``dy`` is added at the row-major place in ``places`` (dy's shape)."""
     count = op.Reshape(op.Size(x), [1])
     flat = scatter_add(op, count, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), 0)
-    return op.Reshape(flat, op.Shape(x), allowzero=1)  # type: ignore[no-any-return]
+    return op.Reshape(flat, op.Shape(x), allowzero=1)
 
 
 def _is(p: Any, number: int) -> bool:

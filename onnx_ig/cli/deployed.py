@@ -241,7 +241,7 @@ class _Run:
             return None
         shape = self._shapes[contract.named("target")[0]]
         assert shape is not None
-        output = next((v for v in tensors_of(self._model.ir.graph) if v.name == contract.output), None)
+        output = next((v for v in tensors_of(self._model.ir_model.graph) if v.name == contract.output), None)
         dims: list[Any] = (
             []
             if output is None or output.shape is None
@@ -254,11 +254,11 @@ class _Run:
 
     def _output_now(self) -> Array:
         """The tensor F is selected from, at x: the part of the file that is the source model's forward pass."""
-        contract, graph = self._contract, self._model.ir.graph
+        contract, graph = self._contract, self._model.ir_model.graph
         if not any(v.name == contract.output for v in tensors_of(graph)):
             raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
         own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
-        forward = ir.Model(ir.convenience.extract(graph, own, [contract.output]), ir_version=self._model.ir.ir_version)
+        forward = ir.Model(ir.convenience.extract(graph, own, [contract.output]), ir_version=self._model.ir_model.ir_version)
         session = Session(forward, self._options.provider)
         outputs: dict[str, Array] = {}
 
@@ -287,7 +287,7 @@ class _Run:
             return 1
         shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
         shapes |= dict.fromkeys(self._contract.named("path"), (1,))
-        return rows_that_fit(bytes_per_run(self._model.ir, shapes))
+        return rows_that_fit(bytes_per_run(self._model.ir_model, shapes))
 
     # -- names ------------------------------
 

@@ -123,7 +123,10 @@ class Engine:
             for name in self.plan.at:
                 part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows, request)
                 if name not in sums:
-                    sums[name] = np.zeros((request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape, part.dtype)
+                    sums[name] = np.zeros(
+                        (request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape,
+                        part.dtype,
+                    )
                 sums[name][rows if self.plan.layout.kind != "none" else ...] += part
             done += (rows.stop - rows.start) * (points.stop - points.start)
             if progress is not None:
@@ -165,7 +168,7 @@ class Engine:
 
     def output_dims(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> list[int]:
         """The output's dimensions for one example, by running the model where they are not declared."""
-        output = next(v for v in tensors_of(self._model.ir.graph) if v.name == self.plan.output)
+        output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
         dims = example_shape(output, self.plan.layout)
         if None not in dims:
             return [d for d in dims if d is not None]
@@ -266,7 +269,9 @@ class Engine:
             if one and not whole:
                 value = np.broadcast_to(value, request.inputs[name].shape)
             feeds[_PREFIX + contract.BASELINE + name] = value if whole else self._rows_of(value, rows, request)
-        return {n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs}
+        return {
+            n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs
+        }
 
     def _rows_of(self, value: Array, rows: slice, request: Request) -> Array:
         """The rows of a piece; a fixed batch that is not full is filled by repeating its last example."""
@@ -282,7 +287,7 @@ class Engine:
         return value if self.plan.layout.kind == "none" else value[: rows.stop - rows.start]
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
-        return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)  # type: ignore[no-any-return]
+        return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
 
 
 def select(output: Array, target: Array | None) -> Array:

@@ -19,8 +19,8 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
     """An upper estimate of the bytes one Run holds: every intermediate tensor of the main graph, for inputs of ``shapes``."""
     model = model.clone()
     for x in model.graph.inputs:
-        if x.name in shapes:
-            x.shape = ir.Shape(shapes[x.name])
+        if str(x.name) in shapes:
+            x.shape = ir.Shape(shapes[str(x.name)])
     model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
     total = sum(_nbytes(x) for x in model.graph.inputs)
     largest = total

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
-ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
+ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -97,7 +97,7 @@ def conv_input_gradient(
         ends = [sub(op, add(op, r, -1), a.end) for r, a in zip(reaches, axes, strict=True)]
         if all(isinstance(p, int) and p >= 0 for p in (*begins, *ends)):
             rotated = _rotated(op, w, n, group)
-            return op.Conv(dy, rotated, group=group, dilations=[a.dilation for a in axes], pads=[*begins, *ends])  # type: ignore[no-any-return]
+            return op.Conv(dy, rotated, group=group, dilations=[a.dilation for a in axes], pads=[*begins, *ends])
     pads: list[int] = []
     room: list[int] = []
     starts: list[Size] = []
@@ -154,7 +154,7 @@ def conv_weight_gradient(
     # what the windows leave over at the end of x shows as positions beyond the kernel
     kernels = [a.kernel for a in axes]
     cut_to_kernel = cut(op, made, rest, [0] * n, kernels, _sizes(op, made, n))
-    return op.Transpose(cut_to_kernel, perm=[1, 0, *rest])  # type: ignore[no-any-return]
+    return op.Transpose(cut_to_kernel, perm=[1, 0, *rest])
 
 
 def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
@@ -166,13 +166,13 @@ def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
         lowest = -(2**63) + 1
         w = op.Slice(w, [-1] * len(turning), [lowest] * len(turning), turning, [-1] * len(turning))
     if group == 1:
-        return op.Transpose(w, perm=[1, 0, *rest])  # type: ignore[no-any-return]
+        return op.Transpose(w, perm=[1, 0, *rest])
     outs, ins = floordiv(op, size(op, w, 0), group), size(op, w, 1)
     if outs == 1 and ins == 1:
         return w
     split = op.Reshape(w, vector(op, [group, outs, ins, *kernels]))
     moved = op.Transpose(split, perm=[0, 2, 1, *(i + 1 for i in rest)])
-    return op.Reshape(moved, vector(op, [mul(op, ins, group), outs, *kernels]))  # type: ignore[no-any-return]
+    return op.Reshape(moved, vector(op, [mul(op, ins, group), outs, *kernels]))
 
 
 def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value, dy: ir.Value) -> list[Axis]:
@@ -221,4 +221,4 @@ def _sizes(op: OpBuilder, x: ir.Value, n: int) -> list[Size]:
 
 def _sum_to_channels(op: OpBuilder, dy: ir.Value, n: int) -> ir.Value:
     """dY[N, M, ...] summed to [M]."""
-    return op.ReduceSum(dy, [0, *range(2, n + 2)], keepdims=0)  # type: ignore[no-any-return]
+    return op.ReduceSum(dy, [0, *range(2, n + 2)], keepdims=0)

@@ -89,7 +89,7 @@ def _known(op: OpBuilder, indices: np.ndarray, axis: int, length: Size, dy: ir.V
     total = op.Gather(source, readers[0], axis=axis)
     for row in readers[1:]:
         total = op.Add(total, op.Gather(source, row, axis=axis))
-    return total  # type: ignore[no-any-return]
+    return total
 
 
 @vjp("GatherElements")
@@ -148,7 +148,7 @@ def one_hot(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         hot = op.OneHot(indices, depth, op.constant(np.array([0, 1]), like=values), axis=attr_int(node, "axis", -1))
         on = op.ReduceSum(op.Mul(dy, hot), keepdims=0)
         off = op.Sub(op.ReduceSum(dy, keepdims=0), on)
-        return op.Concat(op.Reshape(off, [1]), op.Reshape(on, [1]), axis=0)  # type: ignore[no-any-return]
+        return op.Concat(op.Reshape(off, [1]), op.Reshape(on, [1]), axis=0)
 
     return None, None, dvalues
 
@@ -159,7 +159,7 @@ def range_(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def ddelta() -> ir.Value:
         count = op.Cast(positions(op, dy), to=given(node, 2).dtype)
-        return op.ReduceSum(op.Mul(dy, count), keepdims=0)  # type: ignore[no-any-return]
+        return op.ReduceSum(op.Mul(dy, count), keepdims=0)
 
     return lambda: op.ReduceSum(dy, keepdims=0), None, ddelta
 
@@ -178,7 +178,7 @@ def tensor_scatter(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def dcache() -> ir.Value:
         extra = [] if start is None else [start]
-        return op.TensorScatter(dy, op.zeros_like(update), *extra, axis=axis, mode=mode)  # type: ignore[no-any-return]
+        return op.TensorScatter(dy, op.zeros_like(update), *extra, axis=axis, mode=mode)
 
     def dupdate() -> ir.Value:
         steps = op.Range(op.constant(np.array(0)), op.Squeeze(op.dim(update, axis), [0]), op.constant(np.array(1)))
@@ -189,6 +189,6 @@ def tensor_scatter(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
             steps = op.Add(steps, op.Reshape(start, op.Concat([-1], ahead, axis=0)))
         if mode == "circular":
             steps = op.Mod(steps, op.dim(cache, axis))
-        return op.GatherElements(dy, op.Expand(steps, op.Shape(update)), axis=axis)  # type: ignore[no-any-return]
+        return op.GatherElements(dy, op.Expand(steps, op.Shape(update)), axis=axis)
 
     return (dcache, dupdate, None)[: len(node.inputs)]

@@ -36,7 +36,7 @@ def unsqueeze(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 def transpose(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """y.shape[i] = x.shape[perm[i]]:  dx = dy transposed by the inverse of perm (absent: reversal, its own inverse)."""
     perm = attr_ints(node, "perm")
-    return op.Transpose(dy, perm=None if perm is None else [int(p) for p in np.argsort(perm)])  # type: ignore[no-any-return]
+    return op.Transpose(dy, perm=None if perm is None else [int(p) for p in np.argsort(perm)])
 
 
 @vjp("Expand")

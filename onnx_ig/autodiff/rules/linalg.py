@@ -24,11 +24,11 @@ def matmul(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def da() -> ir.Value:
         da2 = op.unbroadcast(op.MatMul(dy2, _transposed(op, node, b2)), a2)
-        return op.Squeeze(da2, [0]) if row else da2  # type: ignore[no-any-return]
+        return op.Squeeze(da2, [0]) if row else da2
 
     def db() -> ir.Value:
         db2 = op.unbroadcast(op.MatMul(_transposed(op, node, a2), dy2), b2)
-        return op.Squeeze(db2, [-1]) if column else db2  # type: ignore[no-any-return]
+        return op.Squeeze(db2, [-1]) if column else db2
 
     return da, db
 
@@ -42,13 +42,13 @@ def gemm(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def da() -> ir.Value:
         if ta:  # dA = (dY @ B'ᵀ)ᵀ = B' @ dYᵀ
-            return op.Gemm(b, dy, alpha=alpha, transA=tb, transB=1)  # type: ignore[no-any-return]
-        return op.Gemm(dy, b, alpha=alpha, transB=1 - tb)  # type: ignore[no-any-return]
+            return op.Gemm(b, dy, alpha=alpha, transA=tb, transB=1)
+        return op.Gemm(dy, b, alpha=alpha, transB=1 - tb)
 
     def db() -> ir.Value:
         if tb:  # dB = (A'ᵀ @ dY)ᵀ = dYᵀ @ A'
-            return op.Gemm(dy, a, alpha=alpha, transA=1, transB=ta)  # type: ignore[no-any-return]
-        return op.Gemm(a, dy, alpha=alpha, transA=1 - ta)  # type: ignore[no-any-return]
+            return op.Gemm(dy, a, alpha=alpha, transA=1, transB=ta)
+        return op.Gemm(a, dy, alpha=alpha, transA=1 - ta)
 
     def dc() -> ir.Value:
         scaled = dy if beta == 1.0 else op.Mul(dy, beta)
@@ -60,4 +60,4 @@ def gemm(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 def _transposed(op: OpBuilder, node: ir.Node, x: ir.Value) -> ir.Value:
     """The last two axes of ``x`` swapped."""
     axes = list(range(known_rank(node, x)))
-    return op.Transpose(x, perm=[*axes[:-2], axes[-1], axes[-2]])  # type: ignore[no-any-return]
+    return op.Transpose(x, perm=[*axes[:-2], axes[-1], axes[-2]])

@@ -25,7 +25,7 @@ def pad_(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
             if amounts is not None and all(p >= 0 for pair in amounts.values() for p in pair):
                 return _middle(op, dy, amounts)
             axes = optional(node, 3)
-            return op.Pad(dy, op.Neg(given(node, 1)), None, *([] if axes is None else [axes]))  # type: ignore[no-any-return]
+            return op.Pad(dy, op.Neg(given(node, 1)), None, *([] if axes is None else [axes]))
 
         def dvalue() -> ir.Value:
             value = given(node, 2)
@@ -61,7 +61,7 @@ def _middle(op: OpBuilder, dy: ir.Value, amounts: dict[int, tuple[int, int]]) ->
         return dy
     starts = [before for before, _ in used.values()]
     ends = [-after if after else INT64_MAX for _, after in used.values()]
-    return op.Slice(dy, starts, ends, list(used))  # type: ignore[no-any-return]
+    return op.Slice(dy, starts, ends, list(used))
 
 
 def _folds_once(x: ir.Value, amounts: dict[int, tuple[int, int]], mode: str) -> bool:

@@ -242,4 +242,4 @@ def _thirds(op: OpBuilder, x: ir.Value, axis: int, count: int = 3) -> _Values:
 
 def _first_two(op: OpBuilder, x: ir.Value) -> ir.Value:
     first, second, _ = _thirds(op, x, 2)
-    return op.Concat(first, second, axis=2)  # type: ignore[no-any-return]
+    return op.Concat(first, second, axis=2)

@@ -33,7 +33,7 @@ class Activation:
         slope = _FUNCTIONS[self.name][1](op, self._clipped(op, z), y, self.alpha, self.beta)
         if not self.clip:
             return slope
-        return op.Mul(slope, _mask(op, op.LessOrEqual(op.Abs(z), self.clip), z))  # type: ignore[no-any-return]
+        return op.Mul(slope, _mask(op, op.LessOrEqual(op.Abs(z), self.clip), z))
 
     def unclipped(self) -> Activation:
         """The same function of an argument that is not clipped."""
@@ -92,25 +92,25 @@ def _mask(op: OpBuilder, condition: ir.Value, like: ir.Value) -> ir.Value:
 
 def _leaky(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
     positive = _mask(op, op.Greater(z, 0.0), z)
-    return op.Add(op.Mul(positive, 1.0 - alpha), alpha)  # type: ignore[no-any-return]
+    return op.Add(op.Mul(positive, 1.0 - alpha), alpha)
 
 
 def _elu(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
-    return op.Where(op.Greater(z, 0.0), 1.0, op.Add(y, alpha))  # type: ignore[no-any-return]
+    return op.Where(op.Greater(z, 0.0), 1.0, op.Add(y, alpha))
 
 
 def _hard_sigmoid(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
     inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
-    return op.Mul(_mask(op, inside, z), alpha)  # type: ignore[no-any-return]
+    return op.Mul(_mask(op, inside, z), alpha)
 
 
 def _scaled_tanh(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
-    return op.Sub(alpha * beta, op.Mul(op.Mul(y, y), beta / alpha))  # type: ignore[no-any-return]
+    return op.Sub(alpha * beta, op.Mul(op.Mul(y, y), beta / alpha))
 
 
 def _softsign(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
     room = op.Sub(1.0, op.Abs(y))
-    return op.Mul(room, room)  # type: ignore[no-any-return]
+    return op.Mul(room, room)
 
 
 # A number: the default of the standard and of the runtimes. A string: the parameter must be given.

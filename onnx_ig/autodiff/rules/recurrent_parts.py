@@ -74,8 +74,8 @@ def directions(
         if value is None:
             return None
         if len(walks) == 1:
-            return op.Squeeze(value, [axis])  # type: ignore[no-any-return]
-        return op.Gather(value, op.constant(np.array(d, np.int64)), axis=axis)  # type: ignore[no-any-return]
+            return op.Squeeze(value, [axis])
+        return op.Gather(value, op.constant(np.array(d, np.int64)), axis=axis)
 
     made = []
     for d, backwards in enumerate(walks):
@@ -106,25 +106,25 @@ def directions(
 
 def gates(op: OpBuilder, x: ir.Value, weight: ir.Value) -> ir.Value:
     """x[T, N, ·] @ weightᵀ for all steps at once: [T, N, G·H]."""
-    return op.MatMul(x, op.Transpose(weight, perm=[1, 0]))  # type: ignore[no-any-return]
+    return op.MatMul(x, op.Transpose(weight, perm=[1, 0]))
 
 
 def shift(op: OpBuilder, states: ir.Value, first: ir.Value, backwards: bool) -> ir.Value:
     """The state before each step from the states after it, [T, N, H], and the initial one, [N, H]."""
     first = op.Unsqueeze(first, [0])
     if backwards:
-        return op.Concat(op.Slice(states, [1], [INT64_MAX], [0]), first, axis=0)  # type: ignore[no-any-return]
-    return op.Concat(first, op.Slice(states, [0], [-1], [0]), axis=0)  # type: ignore[no-any-return]
+        return op.Concat(op.Slice(states, [1], [INT64_MAX], [0]), first, axis=0)
+    return op.Concat(first, op.Slice(states, [0], [-1], [0]), axis=0)
 
 
 def over_steps(op: OpBuilder, dz: ir.Value, inputs: ir.Value) -> ir.Value:
     """Σ over steps and rows of dz[T, N, G]ᵀ inputs[T, N, I]: [G, I], as one matrix product."""
-    return op.Gemm(_rows(op, dz), _rows(op, inputs), transA=1)  # type: ignore[no-any-return]
+    return op.Gemm(_rows(op, dz), _rows(op, inputs), transA=1)
 
 
 def bias_sum(op: OpBuilder, dz: ir.Value) -> ir.Value:
     """Σ over steps and rows of dz[T, N, G]: [G]."""
-    return op.ReduceSum(dz, [0, 1], keepdims=0)  # type: ignore[no-any-return]
+    return op.ReduceSum(dz, [0, 1], keepdims=0)
 
 
 def outside(op: OpBuilder, mask: ir.Value | None) -> list[ir.Value]:
@@ -188,7 +188,7 @@ def in_layout_0(op: OpBuilder, node: ir.Node) -> list[ir.Value | None] | None:
 
 def _rows(op: OpBuilder, x: ir.Value) -> ir.Value:
     """x[T, N, K] as [T·N, K]."""
-    return op.Flatten(x, axis=2)  # type: ignore[no-any-return]
+    return op.Flatten(x, axis=2)
 
 
 def _mask(op: OpBuilder, node: ir.Node, x: ir.Value) -> ir.Value | None:
@@ -210,7 +210,7 @@ def _before(op: OpBuilder, h: ir.Value, h0: ir.Value, mask: ir.Value | None, bac
         op.Slice(mask, [1], [INT64_MAX], [0]), op.Slice(op.Add(mask, 1.0), [-1], [INT64_MAX], [0]), axis=0
     )
     starts = op.Sub(1.0, op.Min(after, 1.0))
-    return op.Add(before, op.Mul(starts, op.Unsqueeze(h0, [0])))  # type: ignore[no-any-return]
+    return op.Add(before, op.Mul(starts, op.Unsqueeze(h0, [0])))
 
 
 def _some(value: ir.Value | None) -> ir.Value:

@@ -26,10 +26,10 @@ def scatter_elements(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     indices, axis = given(node, 1), attr_int(node, "axis", 0)
 
     def read(v: ir.Value) -> ir.Value:
-        return op.GatherElements(v, indices, axis=axis)  # type: ignore[no-any-return]
+        return op.GatherElements(v, indices, axis=axis)
 
     def write(v: ir.Value, u: ir.Value, reduction: str) -> ir.Value:
-        return op.ScatterElements(v, indices, u, axis=axis, reduction=reduction)  # type: ignore[no-any-return]
+        return op.ScatterElements(v, indices, u, axis=axis, reduction=reduction)
 
     return _cotangents(op, node, dy, read, write)
 
@@ -40,15 +40,15 @@ def scatter_nd(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     data, indices = given(node, 0), given(node, 1)
 
     def read(v: ir.Value) -> ir.Value:
-        return op.GatherND(v, indices)  # type: ignore[no-any-return]
+        return op.GatherND(v, indices)
 
     def write(v: ir.Value, u: ir.Value, reduction: str) -> ir.Value:
         if reduction == "none":
-            return op.ScatterND(v, indices, u)  # type: ignore[no-any-return]
+            return op.ScatterND(v, indices, u)
         # ScatterND with a reduction races between threads on ONNX Runtime CPU
         places = op.Reshape(op.GatherND(positions(op, data), indices), [-1])
         flat = op.ScatterElements(op.Reshape(v, [-1]), places, op.Reshape(u, [-1]), axis=0, reduction=reduction)
-        return op.Reshape(flat, op.Shape(data), allowzero=1)  # type: ignore[no-any-return]
+        return op.Reshape(flat, op.Shape(data), allowzero=1)
 
     return _cotangents(op, node, dy, read, write)
 
@@ -90,7 +90,7 @@ def _product_of_others(op: OpBuilder, data: ir.Value, u: ir.Value, read: _Read, 
     product = read(write(_full(op, data, 1), not_zero, "mul"))
     other_zeros = op.Sub(read(_count(op, op.zeros_like(data), is_zero, write)), is_zero)
     no_other_zero = op.Cast(op.Equal(other_zeros, op.constant(np.array(0), like=u)), to=u.dtype)
-    return op.Mul(op.Div(product, not_zero), no_other_zero)  # type: ignore[no-any-return]
+    return op.Mul(op.Div(product, not_zero), no_other_zero)
 
 
 def _count(op: OpBuilder, base: ir.Value, ones: ir.Value, write: _Write) -> ir.Value:
@@ -98,10 +98,10 @@ def _count(op: OpBuilder, base: ir.Value, ones: ir.Value, write: _Write) -> ir.V
     if base.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
         return write(base, ones, "add")
     wide = write(op.Cast(base, to=ir.DataType.FLOAT), op.Cast(ones, to=ir.DataType.FLOAT), "add")
-    return op.Cast(wide, to=base.dtype)  # type: ignore[no-any-return]
+    return op.Cast(wide, to=base.dtype)
 
 
 def _full(op: OpBuilder, like: ir.Value, number: int) -> ir.Value:
     """A tensor of like's shape and type filled with ``number``."""
     assert like.dtype is not None
-    return op.ConstantOfShape(op.Shape(like), value=ir.tensor(np.full(1, number, like.dtype.numpy()), dtype=like.dtype))  # type: ignore[no-any-return]
+    return op.ConstantOfShape(op.Shape(like), value=ir.tensor(np.full(1, number, like.dtype.numpy()), dtype=like.dtype))

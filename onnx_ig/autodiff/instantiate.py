@@ -1,4 +1,7 @@
-"""Copy part of a graph to another place with some of its values replaced: how the parts of an attribution model are composed."""
+"""Copy part of a graph to another place with some of its values replaced: how parts of models are composed.
+
+The one idea: what is asked for decides what is copied.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,14 @@ class Copy:
     """A copy of a graph's nodes in op's graph, made as far as it is asked for, with some values replaced.
 
     A value that does not depend on any replaced one is not copied: the copy reads the original (in an enclosing graph,
-    or in the same one, further up).
+    or in the same one, further up). ``whole``: it is copied too, and shapes stay as they are, for nodes of a body whose
+    values cannot be read from where the copy goes.
     """
 
-    def __init__(self, op: OpBuilder, nodes: Sequence[ir.Node], replaced: Mapping[ir.Value, ir.Value]) -> None:
-        self._op, self._nodes = op, nodes
+    def __init__(
+        self, op: OpBuilder, nodes: Sequence[ir.Node], replaced: Mapping[ir.Value, ir.Value], *, whole: bool = False
+    ) -> None:
+        self._op, self._nodes, self._whole = op, nodes, whole
         self._values: dict[ir.Value, ir.Value] = dict(replaced)
 
     def replace(self, value: ir.Value, by: ir.Value) -> None:
@@ -40,37 +46,38 @@ class Copy:
         """The copies of ``wanted``, with every node they need appended that is not there yet."""
         changed = dependents(self._nodes, self._values, differentiably=False)
         for node in needed_for(wanted, self._values, self._nodes):
-            if not any(x in changed for x in read_by(node)):
+            if not self._whole and not any(x in changed for x in read_by(node)):
                 continue
-            copy = _copy_node(self._op, node, self._values)
+            copy = _copy_node(self._op, node, self._values, self._whole)
             self._op.graph.append(copy)
             for old, new in zip(node.outputs, copy.outputs, strict=True):
                 self._values.setdefault(old, new)
         return [self._values.get(value, value) for value in wanted]
 
 
-def _copy_node(op: OpBuilder, node: ir.Node, values: Mapping[ir.Value, ir.Value]) -> ir.Node:
-    outputs = [_copy_value(op, y) for y in node.outputs]
-    attributes = [_copy_attribute(op, a, values) for a in node.attributes.values()]
+def _copy_node(op: OpBuilder, node: ir.Node, values: Mapping[ir.Value, ir.Value], shapes: bool) -> ir.Node:
+    outputs = [_copy_value(op, y, shapes) for y in node.outputs]
+    attributes = [_copy_attribute(op, a, values, shapes) for a in node.attributes.values()]
     inputs = [None if x is None else values.get(x, x) for x in node.inputs]
     return ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, version=node.version)
 
 
-def _copy_value(op: OpBuilder, value: ir.Value) -> ir.Value:
-    # The shape is left out: the copy sees another batch size, and the runtime infers it again.
-    return ir.Value(name=op.fresh(value.name) if value.name else "", type=value.type)
+def _copy_value(op: OpBuilder, value: ir.Value, shapes: bool) -> ir.Value:
+    # Unless asked for, the shape is left out: the copy sees another batch size, and the runtime infers it again.
+    shape = value.shape.copy() if shapes and value.shape is not None else None
+    return ir.Value(name=op.fresh(value.name) if value.name else "", type=value.type, shape=shape)
 
 
-def _copy_attribute(op: OpBuilder, attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.Attr:
+def _copy_attribute(op: OpBuilder, attribute: ir.Attr, values: Mapping[ir.Value, ir.Value], shapes: bool) -> ir.Attr:
     if attribute.type != ir.AttributeType.GRAPH:
         return attribute
     graph = attribute.as_graph()
     inner = dict(values)
-    inputs = [_copy_value(op, x) for x in graph.inputs]
+    inputs = [_copy_value(op, x, shapes) for x in graph.inputs]
     inner.update(zip(graph.inputs, inputs, strict=True))
     nodes = []
     for node in graph:
-        nodes.append(copy := _copy_node(op, node, inner))
+        nodes.append(copy := _copy_node(op, node, inner, shapes))
         inner.update(zip(node.outputs, copy.outputs, strict=True))
     outputs = [inner.get(y, y) for y in graph.outputs]
     body = ir.Graph(inputs, outputs, nodes=nodes, opset_imports=dict(graph.opset_imports), name=graph.name)
