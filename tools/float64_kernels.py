@@ -6,13 +6,16 @@ The one idea: plain loops, written from the standard's text and sharing nothing 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
 
+from tools import pool_kernels, recurrent_kernels, resize_kernel, sampling_kernels
 
-class ConvTranspose(OpRun):  # type: ignore[misc]
+
+class ConvTranspose(OpRun):
     """Every input element adds its multiple of the kernel to the output."""
 
     def _run(
@@ -55,4 +58,54 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
         return (y if b is None else y + b.reshape(1, -1, *[1] * n),)
 
 
-KERNELS: list[Any] = [ConvTranspose]
+class Erf(OpRun):
+    """The reference evaluator's own rounds to float32."""
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
+        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
+
+
+class Gelu(OpRun):
+    """x · Φ(x), or its approximation by tanh; the function body would use the reference evaluator's Erf."""
+
+    def _run(self, x: np.ndarray, approximate: str = "none") -> tuple[np.ndarray]:
+        if approximate == "tanh":
+            inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+        else:
+            inner = np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2))
+        return ((0.5 * x * (1 + inner)).astype(x.dtype),)
+
+
+class MeanVarianceNormalization(OpRun):
+    """(x − mean) / (√variance + 1e-9); the function body holds its constants in float32."""
+
+    def _run(self, x: np.ndarray, axes: list[int] | None = None) -> tuple[np.ndarray]:
+        over = tuple(axes) if axes is not None else (0, 2, 3)
+        centred = x - x.mean(axis=over, keepdims=True)
+        return (centred / (np.sqrt((centred**2).mean(axis=over, keepdims=True)) + 1e-9),)
+
+
+class LRN(OpRun):
+    """The reference evaluator's own visits as many channels as there are examples."""
+
+    def _run(
+        self, x: np.ndarray, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int = 1
+    ) -> tuple[np.ndarray]:
+        squares = np.zeros_like(x)
+        for c in range(x.shape[1]):
+            first = max(0, c - (size - 1) // 2)
+            squares[:, c] = (x[:, first : c + size // 2 + 1] ** 2).sum(axis=1)
+        return (x / (bias + alpha / size * squares) ** beta,)
+
+
+KERNELS: list[Any] = [
+    ConvTranspose,
+    Erf,
+    Gelu,
+    LRN,
+    MeanVarianceNormalization,
+    *pool_kernels.KERNELS,
+    *recurrent_kernels.KERNELS,
+    *resize_kernel.KERNELS,
+    *sampling_kernels.KERNELS,
+]
