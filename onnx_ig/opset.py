@@ -1,19 +1,28 @@
-"""Bring a model to the working opset: 18, unless it needs something newer."""
+"""Bring a model to the working opset: 18, unless it needs something newer.
+
+The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones come down
+if they mean the same at 18 or the standard defines them by a function of such, and then all of them do, or none.
+"""
 
 from __future__ import annotations
 
-import logging
-
 import onnx
 import onnx_ir as ir
-from onnxscript.version_converter import ConvertVersionPass
+import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import ModelError
+from onnx_ig.opset_adapters import adapt
 
 WORKING_OPSET = 18
+_NEWEST_IR_VERSION = 10  # the last that needs nothing newer than ONNX Runtime 1.18
 
-# Operators whose meaning, not only whose types, changed after opset 18.
-_CHANGED_AFTER_18 = frozenset({"GridSample", "DFT", "GroupNormalization", "TopK", "Scan"})
+# The new values of attributes that exist at 18, and what to write there instead (None: 18 lacks it).
+_NEW_VALUES: dict[tuple[str, str], dict[str, str | None]] = {
+    ("GridSample", "mode"): {"linear": "bilinear", "cubic": "bicubic"},
+    ("Pad", "mode"): {"wrap": None},
+    ("Resize", "coordinate_transformation_mode"): {"half_pixel_symmetric": None},
+}
+_BODY_DOMAIN = "onnx_ig.body"
 
 
 def to_working_opset(model: ir.Model) -> ir.Model:
@@ -23,23 +32,96 @@ def to_working_opset(model: ir.Model) -> ir.Model:
         ModelError: an operator of an older opset cannot be converted.
     """
     opset = model.graph.opset_imports.get("", WORKING_OPSET)
-    if opset > WORKING_OPSET:
-        if all(_means_the_same(node, opset) for node in ir.traversal.RecursiveGraphIterator(model.graph)):
-            _declare(model, WORKING_OPSET)
-        return model
     if opset < WORKING_OPSET:
-        logger = logging.getLogger("onnxscript.version_converter")
-        level = logger.level
-        logger.setLevel(
-            logging.CRITICAL
-        )  # it announces its choice of converter at every call; failure is checked below
-        try:
-            model = ConvertVersionPass(WORKING_OPSET, fallback=True)(model).model
-        finally:
-            logger.setLevel(level)
-        if model.graph.opset_imports.get("") != WORKING_OPSET:
-            raise ModelError(f"the model's opset {opset} could not be converted to {WORKING_OPSET}")
+        for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+            if node.domain == "" and not onnx.defs.has(node.op_type, opset, ""):
+                raise ModelError(f"opset {opset} has no operator {node.op_type} (node {node.name!r})")
+            adapt(node, opset)
+        _declare(model, WORKING_OPSET)
+    elif opset > WORKING_OPSET:
+        lowered = _brought_down(model.clone(), opset)
+        if lowered is not None:
+            return lowered
+        model.ir_version = min(model.ir_version, _NEWEST_IR_VERSION)
+    else:
+        for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+            adapt(node, opset)
+        model.ir_version = min(model.ir_version, 8)
     return model
+
+
+def _brought_down(model: ir.Model, opset: int) -> ir.Model | None:
+    """The model (changed) at opset 18; None if a node means something that 18 lacks."""
+    while True:
+        newer = [
+            node
+            for node in ir.traversal.RecursiveGraphIterator(model.graph)
+            if node.domain == "" and not _means_the_same(node, opset)
+        ]
+        if not newer:
+            break
+        for i, node in enumerate(newer):
+            function = function_body(node, opset)
+            if function is None:
+                return None
+            _call(model, node, function, f"{node.op_type}_{i}", opset)
+        model = passes.InlinePass()(model).model
+        model.functions.clear()
+        model.graph.opset_imports.pop(_BODY_DOMAIN, None)
+        passes.NameFixPass()(model)
+        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        _rename_values(node)
+    _declare(model, WORKING_OPSET)
+    return model
+
+
+def _call(model: ir.Model, node: ir.Node, body: onnx.FunctionProto, name: str, opset: int) -> None:
+    """Make the node a call of ``body``, as a function of the model."""
+    body.domain, body.name = _BODY_DOMAIN, name
+    for entry in body.opset_import:
+        if entry.domain == "":
+            entry.version = opset
+    function = ir.from_proto(body)
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports[_BODY_DOMAIN] = 1
+    node.domain, node.op_type = _BODY_DOMAIN, name
+
+
+def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+    """The standard's function body for this node at this opset, None if the operator has none."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+        return None
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    if schema.has_context_dependent_function:
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+        if not versions:
+            return None
+        body = schema.get_context_dependent_function_with_opset_version(
+            max(versions),
+            ir.to_proto(node).SerializeToString(),
+            [_type_proto(x).SerializeToString() for x in node.inputs],
+        )
+    elif schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= opset]
+        if not versions:
+            return None
+        body = schema.get_function_with_opset_version(max(versions))
+    else:
+        return None
+    return onnx.FunctionProto.FromString(body if isinstance(body, bytes) else body.SerializeToString())
+
+
+def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
+    proto = onnx.TypeProto()
+    if x is not None and x.dtype is not None:
+        proto.tensor_type.elem_type = int(x.dtype)
+        if x.shape is not None:
+            for d in x.shape:
+                dim = proto.tensor_type.shape.dim.add()
+                if isinstance(d, int):
+                    dim.dim_value = d
+    return proto
 
 
 def _declare(model: ir.Model, opset: int) -> None:
@@ -55,23 +137,73 @@ def _declare(model: ir.Model, opset: int) -> None:
 
 def _means_the_same(node: ir.Node, opset: int) -> bool:
     """Whether the node, written for ``opset``, is valid and means the same at opset 18."""
-    if node.domain not in ("", "ai.onnx"):
-        return True
-    if not onnx.defs.has(node.op_type, opset, ""):
-        return False
-    if not onnx.defs.has(node.op_type, WORKING_OPSET, ""):
+    if not onnx.defs.has(node.op_type, opset, "") or not onnx.defs.has(node.op_type, WORKING_OPSET, ""):
         return False
     old, new = (onnx.defs.get_schema(node.op_type, version, "") for version in (WORKING_OPSET, opset))
     if old.since_version == new.since_version:
         return True
-    if node.op_type in _CHANGED_AFTER_18 or len(node.inputs) > old.max_input or len(node.outputs) > old.max_output:
+    if len(node.inputs) > old.max_input or len(node.outputs) > old.max_output or not _same_meaning(node, opset):
         return False
-    if any(name not in old.attributes for name in node.attributes):
+    for name, attribute in node.attributes.items():
+        if name not in old.attributes and not _is_default(attribute, new.attributes.get(name)):
+            return False
+        if _NEW_VALUES.get((node.op_type, name), {}).get(str(attribute.value), "") is None:
+            return False
+    return _types_allowed(node, old)
+
+
+def _same_meaning(node: ir.Node, opset: int) -> bool:
+    """False for the operators whose meaning changed after 18 with their form unchanged."""
+    attributes = node.attributes
+    match node.op_type:
+        case "GroupNormalization":  # at 18 scale and bias were per group
+            return opset < 21
+        case "DFT":  # at 18 the axis was an attribute, 1 by default
+            return opset < 20
+        case "GridSample":  # at 18 for pictures only
+            x = node.inputs[0]
+            return opset < 20 or (x is not None and x.shape is not None and len(x.shape) == 4)
+        case "AveragePool":  # at 18 the last, partial window counted padding beyond the border
+            return not (attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0))
+        case "Resize":  # antialiasing was defined anew at 19
+            return not attributes.get_int("antialias", 0)
+    return True
+
+
+def _is_default(attribute: ir.Attr, declared: onnx.defs.OpSchema.Attribute | None) -> bool:
+    if declared is None or not declared.default_value.name:
         return False
-    allowed = {c.type_param_str: c.allowed_type_strs for c in old.type_constraints}
-    for i, x in enumerate(node.inputs):
-        formal = old.inputs[min(i, len(old.inputs) - 1)]
-        if x is not None and x.dtype is not None and formal.type_str in allowed:
-            if f"tensor({x.dtype.name.lower()})" not in allowed[formal.type_str]:
+    default = onnx.helper.get_attribute_value(declared.default_value)
+    default = default.decode() if isinstance(default, bytes) else default
+    return bool(default == attribute.value)
+
+
+def _types_allowed(node: ir.Node, schema: onnx.defs.OpSchema) -> bool:
+    """Whether the node's tensors, where their type is known, are of types that ``schema`` allows."""
+    allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+    for values, formals in ((node.inputs, schema.inputs), (node.outputs, schema.outputs)):
+        for i, x in enumerate(values):
+            formal = formals[min(i, len(formals) - 1)]
+            if x is None or x.dtype is None or formal.type_str not in allowed:
+                continue
+            if isinstance(x.type, ir.TensorType) and _type_name(x.dtype) not in allowed[formal.type_str]:
                 return False
     return True
+
+
+def _type_name(dtype: ir.DataType) -> str:
+    return f"tensor({dtype.name.lower()})"
+
+
+def _rename_values(node: ir.Node) -> None:
+    """Write attribute values by their names at 18, and drop newer attributes (they have their default)."""
+    if node.domain != "":
+        return
+    known = onnx.defs.get_schema(node.op_type, WORKING_OPSET, "").attributes
+    for name, attribute in list(node.attributes.items()):
+        if name not in known:
+            node.attributes.pop(name)
+            continue
+        renamed = _NEW_VALUES.get((node.op_type, name), {}).get(str(attribute.value))
+        if renamed is not None:
+            node.attributes[name] = ir.AttrString(name, renamed)

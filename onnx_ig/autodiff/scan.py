@@ -64,8 +64,10 @@ def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
     for value in values:
         producer = value.producer()
         if producer is None or producer.graph is not body.graph or value in body.graph.outputs:
-            copy = body.Identity(value)
-            copy.type, copy.shape = value.type, None if value.shape is None else value.shape.copy()
+            # not body.Identity, which would fold that of a constant into the constant again
+            shape = None if value.shape is None else value.shape.copy()
+            copy = ir.Value(name=body.fresh("grad_Identity"), type=value.type, shape=shape)
+            body.graph.append(ir.Node("", "Identity", [value], outputs=[copy]))
             value = copy
         body.graph.outputs.append(value)
 
