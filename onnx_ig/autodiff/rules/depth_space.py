@@ -1,0 +1,52 @@
+"""VJP rules of operators that only move pixels: DepthToSpace, SpaceToDepth, Col2Im."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.node import attr_int, attr_ints, attr_str, constant, given, refuse
+from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.window import floordiv, size, vector
+
+
+@vjp("DepthToSpace")
+def depth_to_space(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """Y[N, C/b², H·b, W·b] from X[N, C, H, W], channels in blocks: a permutation, undone (mode DCR by SpaceToDepth)."""
+    block = attr_int(node, "blocksize", 1)
+    if attr_str(node, "mode", "DCR") == "DCR":
+        return op.SpaceToDepth(dy, blocksize=block)
+    x = given(node, 0)
+    n, c, h, w = (size(op, x, i) for i in range(4))
+    split = op.Reshape(dy, vector(op, [n, floordiv(op, c, block * block), h, block, w, block]))
+    return op.reshape_like(op.Transpose(split, perm=[0, 1, 3, 5, 2, 4]), x)
+
+
+@vjp("SpaceToDepth")
+def space_to_depth(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """Y[N, C·b², H/b, W/b] from X[N, C, H, W]: a permutation, undone by DepthToSpace."""
+    return op.DepthToSpace(dy, blocksize=attr_int(node, "blocksize", 1), mode=attr_str(node, "mode", "DCR"))
+
+
+@vjp("Col2Im")
+def col2im(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """Y[N, C, image...] = the sum of the blocks X[N, C·elements, windows] in place:  dX = dY cut into those blocks.
+
+    Cutting is a Conv of each channel with the unit kernels, one output channel per element of the block.
+    """
+    x, block = given(node, 0), constant(given(node, 2))
+    if block is None:
+        raise refuse(node, "its block_shape is computed at run time", "Make block_shape a constant of the model")
+    kernel = [int(k) for k in block]
+    n, elements = len(kernel), int(np.prod(block))
+    image = [size(op, node.outputs[0], i + 2) for i in range(n)]
+    units = op.constant(np.eye(elements, dtype=np.float32).reshape(elements, 1, *kernel), like=dy)
+    cut = op.Conv(
+        op.Reshape(dy, vector(op, [-1, 1, *image])),
+        units,
+        strides=attr_ints(node, "strides"),
+        dilations=attr_ints(node, "dilations"),
+        pads=attr_ints(node, "pads"),
+    )
+    return op.reshape_like(cut, x)

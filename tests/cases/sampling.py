@@ -1,0 +1,71 @@
+"""Reading between pixels: GridSample in every mode and padding, DeformConv, RoiAlign, AffineGrid."""
+
+import itertools
+
+import numpy as np
+
+from tools.judge import Case, make_case
+
+_rng = np.random.default_rng(4)
+
+
+def _f(*shape: int) -> np.ndarray:
+    return np.asarray(_rng.standard_normal(shape), np.float32)
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for mode, padding, align in itertools.product(
+        ("linear", "nearest", "cubic"), ("zeros", "border", "reflection"), (0, 1)
+    ):
+        more = {"mode": mode, "padding_mode": padding, "align_corners": align}
+        grid = np.asarray(_rng.uniform(-1.9, 1.9, (2, 3, 4, 2)), np.float32)
+        cases.append(
+            make_case("GridSample", [_f(2, 3, 4, 5), grid], name=f"grid_{mode}_{padding}_{align}", opset=20, **more)
+        )
+        if mode != "cubic":
+            grid = np.asarray(_rng.uniform(-1.9, 1.9, (1, 2, 3, 2, 3)), np.float32)
+            name = f"grid3d_{mode}_{padding}_{align}"
+            cases.append(make_case("GridSample", [_f(1, 2, 3, 4, 3), grid], name=name, opset=20, **more))
+    for mode in ("bilinear", "bicubic"):
+        grid = np.asarray(_rng.uniform(-1.2, 1.2, (2, 3, 4, 2)), np.float32)
+        cases.append(make_case("GridSample", [_f(2, 3, 4, 5), grid], name=f"grid_{mode}_opset16", mode=mode, opset=16))
+    x, w = _f(2, 4, 5, 6), _f(6, 2, 3, 2)
+    offset, mask, b = _f(2, 2 * 6 * 2, 3, 3), _f(2, 2 * 6, 3, 3), _f(6)
+    more = {"group": 2, "offset_group": 2, "strides": [2, 2], "pads": [1, 0, 1, 1], "kernel_shape": [3, 2]}
+    cases.append(make_case("DeformConv", [x, w, offset, b, mask], name="deform", opset=19, **more))
+    cases.append(make_case("DeformConv", [x, w, offset, None, mask], name="deform_no_bias", opset=19, **more))
+    plain = {"dilations": [2, 1], "kernel_shape": [2, 2]}
+    cases.append(
+        make_case(
+            "DeformConv", [_f(1, 2, 5, 4), _f(3, 2, 2, 2), _f(1, 8, 3, 3)], name="deform_plain", opset=19, **plain
+        )
+    )
+    rois = np.array(
+        [[0.3, 0.4, 5.1, 4.2], [1.7, -2.1, 7.9, 3.3], [2.2, 2.1, 2.4, 2.3], [4.1, 3.2, 9.3, 8.4]], np.float32
+    )
+    batch = np.array([0, 1, 1, 0], np.int64)
+    for ratio, coordinates in itertools.product((0, 2), ("half_pixel", "output_half_pixel")):
+        cases.append(
+            make_case(
+                "RoiAlign",
+                [_f(2, 3, 6, 7), rois, batch],
+                name=f"roi_{ratio}_{coordinates}",
+                constants=(1, 2),
+                sampling_ratio=ratio,
+                coordinate_transformation_mode=coordinates,
+                output_height=3,
+                output_width=2,
+                spatial_scale=0.9,
+            )
+        )
+    for shape in ([2, 3, 4, 5], [2, 3, 3, 4, 2]):
+        theta = _f(2, len(shape) - 2, len(shape) - 1)
+        inputs = [theta, np.array(shape, np.int64)]
+        cases.append(
+            make_case("AffineGrid", inputs, name=f"affine_{len(shape)}d", opset=20, constants=(1,), align_corners=1)
+        )
+    return cases
+
+
+CASES = _cases()
