@@ -13,6 +13,7 @@ import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back
+from onnx_ig.autodiff.surrogate import forget_surrogates
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.model import Model, Source, load
 
@@ -96,6 +97,7 @@ def gradient_model(
         gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
+    forget_surrogates(graph)
     tidy(result)
     return result
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.registry import lookup, prepare
 from onnx_ig.autodiff.reverse import captured_by, dependents, is_float
+from onnx_ig.autodiff.surrogate import add_surrogates
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
@@ -23,8 +24,10 @@ def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Valu
     while True:
         on_path = dependents(graph, wrt)
         expandable = [node for node in graph if any(y in on_path for y in node.outputs) and _needs_lowering(node)]
-        made = [outputs for node in expandable if (outputs := _expand(op, node)) is not None]
+        made = [outputs for node in expandable if (outputs := expand(op, node)) is not None]
         if not made:
+            if add_surrogates(op, wrt):
+                continue  # what depends on them is on the path now
             _lower_bodies(op, on_path)
             return replaced
         for outputs in made:
@@ -48,7 +51,7 @@ def _needs_lowering(node: ir.Node) -> bool:
     return entry is None or entry.kind in ("lowering", "rule")
 
 
-def _expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
+def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
     """Replace the node; returns its outputs with what took their place, None if nothing is known to expand it into."""
     entry = lookup(node)
     last = op.graph[-1]

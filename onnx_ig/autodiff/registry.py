@@ -1,8 +1,9 @@
 """Which rule differentiates which operator: one table, filled by decorators, where a second entry is an error.
 
-Three kinds of entry: a VJP rule (:func:`vjp`), an operator whose derivative is zero everywhere it exists
-(:func:`zero_vjp`), and a rewriting into operators that have rules (:func:`lowering`). Operators that have none of these
-but a function body in the ONNX standard are expanded with it.
+Four kinds of entry: a VJP rule (:func:`vjp`), an operator whose derivative is zero everywhere it exists
+(:func:`zero_vjp`), a rewriting into operators that have rules (:func:`lowering`), and a float expression that lends an
+operator on integers its derivative (:func:`straight_through`). Operators that have none of these but a function body in
+the ONNX standard are expanded with it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ Cotangent = ir.Value | None | Missing | Callable[[], "ir.Value | None | Missing"
 Cotangents = Cotangent | Sequence[Cotangent] | Mapping[ir.Value, Cotangent]
 VjpRule = Callable[..., Cotangents]
 LoweringRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None]]
+StraightThroughRule = Callable[[OpBuilder, ir.Node, Callable[..., ir.Value]], Sequence["ir.Value | None"]]
 PreparationRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None] | None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the table holds for an operator: ``kind`` is ``rule``, ``zero`` or ``lowering``."""
+    """What the table holds for an operator: ``kind`` is ``rule``, ``zero``, ``lowering`` or ``straight-through``."""
 
     kind: str
     function: Callable[..., Any] | None = None
@@ -81,6 +83,20 @@ def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], Lower
 
     def register(rule: LoweringRule) -> LoweringRule:
         _register(op_types, domain, Entry("lowering", rule))
+        return rule
+
+    return register
+
+
+def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThroughRule], StraightThroughRule]:
+    """Register ``rule(op, node, real) -> one float expression per output``, whose derivative is taken for the node's.
+
+    The node stays and gives the value. ``real(x)`` is the tensor x as float numbers; None: that output is held constant.
+    See :mod:`onnx_ig.autodiff.surrogate`.
+    """
+
+    def register(rule: StraightThroughRule) -> StraightThroughRule:
+        _register(op_types, domain, Entry("straight-through", rule))
         return rule
 
     return register

@@ -10,6 +10,9 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import refuse
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
 
+# Key of a value's ``meta``: the float expression whose derivative is taken for the value's (see autodiff/surrogate.py).
+SURROGATE = "onnx_ig.surrogate"
+
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
 
@@ -18,9 +21,14 @@ def is_float(value: ir.Value) -> bool:
     return value.dtype is None or value.dtype in FLOATS
 
 
+def surrogates_of(node: ir.Node) -> dict[ir.Value, ir.Value]:
+    """The node's outputs whose derivative is that of another expression, with that expression."""
+    return {y: y.meta[SURROGATE] for y in node.outputs if SURROGATE in y.meta}
+
+
 def read_by(node: ir.Node) -> list[ir.Value]:
-    """Every value the node reads: its inputs, and what its subgraphs capture from outside."""
-    values = [x for x in node.inputs if x is not None]
+    """Every value the node's outputs depend on: its inputs, what its subgraphs capture from outside, surrogates."""
+    values = [*(x for x in node.inputs if x is not None), *surrogates_of(node).values()]
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             values += captured_by(attribute.as_graph())
@@ -47,16 +55,24 @@ def dependents(nodes: Iterable[ir.Node], roots: Iterable[ir.Value], *, different
     """
     reached = set(roots)
     for node in nodes:
-        if not any(x in reached for x in read_by(node)):
-            continue
-        if differentiably:
-            entry = lookup(node)
-            if entry is not None and entry.kind == "zero":
-                continue
-            reached.update(y for y in node.outputs if is_float(y))
-        else:
-            reached.update(node.outputs)
+        extend(reached, node, differentiably=differentiably)
     return reached
+
+
+def extend(reached: set[ir.Value], node: ir.Node, *, differentiably: bool = True) -> None:
+    """Add those outputs of ``node`` that depend on what is in ``reached`` already."""
+    if not any(x in reached for x in read_by(node)):
+        return
+    if not differentiably:
+        reached.update(node.outputs)
+        return
+    surrogates = surrogates_of(node)
+    reached.update(y for y, expression in surrogates.items() if expression in reached)
+    entry = lookup(node)
+    if entry is not None and entry.kind in ("zero", "straight-through"):
+        return
+    if any(x in reached for x in read_by(node) if x not in surrogates.values()):
+        reached.update(y for y in node.outputs if is_float(y))
 
 
 def pull_back(
@@ -83,15 +99,25 @@ def pull_back(
             _accumulate(op, arrived, value, cotangent)
     targets = set(wrt)
     for node in reversed(nodes):
-        dys = [arrived.get(y) if y in on_path else None for y in node.outputs]
+        surrogates = surrogates_of(node)
+        for y, expression in surrogates.items():
+            if y in arrived and expression in on_path:
+                _accumulate(op, arrived, expression, arrived[y])
+        dys = [arrived.get(y) if y in on_path and y not in surrogates else None for y in node.outputs]
         if all(dy is None for dy in dys) or not any(x in on_path for x in read_by(node)):
+            _drop(arrived, node, targets)
             continue
         for x, cotangent in _node_cotangents(op, node, dys, on_path):
             _accumulate(op, arrived, x, cotangent)
-        for y in node.outputs:
-            if y not in targets:
-                arrived.pop(y, None)
+        _drop(arrived, node, targets)
     return {t: arrived[t] for t in wrt if t in arrived}
+
+
+def _drop(arrived: dict[ir.Value, ir.Value], node: ir.Node, targets: set[ir.Value]) -> None:
+    """Let go of the cotangents of the node's outputs: nothing before it reads them."""
+    for y in node.outputs:
+        if y not in targets:
+            arrived.pop(y, None)
 
 
 def _node_cotangents(
