@@ -285,7 +285,7 @@ def _random_like_declared(model: Model, rng: np.random.Generator) -> dict[str, A
             or not all(isinstance(d, int) for d in dims)
         ):
             raise InputError(f"no random values can be drawn for input {x.name!r} ({x.dtype} {x.shape}): give inputs")
-        values[str(x.name)] = rng.standard_normal([int(d) for d in dims]).astype(x.dtype.numpy())
+        values[str(x.name)] = rng.standard_normal([d for d in dims if isinstance(d, int)]).astype(x.dtype.numpy())
     return values
 
 

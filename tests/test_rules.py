@@ -8,6 +8,8 @@ from tools.judge import Case, judge
 from tools.node_tests import operators_of, standard_cases
 
 SHAPES = ("static", "symbolic")
+# Standard cases whose derivative we decline to give, by the start of the name:
+REFUSED = ("test_training_dropout",)  # a random mask: the gradient would be of another draw
 
 
 def _covered(case: Case) -> bool:
@@ -23,6 +25,9 @@ OWN = own_cases()
 @pytest.mark.parametrize("name", STANDARD)
 def test_standard_case(name: str, shapes: str) -> None:
     verdict = judge(standard_cases()[name], shapes=shapes)
+    if name.startswith(REFUSED):
+        assert verdict.outcome == "refused", verdict
+        return
     assert verdict.outcome in ("right", "zero", "unjudged"), verdict.detail
 
 

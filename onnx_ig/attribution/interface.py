@@ -133,7 +133,9 @@ class Interface:
         if isinstance(spec, (int, float)):
             self.baked[name] = spec
             value = np.array(spec, x.dtype.numpy())
-            dims = [None] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
+            dims: list[int | None] = [None]
+            if x.shape is not None:
+                dims = [d if isinstance(d, int) else None for d in x.shape]
             if self._plan.layout.batched:
                 dims[0] = 1  # one row serves every example
             return self._op.Expand(value, self._op.Shape(x) if None in dims else dims)
