@@ -18,6 +18,13 @@ from onnx_ig.cli.verify import verify
 class Commands(click.Group):
     """A group whose errors leave as one line on stderr and the exit code that belongs to them."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would answer Ctrl-C with an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.Abort from interrupt
+
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run, report, exit."""
         ending = Ending()

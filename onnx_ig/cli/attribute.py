@@ -134,6 +134,7 @@ def attribute(
 def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
     from onnx_ig.cli.deployed import attribute_deployed
     from onnx_ig.cli.display import Bar
+    from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.plain import attribute_plain
     from onnx_ig.inspection import contract_of
 
@@ -141,7 +142,8 @@ def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
     with Bar("attribution") as bar:
         if contract is not None:
             return attribute_deployed(path, model, contract, request, bar)
-        return attribute_plain(model, request, bar)
+        with obstacles_named(model):
+            return attribute_plain(model, request, bar)
 
 
 def _finish(

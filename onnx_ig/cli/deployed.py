@@ -6,21 +6,20 @@ What is baked into the file cannot be asked for differently; the contract in the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
-from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
+from onnx_ig.arguments import broadcast_baselines, check_inputs
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.baked import baked_target, refuse_contradictions
 from onnx_ig.cli.grid import Grid
+from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Array, Values, check_rows, chosen_target, read_values, spec_of
-from onnx_ig.errors import UsageError
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.cli.values import Array, Values, check_rows, read_values, spec_of
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
 from onnx_ig.runtime.session import Session
@@ -77,7 +76,9 @@ class _Run:
         check_rows(self._per_example, self._examples)
         self._grid = Grid(self._examples, contract.layout, n if isinstance(n, int) else None)
         self._baselines = self._open_baselines()
-        self._target = self._open_target()
+        opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
+        self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
+        self._range_unknown = opened.range_unknown
 
     def found(self) -> Found:
         """Run, and put the results in order."""
@@ -90,6 +91,10 @@ class _Run:
                     "F(baseline) and the delta are unknown: the file's baseline or target is baked and the "
                     "path begins at an inner tensor"
                 ),
+            )
+        if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._options.allow_nonfinite:
+            raise InputError(
+                f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
             )
         path = contract.baked.get("path")
         method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice()
@@ -233,43 +238,6 @@ class _Run:
         if contract.layout != "batched":
             found = {name: np.broadcast_to(value, inputs[name].shape) for name, value in found.items()}
         return {name: value for name, value in found.items() if name in is_open}
-
-    def _open_target(self) -> Array | None:
-        """The target where it is a graph input; None where it is baked, or there is none to choose."""
-        contract = self._contract
-        if not contract.named("target"):
-            return None
-        shape = self._shapes[contract.named("target")[0]]
-        assert shape is not None
-        output = next((v for v in tensors_of(self._model.ir_model.graph) if v.name == contract.output), None)
-        dims: list[Any] = (
-            []
-            if output is None or output.shape is None
-            else list(output.shape)[0 if contract.layout == "none" else 1 :]
-        )
-        if not dims or not all(isinstance(d, int) for d in dims):
-            dims = list(self._output_now().shape[0 if contract.layout == "none" else 1 :])
-        target = chosen_target(self._options.target, dims, lambda: np.argmax(self._output_now(), axis=-1).reshape(-1))
-        return broadcast_target(target, self._examples, dims)
-
-    def _output_now(self) -> Array:
-        """The tensor F is selected from, at x: the part of the file that is the source model's forward pass."""
-        contract, graph = self._contract, self._model.ir_model.graph
-        if not any(v.name == contract.output for v in tensors_of(graph)):
-            raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
-        own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
-        forward = ir.Model(ir.convenience.extract(graph, own, [contract.output]), ir_version=self._model.ir_model.ir_version)
-        session = Session(forward, self._options.provider)
-        outputs: dict[str, Array] = {}
-
-        def run(rows: slice, points: slice) -> None:
-            value = session.run({n: v for n, v in self._own_feeds(rows).items() if n in session.input_names})[
-                contract.output
-            ]
-            self._grid.put(outputs, contract.output, self._grid.own(value, rows), rows, add=False)
-
-        self._grid.each(run, rows=self._options.internal_batch_size)
-        return outputs[contract.output]
 
     # -- the path ------------------------------
 

@@ -112,6 +112,7 @@ def export(
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
     from onnx_ig.cli.display import call_signature
+    from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import open_model
     from onnx_ig.cli.values import spec_of
     from onnx_ig.export import export as exported
@@ -124,24 +125,25 @@ def export(
         raise UsageError(f"{out} is a folder; give the file to write")
     chosen = _target(target)
     model = open_model(source, weights, examples)
-    path = exported(
-        model,
-        out,
-        algorithm=algorithm,
-        form=form,
-        inputs=list(inputs) or None,
-        output=output,
-        at=list(at) or None,
-        target=chosen,
-        baselines=_baselines(baselines, [spec_of(x) for x in model.inputs], inputs),
-        method=method or options.DEFAULT_METHOD,
-        n_steps=n_steps or options.DEFAULT_STEPS,
-        path_as_input=path_as_input,
-        steps_per_run=steps_per_run,
-        multiply_by_inputs=multiply_by_inputs is not False,
-        per_example=per_example,
-        prefix=prefix,
-    )
+    with obstacles_named(model):
+        path = exported(
+            model,
+            out,
+            algorithm=algorithm,
+            form=form,
+            inputs=list(inputs) or None,
+            output=output,
+            at=list(at) or None,
+            target=chosen,
+            baselines=_baselines(baselines, [spec_of(x) for x in model.inputs], inputs),
+            method=method or options.DEFAULT_METHOD,
+            n_steps=n_steps or options.DEFAULT_STEPS,
+            path_as_input=path_as_input,
+            steps_per_run=steps_per_run,
+            multiply_by_inputs=multiply_by_inputs is not False,
+            per_example=per_example,
+            prefix=prefix,
+        )
     written = inspect(path)
     contract = contract_of(load(path))
     assert contract is not None

@@ -1,0 +1,81 @@
+"""The target of an attribution model that leaves it open: checked against the output's range, or predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.arguments import broadcast_target
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.cli.grid import Array, Grid
+from onnx_ig.cli.values import chosen_target
+from onnx_ig.errors import UsageError
+from onnx_ig.model import Model, tensors_of
+from onnx_ig.runtime.session import Session
+
+
+class OpenTarget:
+    """Finds the target of each example.
+
+    Args:
+        feeds: what the source model is fed for a slice of the examples.
+
+    Attributes:
+        range_unknown: the file does not tell the output's range, so any index passes and F is NaN where it is outside.
+    """
+
+    def __init__(
+        self, model: Model, contract: Contract, provider: str, grid: Grid, feeds: Callable[[slice], dict[str, Array]]
+    ) -> None:
+        self._model, self._contract, self._provider, self._grid, self._feeds = model, contract, provider, grid, feeds
+        self._output = next((v for v in tensors_of(model.ir_model.graph) if v.name == contract.output), None)
+        self.range_unknown = bool(contract.named("target")) and self._output is None
+
+    def rows(self, asked: Any, examples: int, internal_batch_size: int | None) -> Array | None:
+        """int64 [N] or [N, axes]; None where the target is baked, or there is none to choose.
+
+        Raises:
+            InputError: of the wrong kind or out of range; UsageError: the file cannot predict it.
+        """
+        if not self._contract.named("target"):
+            return None
+
+        def output() -> Array:
+            return self._output_at_x(internal_batch_size)
+
+        dims = self._dims(output)
+        target = chosen_target(asked, dims, lambda: np.argmax(output(), axis=-1).reshape(-1))
+        return broadcast_target(target, examples, dims)
+
+    def _dims(self, output: Callable[[], Array]) -> list[int]:
+        """The output's dimensions for one example: declared, or as it comes out."""
+        (name,) = self._contract.named("target")
+        shape = next(x.shape for x in self._model.inputs if x.name == name)
+        rank = int(shape[1]) if shape is not None and len(shape) > 1 else 1  # type: ignore[arg-type]
+        if self._output is None:
+            return [np.iinfo(np.int64).max] * rank
+        declared = [] if self._output.shape is None else list(self._output.shape)[-rank:]
+        if declared and all(isinstance(d, int) for d in declared):
+            return [int(d) for d in declared]  # type: ignore[arg-type]
+        return list(output().shape[-rank:])
+
+    def _output_at_x(self, internal_batch_size: int | None) -> Array:
+        """The tensor F is selected from, by the part of the file that is the source model's forward pass."""
+        contract = self._contract
+        if self._output is None:
+            raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
+        own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
+        graph = ir.convenience.extract(self._model.ir_model.graph, own, [contract.output])
+        session = Session(ir.Model(graph, ir_version=self._model.ir_model.ir_version), self._provider)
+        outputs: dict[str, Array] = {}
+
+        def run(rows: slice, points: slice) -> None:
+            feeds = {name: value for name, value in self._feeds(rows).items() if name in session.input_names}
+            value = session.run(feeds)[contract.output]
+            self._grid.put(outputs, contract.output, self._grid.own(value, rows), rows, add=False)
+
+        self._grid.each(run, rows=internal_batch_size)
+        return outputs[contract.output]
