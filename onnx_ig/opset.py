@@ -11,9 +11,12 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import ModelError
+from onnx_ig.node_edit import constant_value, set_attributes, set_inputs
 from onnx_ig.opset_adapters import adapt
+from onnx_ig.shape_facts import onnx_inference
 
 WORKING_OPSET = 18
+WORKING_IR_VERSION = 8
 _NEWEST_IR_VERSION = 10  # the last that needs nothing newer than ONNX Runtime 1.18
 
 # The new values of attributes that exist at 18, and what to write there instead (None: 18 lacks it).
@@ -42,11 +45,11 @@ def to_working_opset(model: ir.Model) -> ir.Model:
         lowered = _brought_down(model.clone(), opset)
         if lowered is not None:
             return lowered
-        model.ir_version = min(model.ir_version, _NEWEST_IR_VERSION)
+        model.ir_version = max(WORKING_IR_VERSION, min(model.ir_version, _NEWEST_IR_VERSION))
     else:
         for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
             adapt(node, opset)
-        model.ir_version = min(model.ir_version, 8)
+        model.ir_version = WORKING_IR_VERSION
     return model
 
 
@@ -68,8 +71,7 @@ def _brought_down(model: ir.Model, opset: int) -> ir.Model | None:
         model = passes.InlinePass()(model).model
         model.functions.clear()
         model.graph.opset_imports.pop(_BODY_DOMAIN, None)
-        passes.NameFixPass()(model)
-        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        onnx_inference(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         _rename_values(node)
     _declare(model, WORKING_OPSET)
@@ -109,7 +111,13 @@ def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
         body = schema.get_function_with_opset_version(max(versions))
     else:
         return None
-    return onnx.FunctionProto.FromString(body if isinstance(body, bytes) else body.SerializeToString())
+    proto = onnx.FunctionProto.FromString(body if isinstance(body, bytes) else body.SerializeToString())
+    del proto.output[len(node.outputs) :]
+    made = {*proto.input, *(name for inner in proto.node for name in inner.output)}
+    for name in proto.output:
+        if name not in made:  # bodies leave out the optional outputs that the node leaves out, but still list them
+            proto.node.append(onnx.helper.make_node("Constant", [], [name], value_float=0.0))
+    return proto
 
 
 def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
@@ -132,7 +140,7 @@ def _declare(model: ir.Model, opset: int) -> None:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH:
                 attribute.as_graph().opset_imports[""] = opset
-    model.ir_version = min(model.ir_version, 8)
+    model.ir_version = WORKING_IR_VERSION
 
 
 def _means_the_same(node: ir.Node, opset: int) -> bool:
@@ -142,6 +150,8 @@ def _means_the_same(node: ir.Node, opset: int) -> bool:
     old, new = (onnx.defs.get_schema(node.op_type, version, "") for version in (WORKING_OPSET, opset))
     if old.since_version == new.since_version:
         return True
+    if node.op_type == "DFT":
+        return _dft_axis(node) is not None
     if len(node.inputs) > old.max_input or len(node.outputs) > old.max_output or not _same_meaning(node, opset):
         return False
     for name, attribute in node.attributes.items():
@@ -158,8 +168,6 @@ def _same_meaning(node: ir.Node, opset: int) -> bool:
     match node.op_type:
         case "GroupNormalization":  # at 18 scale and bias were per group
             return opset < 21
-        case "DFT":  # at 18 the axis was an attribute, 1 by default
-            return opset < 20
         case "GridSample":  # at 18 for pictures only
             x = node.inputs[0]
             return opset < 20 or (x is not None and x.shape is not None and len(x.shape) == 4)
@@ -168,6 +176,14 @@ def _same_meaning(node: ir.Node, opset: int) -> bool:
         case "Resize":  # antialiasing was defined anew at 19
             return not attributes.get_int("antialias", 0)
     return True
+
+
+def _dft_axis(node: ir.Node) -> int | None:
+    """The axis of a DFT written for opset 20 or later, where it is an input; None if it is not a constant."""
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return -2
+    value = constant_value(node.inputs[2])
+    return None if value is None else int(value)
 
 
 def _is_default(attribute: ir.Attr, declared: onnx.defs.OpSchema.Attribute | None) -> bool:
@@ -199,6 +215,9 @@ def _rename_values(node: ir.Node) -> None:
     """Write attribute values by their names at 18, and drop newer attributes (they have their default)."""
     if node.domain != "":
         return
+    if node.op_type == "DFT":
+        set_attributes(node, axis=_dft_axis(node) or 0)
+        set_inputs(node, node.inputs[:2])
     known = onnx.defs.get_schema(node.op_type, WORKING_OPSET, "").attributes
     for name, attribute in list(node.attributes.items()):
         if name not in known:

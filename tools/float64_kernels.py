@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_causal_conv_with_state import CausalConvWithState as StandardCausalConv
 
 from tools import pool_kernels, recurrent_kernels, resize_kernel, sampling_kernels
 
@@ -98,7 +99,17 @@ class LRN(OpRun):
         return (x / (bias + alpha / size * squares) ** beta,)
 
 
+class CausalConvWithState(StandardCausalConv):  # type: ignore[misc]
+    """onnx's evaluator with its activation, which it computes in float32, in the input's type."""
+
+    def _run(self, *inputs: Any, activation: str | None = None) -> tuple[np.ndarray, ...]:
+        y, state = super()._run(*inputs, activation="none")
+        return (y / (1 + np.exp(-y)) if activation in ("silu", "swish") else y), state
+
+
 KERNELS: list[Any] = [
+    CausalConvWithState,
+    
     ConvTranspose,
     Erf,
     Gelu,

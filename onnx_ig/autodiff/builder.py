@@ -163,7 +163,10 @@ class OpBuilder:
 
     def infer(self, node: ir.Node) -> None:
         """Set the types and shapes of an existing node's outputs as far as its inputs tell."""
+        version, node.version = node.version, self.opset
         self._builder._infer_shapes(node)
+        node.version = version
+        node.metadata_props.pop("pkg.onnxscript.shape_inference_error", None)  # what stays unknown is seen as unknown
 
     def subgraph(self, name: str, inputs: Sequence[ir.Value]) -> OpBuilder:
         """A builder for the body of a control-flow operator; the body may read this graph's values."""
