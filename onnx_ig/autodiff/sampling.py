@@ -123,11 +123,13 @@ def image_cotangent(
     pixels = _pixels(op, sizes)
     updates = op.Concat(*[op.Mul(dy, op.Unsqueeze(t.weight, [2])) for t in taps], axis=0)
     rows = op.Unsqueeze(op.Concat(*[t.row for t in taps], axis=0), [2])
-    assert dy.dtype is not None
-    empty = op.ConstantOfShape(
-        vector(op, [mul(op, batch, pixels), channels]), value=ir.tensor(np.zeros(1, dy.dtype.numpy()), dtype=dy.dtype)
-    )
-    added = op.ScatterND(empty, rows, updates, reduction="add")
+    # sums of half floats are made in float32, which ONNX Runtime's CPU kernel also requires
+    wide = ir.DataType.DOUBLE if dy.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    half = dy.dtype != wide
+    zero = ir.tensor(np.zeros(1, wide.numpy()), dtype=wide)
+    empty = op.ConstantOfShape(vector(op, [mul(op, batch, pixels), channels]), value=zero)
+    added = op.ScatterND(empty, rows, op.Cast(updates, to=wide) if half else updates, reduction="add")
+    added = op.CastLike(added, dy) if half else added
     image: ir.Value = op.Transpose(op.Reshape(added, vector(op, [batch, pixels, channels])), perm=[0, 2, 1])
     return image
 
