@@ -13,6 +13,7 @@ import onnx_ir.passes.common as passes
 from onnx_ig.errors import ModelError
 from onnx_ig.node_edit import constant_value, set_attributes, set_inputs
 from onnx_ig.opset_adapters import adapt
+from onnx_ig.opset_bodies import repaired
 from onnx_ig.shape_facts import onnx_inference
 
 WORKING_OPSET = 18
@@ -73,7 +74,7 @@ def _brought_down(model: ir.Model, opset: int) -> ir.Model | None:
         model.graph.opset_imports.pop(_BODY_DOMAIN, None)
         onnx_inference(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        _rename_values(node)
+        _rename_values(node, opset)
     _declare(model, WORKING_OPSET)
     return model
 
@@ -117,7 +118,7 @@ def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     for name in proto.output:
         if name not in made:  # bodies leave out the optional outputs that the node leaves out, but still list them
             proto.node.append(onnx.helper.make_node("Constant", [], [name], value_float=0.0))
-    return proto
+    return repaired(node.op_type, proto)
 
 
 def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
@@ -211,11 +212,11 @@ def _type_name(dtype: ir.DataType) -> str:
     return f"tensor({dtype.name.lower()})"
 
 
-def _rename_values(node: ir.Node) -> None:
+def _rename_values(node: ir.Node, opset: int) -> None:
     """Write attribute values by their names at 18, and drop newer attributes (they have their default)."""
     if node.domain != "":
         return
-    if node.op_type == "DFT":
+    if node.op_type == "DFT" and opset >= 20:
         set_attributes(node, axis=_dft_axis(node) or 0)
         set_inputs(node, node.inputs[:2])
     known = onnx.defs.get_schema(node.op_type, WORKING_OPSET, "").attributes

@@ -107,9 +107,45 @@ class CausalConvWithState(StandardCausalConv):  # type: ignore[misc]
         return (y / (1 + np.exp(-y)) if activation in ("silu", "swish") else y), state
 
 
+class LinearAttention(OpRun):  # type: ignore[misc]
+    """One step at a time: S = g S, then S += k (β (v − Sᵀ k))ᵀ or k vᵀ, y = scale · Sᵀ q; onnx's evaluator computes in float32."""
+
+    def _run(
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        state: np.ndarray | None = None,
+        decay: np.ndarray | None = None,
+        beta: np.ndarray | None = None,
+        q_num_heads: int = 1,
+        kv_num_heads: int = 1,
+        update_rule: str = "gated_delta",
+        scale: float = 0.0,
+        chunk_size: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rows, steps, _ = q.shape
+        q, k, v = (
+            x.reshape(rows, steps, heads, -1) for x, heads in ((q, q_num_heads), (k, kv_num_heads), (v, kv_num_heads))
+        )
+        dk, dv, group = q.shape[-1], v.shape[-1], q_num_heads // kv_num_heads
+        s = np.zeros((rows, kv_num_heads, dk, dv), q.dtype) if state is None else state.copy()
+        y = np.zeros((rows, steps, q_num_heads, dv), q.dtype)
+        for n, h, t in itertools.product(range(rows), range(kv_num_heads), range(steps)):
+            if decay is not None and update_rule in ("gated", "gated_delta"):
+                s[n, h] = s[n, h] * np.exp(decay.reshape(rows, steps, kv_num_heads, -1)[n, t, h])[:, None]
+            written = v[n, t, h]
+            if beta is not None and update_rule in ("delta", "gated_delta"):
+                written = beta.reshape(rows, steps, -1)[n, t, h % beta.shape[2]] * (written - s[n, h].T @ k[n, t, h])
+            s[n, h] = s[n, h] + np.outer(k[n, t, h], written)
+            for g in range(h * group, (h + 1) * group):
+                y[n, t, g] = (scale or 1 / math.sqrt(dk)) * (s[n, h].T @ q[n, t, g])
+        return y.reshape(rows, steps, -1), s
+
+
 KERNELS: list[Any] = [
+    LinearAttention,
     CausalConvWithState,
-    
     ConvTranspose,
     Erf,
     Gelu,

@@ -27,8 +27,8 @@ EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
 FLOAT32_TOLERANCE = 2e-3  # the same product evaluated in float32 by ONNX Runtime
 ROUNDING = 1e-5  # what saturated functions leave of a gradient of 0 in float32
 # Operators that ONNX Runtime's float64 kernels compute in float32, or only when run admit not to know, or (Attention with
-# nonpad_kv_seqlen) in an older sense of the standard.
-_FLOAT32_INSIDE = frozenset({"Shrink", "GRU", "LSTM", "Attention"})
+# nonpad_kv_seqlen) in an older sense of the standard, or (DFT to a real signal of given length) wrongly.
+_FLOAT32_INSIDE = frozenset({"Shrink", "GRU", "LSTM", "Attention", "DFT"})
 
 
 @dataclass

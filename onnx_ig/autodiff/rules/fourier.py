@@ -1,0 +1,154 @@
+"""VJP rules of Fourier transforms: the adjoint of a transform is the opposite transform, scaled.
+
+The one idea: a real tensor is the real part of a complex one, and a one-sided spectrum the front of a whole one, so that
+padding by ``dft_length`` and cutting are all that the variants add.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.masks import cast_like
+from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional, refuse
+from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.shapes import Size, add_at, cut, higher_of, minus, pad, plus, positions, reshape, size, times
+
+_AXIS_AS_INPUT = 20  # the opset from which DFT's axis is an input
+_MOST_SHIFTS = 16  # overlapping frames that are added as shifted copies; more are scattered
+
+
+@vjp("DFT")
+def dft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """y = F x, x[..., n, 1|2] cut or padded to L:  dx = L · F⁻¹ dy;  y = F⁻¹ x:  dx = F dy / L; cut or padded to n.
+
+    A one-sided y stands for one padded with zeros. One-sided inverse (y real, from the bins 0 ... L/2 of x): each bin but 0 and
+    L/2 counts twice, dx = w · F dy / L with w = 1 or 2.
+    """
+    x = given(node, 0)
+    axis = _axis(op, node)
+    n = size(op, x, axis)
+    inverse, onesided = attr_int(node, "inverse", 0), attr_int(node, "onesided", 0)
+    back_to_real = bool(inverse and onesided)
+    length = _length(op, node, 1)
+    if length is None:
+        length = times(op, minus(op, n, 1), 2) if back_to_real else n
+    dx = _transform(op, dy, length, axis, inverse=not inverse, onesided=back_to_real)
+    scale = _number(op, length, dy)
+    if back_to_real:
+        bins = op.Range(
+            op.constant(np.array(0, np.int64)), _scalar(op, size(op, dx, axis)), op.constant(np.array(1, np.int64))
+        )
+        edge = op.Or(op.Equal(bins, 0), op.Equal(op.Mul(bins, 2), _scalar(op, length)))
+        weight = op.Sub(2.0, cast_like(op, edge, dy))
+        below = known_rank(node, x) - 1 - axis
+        dx = op.Mul(dx, op.Reshape(weight, [-1] + [1] * below))
+    dx = op.Div(dx, scale) if inverse else op.Mul(dx, scale)
+    return _real_part(op, _fitted(op, dx, axis, n), x)
+
+
+@vjp("STFT")
+def stft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """y[b, f, k] = Σ_t w[t] · x[b, f·s + t] · e^(−2πikt/l):  with g = l · F⁻¹ dy[b, f]:
+
+    dx[b, f·s + t] += w[t] · g[b, f, t],  dw[t] = Σ_bf x[b, f·s + t] · g[b, f, t].
+    """
+    x, window = given(node, 0), optional(node, 2)
+    length = _length(op, node, 3)
+    if length is None:
+        length = size(op, window, 0) if window is not None else None
+    if length is None:
+        raise refuse(node, "it has neither a window nor a frame_length", "Correct the model")
+    g = op.Mul(_transform(op, dy, length, 2, inverse=True, onesided=False), _number(op, length, dy))
+    g = _real_part(op, g, x)  # [B, F, l, 1|2]
+
+    def dx() -> ir.Value:
+        frames = g if window is None else op.Mul(g, op.Unsqueeze(window, [-1]))
+        return _overlapped(op, node, x, frames, length)
+
+    def dw() -> ir.Value:
+        return op.ReduceSum(op.Mul(_frames(op, node, x, g, x), g), [0, 1, 3], keepdims=0)  # type: ignore[no-any-return]
+
+    return (dx, None, dw, None)[: len(node.inputs)]
+
+
+def _axis(op: OpBuilder, node: ir.Node) -> int:
+    rank = known_rank(node, given(node, 0))
+    if op.opset < _AXIS_AS_INPUT:
+        return attr_int(node, "axis", 1) % rank
+    given_axis = optional(node, 2)
+    if given_axis is None:
+        return rank - 2
+    axis = constant(given_axis)
+    if axis is None:
+        raise refuse(node, "its axis is computed at run time", "Make the axis a constant of the model")
+    return int(axis.item()) % rank
+
+
+def _length(op: OpBuilder, node: ir.Node, index: int) -> Size | None:
+    value = optional(node, index)
+    if value is None:
+        return None
+    known = constant(value)
+    if known is not None:
+        return int(known.item())
+    return op.Cast(op.Reshape(value, [1]), to=ir.DataType.INT64)  # type: ignore[no-any-return]
+
+
+def _transform(op: OpBuilder, x: ir.Value, length: Size, axis: int, *, inverse: bool, onesided: bool) -> ir.Value:
+    attributes = {"inverse": int(inverse), "onesided": int(onesided)}
+    if op.opset < _AXIS_AS_INPUT:
+        return op.DFT(x, _scalar(op, length), axis=axis, **attributes)  # type: ignore[no-any-return]
+    return op.DFT(x, _scalar(op, length), op.constant(np.array(axis, np.int64)), **attributes)  # type: ignore[no-any-return]
+
+
+def _scalar(op: OpBuilder, value: Size) -> ir.Value:
+    if isinstance(value, int):
+        return op.constant(np.array(value, np.int64))
+    return op.Squeeze(value, [0])  # type: ignore[no-any-return]
+
+
+def _number(op: OpBuilder, value: Size, like: ir.Value) -> ir.Value:
+    return cast_like(op, _scalar(op, value), like)
+
+
+def _fitted(op: OpBuilder, x: ir.Value, axis: int, n: Size) -> ir.Value:
+    """``x`` cut or padded with zeros to n along ``axis``."""
+    have = size(op, x, axis)
+    if isinstance(n, int) and isinstance(have, int) and n <= have:
+        return x if n == have else cut(op, x, axis, 0, n)
+    return pad(op, cut(op, x, axis, 0, n), {axis: (0, higher_of(op, minus(op, n, have), 0))})
+
+
+def _real_part(op: OpBuilder, dx: ir.Value, x: ir.Value) -> ir.Value:
+    """The first of dx's two parts where x has but one."""
+    parts = size(op, x, -1)
+    return dx if parts == 2 else cut(op, dx, -1, 0, parts)
+
+
+def _frames(op: OpBuilder, node: ir.Node, x: ir.Value, g: ir.Value, values: ir.Value) -> ir.Value:
+    """``values``, of x's shape, in frames of g's shape [B, F, l, C]."""
+    zero, one = (op.constant(np.array(i, np.int64)) for i in (0, 1))
+    step = _length(op, node, 1)
+    assert step is not None
+    starts = op.Mul(op.Range(zero, _scalar(op, size(op, g, 1)), one), _scalar(op, step))
+    places = op.Add(op.Unsqueeze(starts, [1]), op.Range(zero, _scalar(op, size(op, g, 2)), one))
+    return op.Gather(values, places, axis=1)  # type: ignore[no-any-return]
+
+
+def _overlapped(op: OpBuilder, node: ir.Node, x: ir.Value, frames: ir.Value, length: Size) -> ir.Value:
+    """Frames [B, F, l, C] added where they lie in the signal [B, T, C]."""
+    step = _length(op, node, 1)
+    if not isinstance(step, int) or not isinstance(length, int) or -(-length // step) > _MOST_SHIFTS:
+        return add_at(op, x, _frames(op, node, x, frames, positions(op, x)), frames)
+    shifts = -(-length // step)
+    batch, count, parts = size(op, x, 0), size(op, frames, 1), size(op, x, 2)
+    split = reshape(op, pad(op, frames, {2: (0, shifts * step - length)}), [batch, count, shifts, step, parts])
+    total: ir.Value | None = None
+    for j, piece in enumerate(op.Split(split, axis=2, num_outputs=shifts, _outputs=shifts) if shifts > 1 else [split]):
+        moved = pad(op, op.Squeeze(piece, [2]), {1: (j, shifts - 1 - j)})
+        total = moved if total is None else op.Add(total, moved)
+    assert total is not None
+    whole = reshape(op, total, [batch, times(op, plus(op, count, shifts - 1), step), parts])
+    return _fitted(op, whole, 1, size(op, x, 1))
