@@ -24,6 +24,7 @@ from onnx_ig.model import Model, Source, load, tensors_of
 
 LAYERS_SHOWN = 40
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
+_SUMS = frozenset({"Add", "Sum"})
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 
 
@@ -250,40 +251,44 @@ class _Walk:
 
 
 def _embeddings(graph: ir.Graph) -> list[Layer]:
-    """Look-ups of a constant float table by values of integer inputs (not by their shape: that is a position)."""
+    """Look-ups in a fixed float table by values of integer inputs (not by their shape: that is a position)."""
     by_value = [node for node in graph if node.op_type not in _SHAPE_ONLY]
     ids = dependents(by_value, [x for x in graph.inputs if not is_float(x)], differentiably=False)
+    computed = _computed(graph)
     return [
         _layer(node.outputs[0], node)
         for node in graph
-        if node.op_type == "Gather" and node.domain == "" and _is_constant(node.inputs[0]) and is_float(node.outputs[0])
-        and node.outputs[0].shape is not None and node.inputs[1] in ids
+        if node.op_type == "Gather" and node.domain == "" and node.inputs[0] not in computed
+        and is_float(node.outputs[0]) and node.outputs[0].shape is not None and node.inputs[1] in ids
     ]  # fmt: skip
 
 
 def _layers(graph: ir.Graph, on_path: set[str]) -> list[Layer]:
     """Outputs of layers with weights (their bias included) and of residual sums, in order."""
+    computed = _computed(graph)
     found: dict[str, Layer] = {}
     for node in graph:
-        weighted = node.op_type in _LAYERS and any(_is_constant(x) for x in node.inputs)
-        residual = node.op_type == "Add" and not any(_is_constant(x) for x in node.inputs)
+        fixed = [x is not None and x not in computed for x in node.inputs]
+        weighted = node.op_type in _LAYERS and any(fixed)
+        residual = node.op_type in _SUMS and not any(fixed)
         if not weighted and not residual:
             continue
-        value = _with_bias(node.outputs[0])
+        value = _with_bias(node.outputs[0], computed)
         if value.name in on_path and not value.is_graph_output() and value.shape is not None:
             found.setdefault(str(value.name), _layer(value, node))
     return list(found.values())
 
 
-def _with_bias(value: ir.Value) -> ir.Value:
+def _with_bias(value: ir.Value, computed: set[ir.Value]) -> ir.Value:
     consumers = list(value.consumers())
-    if len(consumers) == 1 and consumers[0].op_type == "Add" and any(_is_constant(x) for x in consumers[0].inputs):
+    if len(consumers) == 1 and consumers[0].op_type == "Add" and any(x not in computed for x in consumers[0].inputs):
         return consumers[0].outputs[0]
     return value
 
 
-def _is_constant(value: ir.Value | None) -> bool:
-    return value is not None and value.const_value is not None
+def _computed(graph: ir.Graph) -> set[ir.Value]:
+    """Values that depend on an input of the model; all others are weights."""
+    return dependents(graph, graph.inputs, differentiably=False)
 
 
 def _layer(value: ir.Value, node: ir.Node) -> Layer:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +225,35 @@ def test_torch_sources(work: Path) -> None:
     np.testing.assert_allclose(arrays("exported")["score"], arrays("plain")["score"], rtol=1e-4)
 
 
+PAIR = """
+import torch
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = torch.nn.Embedding(9, 3), torch.nn.Linear(12, 2)
+    def forward(self, ids, mask):
+        return self.out((torch.tanh(self.table(ids)) * mask[:, :, None]).flatten(1))
+class Product(torch.nn.Module):
+    def forward(self, x, scale):
+        return torch.tanh(x) * scale
+def tokens():
+    torch.manual_seed(0)
+    return Pair()
+"""
+
+
+def test_torch_sources_of_several_arguments(work: Path) -> None:
+    (work / "torch_pair.py").write_text(PAIR)
+    shapes = "--example-input 2x4:int64 --example-input mask=2x4:float32"
+    found = json.loads(succeed(f"inspect torch_pair:tokens {shapes} --json").stdout)
+    (embedding,) = (layer["tensor"]["name"] for layer in found["embeddings"])
+    succeed(f"attribute torch_pair:tokens -i ids.npy --extra mask=mask.npy --at {embedding} -o out")
+    assert arrays()[f"attribution_{embedding}"].shape == (2, 4, 3)
+    succeed("verify torch_pair:Product -i rows.npy --extra scale=rows.npy --samples 0 --target 1")
+    assert run("attribute torch_pair:tokens -i mask=mask.npy -o no").exit_code == 2
+    assert run("attribute torch_pair:tokens -i ids.npy --extra q=mask.npy -o no").exit_code == 2
+
+
 def test_exported_programs(work: Path) -> None:
     import torch
 
@@ -324,34 +352,36 @@ def test_every_command_and_option_has_help() -> None:
     assert onnx_ig.__version__ in run("--version").stdout
 
 
-def python(command: str, **keywords: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(cli_models.MODELS.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *command.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        **keywords,
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(cli_models.MODELS.parent), "OMP_NUM_THREADS": "1"}
+
+
+def python(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command.split()], capture_output=True, text=True, timeout=120, check=False, env=environment()
     )
 
 
 def test_as_a_process(work: Path) -> None:
     good = python("-m onnx_ig attribute digits_cnn.onnx -i seven.png -o out")
-    output, errors = good.communicate(timeout=120)
-    assert good.returncode == 0 and errors == "" and "wrote" in output  # no progress bar without a terminal
+    assert good.returncode == 0 and good.stderr == "" and "wrote" in good.stdout  # no progress bar without a terminal
     bad = python("-m onnx_ig attribute cut.onnx -i seven.png -o no")
-    _, errors = bad.communicate(timeout=120)
-    assert bad.returncode == 3 and errors.startswith("error: ") and not Path("no").exists()
+    assert bad.returncode == 3 and bad.stderr.startswith("error: ") and not Path("no").exists()
 
 
 def test_control_c_leaves_nothing(work: Path) -> None:
-    np.save("many.npy", np.zeros((4000, 1, 8, 8), np.float32))
-    process = python("-m onnx_ig attribute digits_cnn.onnx -i many.npy --n-steps 4000 -o out")
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors.strip() == "interrupted"
+    code = (
+        "import time; import onnx_ig.cli.plain as plain; from onnx_ig.cli import main; import sys\n"
+        "def working(*args, **keywords): print('working', flush=True); time.sleep(100)\n"
+        "plain.Engine = working; sys.argv = ['onnx-ig', *'attribute one.onnx -i rows.npy -o out'.split()]; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors == "interrupted\n"
     assert not Path("out").exists() and not [file for file in Path().iterdir() if file.name.endswith(".tmp")]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def verify(
         names = list(made.arguments)
         attributed = names[: len(names) - len(extra)]
         keywords["inputs"] = tuple(made.arguments[name] for name in attributed)
-        keywords["additional_forward_args"] = tuple(made.arguments[name] for name in names[len(attributed) :]) or None
+        keywords["additional_forward_args"] = _tensors([made.arguments[name] for name in names[len(attributed) :]])
         keywords["baselines"] = _in_order(_starts(baselines, made.arguments, attributed, pictures), attributed)
         _finish(verified(made.module, **keywords))
         return
@@ -139,7 +139,7 @@ def verify(
         values = _values(source, output, inputs, extra, baselines, pictures)
         if is_torch_source(source):
             keywords["inputs"] = tuple(values.inputs.values())
-            keywords["additional_forward_args"] = tuple(values.extra.values()) or None
+            keywords["additional_forward_args"] = _tensors(values.extra.values())
             keywords["baselines"] = _in_order(values.baselines, list(values.inputs))
         else:
             keywords |= {"inputs": values.inputs, "additional_forward_args": values.extra or None}
@@ -183,6 +183,13 @@ def _starts(
 
     specs = [InputSpec(name, arguments[name].dtype, arguments[name].shape) for name in attributed]
     return dict(read_baselines(texts, specs, pictures))
+
+
+def _tensors(arrays: Iterable[Any]) -> Any:
+    """Additional arguments reach the reference's module as they are, and a module wants tensors; None for none."""
+    import torch
+
+    return tuple(torch.from_numpy(array.copy()) for array in arrays) or None
 
 
 def _in_order(baselines: dict[str, Any], names: Sequence[str]) -> Any:
