@@ -6,6 +6,7 @@ inputs ── prefix at x ──────────┐ difference          
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,20 +14,23 @@ import onnx_ir as ir
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution import target as targets
+from onnx_ig.attribution.affine import affine_frontier
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.step import GradientGraph, accumulator_type, rank, run_step
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.gradient import COTANGENT, GRAD, free_names, gradient_model, tidy
-from onnx_ig.model import Model
+from onnx_ig.autodiff.instantiate import Copy, needed_for
+from onnx_ig.autodiff.reverse import pull_back
+from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.model import Model, tensors_of
 
 Ends = list[tuple[ir.Value, ir.Value]]
 
 
 def build(model: Model, plan: Plan) -> ir.Model:
-    """The attribution model of ``plan``: an ONNX model whose contract is in its metadata (DESIGN of inputs and outputs there).
+    """The attribution model of ``plan``: an ONNX model whose contract is in its metadata , inputs and outputs included.
 
     Raises:
         NotDifferentiableError, NoGradientPathError: see :func:`onnx_ig.differentiate`.
@@ -40,7 +44,10 @@ class _Builder:
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self.plan, self.source = plan, model
-        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix)
+        laid_at = self._laid_at()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OnnxIgWarning)  # said below, in terms of what the user asked for
+            self.result = gradient_model(model, laid_at, [plan.output], plan.prefix, partial=True)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
@@ -49,9 +56,10 @@ class _Builder:
             output=values[plan.output],
             seed=values[plan.prefix + COTANGENT + plan.output],
             target_rank=plan.target_rank,
-            frontier=[values[name] for name in plan.at],
-            grads=[values[plan.prefix + GRAD + name] for name in plan.at],
+            frontier=[values[name] for name in laid_at],
+            grads=[values[plan.prefix + GRAD + name] for name in laid_at],
         )
+        self.at = [values[name] for name in plan.at]
         graph.inputs.pop()
         graph.outputs.clear()
         if plan.form == "complete":
@@ -85,7 +93,7 @@ class _Builder:
         selection = targets.select(op, parts.output, parts.target_rank, self.interface.target(parts.output))
         copy = Copy(op, parts.nodes, {parts.seed: targets.seed(op, parts.output, selection, None, one_row)})
         score = targets.score(op, parts.output, selection, one_row)
-        for tensor, grad in zip(parts.frontier, copy.of(parts.grads), strict=True):
+        for tensor, grad in zip(self.at, copy.of(parts.grads), strict=True):
             product = op.Mul(tensor, grad) if self.plan.multiply_by_inputs else grad
             self._attribution(tensor, product, selection)
         self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
@@ -107,7 +115,7 @@ class _Builder:
             if plan.steps_per_run
             else self._once(ends, target, nodes, weights)[0]
         )
-        attributions = self._products(sums, ends, selection)
+        attributions = self._products(self._pulled_back(sums), at_baseline, selection)
         total = self._total(attributions)
         delta = op.Sub(total, op.Cast(op.Sub(score, baseline_score), to=total.dtype))
         self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
@@ -119,10 +127,10 @@ class _Builder:
         op, parts = self.op, self.parts
         target = self.interface.target(parts.output)
         selection = targets.select(op, parts.output, parts.target_rank, target)
-        ends = self._ends(self._at_baseline(expanded=False))
+        at_baseline = self._at_baseline(expanded=False)
         nodes, weights = self.interface.path()
-        sums, scores = self._once(ends, target, nodes, weights)
-        self._products(sums, ends, selection)
+        sums, scores = self._once(self._ends(at_baseline), target, nodes, weights)
+        self._products(self._pulled_back(sums), at_baseline, selection)
         self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -185,11 +193,41 @@ class _Builder:
         zero = ir.tensor(np.zeros(1, dtype.numpy()), dtype=dtype)
         return self.op.ConstantOfShape(self.op.Shape(like), value=zero)
 
-    def _products(self, sums: Sequence[ir.Value], ends: Ends, selection: targets.Selection) -> list[ir.Value]:
+    def _pulled_back(self, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """The summed cotangents at the frontier brought back through the prefix to the attributed tensors."""
+        if self.parts.frontier == self.at:
+            return list(sums)
+        cotangents = {f: self.op.Cast(total, to=f.dtype) for f, total in zip(self.parts.frontier, sums, strict=True)}
+        for f, cotangent in cotangents.items():
+            cotangent.shape, cotangent.type = f.shape, f.type
+        prefix = needed_for(self.parts.frontier, self.at, self.parts.nodes)
+        arrived = pull_back(self.op, prefix, cotangents, self.at, partial=True)
+        for tensor in self.at:
+            if tensor not in arrived:
+                warnings.warn(
+                    f"{self.plan.output!r} does not depend on {tensor.name!r}: its attribution is zero",
+                    OnnxIgWarning,
+                    stacklevel=2,
+                )
+        return [arrived[t] if t in arrived else self.op.zeros_like(t) for t in self.at]
+
+    def _laid_at(self) -> list[str]:
+        """Names of the frontier: the end of the affine prefix, or the attributed tensors themselves."""
+        plan, graph = self.plan, self.source.ir_model.graph
+        if not (plan.is_integrated and plan.affine_prefix):
+            return plan.at
+        values = {v.name: v for v in tensors_of(graph)}
+        frontier = affine_frontier(list(graph), [values[name] for name in plan.at], values[plan.output])
+        return [str(f.name) for f in frontier]
+
+    def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:
+        """× (x − x') at the attributed tensors, masked and declared; returns them wide, for the delta."""
         attributions = []
-        for tensor, total, (_, difference) in zip(self.parts.frontier, sums, ends, strict=True):
-            wide = self.op.Cast(difference, to=accumulator_type(tensor))
-            product = self.op.Mul(wide, total) if self.plan.multiply_by_inputs else total
+        for tensor, total, start in zip(self.at, totals, at_baseline.of(self.at), strict=True):
+            wide = accumulator_type(tensor)
+            total = self.op.Cast(total, to=wide)
+            difference = self.op.Cast(self.op.Sub(tensor, start), to=wide)
+            product = self.op.Mul(difference, total) if self.plan.multiply_by_inputs else total
             attributions.append(self._attribution(tensor, product, selection))
         return attributions
 
@@ -213,7 +251,7 @@ class _Builder:
         total.dtype = sums[0].dtype
         return total
 
-    # -- the edges ------------------------------------------------------------------------------------------------------
+    # -- the edges ----------------------------------------------------------------------------------------------------
 
     def _wanted_names(self) -> list[str]:
         plan = self.plan

@@ -36,6 +36,7 @@ class Plan:
         per_example: additional inputs with one row per example.
         method: the name of the baked path's quadrature rule, for the contract.
         prefix: put before every name that the attribution model adds.
+        affine_prefix: lay the path behind the affine part of the model (the same result for less work).
     """
 
     algorithm: str
@@ -53,6 +54,7 @@ class Plan:
     multiply_by_inputs: bool
     method: str | None = None
     prefix: str = ""
+    affine_prefix: bool = True
 
     @property
     def is_integrated(self) -> bool:
@@ -76,6 +78,7 @@ def make_plan(
     multiply_by_inputs: bool = True,
     method: str | None = None,
     prefix: str = "",
+    affine_prefix: bool = True,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
@@ -106,7 +109,7 @@ def make_plan(
             "a loop-free model needs a dynamic batch axis on its inputs and its output; this one evaluates one path point "
             "at a time: leave steps_per_run out"
         )
-    per_input = dict(baselines) if isinstance(baselines, Mapping) else {name: baselines for name in attributed}
+    per_input = dict(baselines) if isinstance(baselines, Mapping) else dict.fromkeys(attributed, baselines)
     for name in per_input:
         if name not in attributed:
             raise UsageError(f"a baseline is given for {name!r}, which is not attributed ({', '.join(attributed)})")
@@ -133,6 +136,7 @@ def make_plan(
         multiply_by_inputs=multiply_by_inputs,
         method=method,
         prefix=prefix,
+        affine_prefix=affine_prefix,
     )
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from onnx_ig.attribution import target as targets
-from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.errors import InputError
 
 _END = 2**63 - 1

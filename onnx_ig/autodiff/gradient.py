@@ -46,11 +46,16 @@ def differentiate(
 
 
 def gradient_model(
-    model: Model, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None, prefix: str = ""
+    model: Model,
+    wrt: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    prefix: str = "",
+    *,
+    partial: bool = False,
 ) -> ir.Model:
     """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
 
-    ``prefix`` is put before the added inputs' and outputs' names.
+    ``prefix`` is put before the added inputs' and outputs' names; ``partial``: see :func:`pull_back`.
     """
     result = model.clone_ir()
     graph = result.graph
@@ -82,7 +87,7 @@ def gradient_model(
         seed = ir.Value(name=cotangent + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
         graph.inputs.append(seed)
         seeds[y] = seed
-    grads = pull_back(op, nodes, seeds, sources)
+    grads = pull_back(op, nodes, seeds, sources, partial=partial)
     if not grads:
         raise NoGradientPathError(
             f"no gradient path from {', '.join(str(x.name) for x in sources)} to {', '.join(str(y.name) for y in ends)}: "

@@ -12,6 +12,8 @@ from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
 
 # Key of a value's ``meta``: the float expression whose derivative is taken for the value's (see autodiff/surrogate.py).
 SURROGATE = "onnx_ig.surrogate"
+# Key of a node's ``meta``: the error with which its lowering refused it.
+REFUSAL = "onnx_ig.refusal"
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
@@ -76,7 +78,12 @@ def extend(reached: set[ir.Value], node: ir.Node, *, differentiably: bool = True
 
 
 def pull_back(
-    op: OpBuilder, nodes: Sequence[ir.Node], cotangents: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
+    op: OpBuilder,
+    nodes: Sequence[ir.Node],
+    cotangents: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    *,
+    partial: bool = False,
 ) -> dict[ir.Value, ir.Value]:
     """Vector–Jacobian product: Σ_y cotangent_y · ∂y/∂t for each t of ``wrt``.
 
@@ -85,6 +92,7 @@ def pull_back(
         nodes: the primal nodes in topological order; they stay as they are.
         cotangents: one value per output to start from, of the output's shape.
         wrt: the tensors asked for.
+        partial: take the tensors of ``wrt`` for independent of each other, whatever computes them.
 
     Returns:
         Cotangents of the tensors of ``wrt`` that are reached; the others have derivative zero.
@@ -103,7 +111,8 @@ def pull_back(
         for y, expression in surrogates.items():
             if y in arrived and expression in on_path:
                 _accumulate(op, arrived, expression, arrived[y])
-        dys = [arrived.get(y) if y in on_path and y not in surrogates else None for y in node.outputs]
+        ends = targets.union(surrogates) if partial else surrogates
+        dys = [arrived.get(y) if y in on_path and y not in ends else None for y in node.outputs]
         if all(dy is None for dy in dys) or not any(x in on_path for x in read_by(node)):
             _drop(arrived, node, targets)
             continue
@@ -125,6 +134,8 @@ def _node_cotangents(
 ) -> list[tuple[ir.Value, ir.Value]]:
     """What the node's rule sends to each of its inputs that lies on the path."""
     entry = lookup(node)
+    if REFUSAL in node.meta:
+        raise node.meta[REFUSAL]
     if entry is None or entry.function is None:
         raise refuse(
             node,

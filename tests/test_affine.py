@@ -1,0 +1,90 @@
+"""The path laid behind the affine prefix gives what the path laid at the inputs gives."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+import onnx_ig
+from onnx_ig.attribution import build, make_plan
+from onnx_ig.attribution.affine import affine_frontier
+from onnx_ig.model import Model, tensors_of
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.session import Session
+from tests.networks import NETWORKS
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+def attribute(model: Model, feeds: dict[str, np.ndarray], affine_prefix: bool) -> dict[str, np.ndarray]:
+    """Attributions of every float input at the first target, baselines of 0.1, six path points."""
+    inputs = [str(x.name) for x in model.inputs if feeds[str(x.name)].dtype.kind == "f"]
+    rank = len(model.outputs[0].shape) - 1
+    plan = make_plan(
+        model,
+        inputs=inputs,
+        target=(0,) * rank,
+        baselines=0.1,
+        path=path_nodes_and_weights("gausslegendre", 6),
+        affine_prefix=affine_prefix,
+    )
+    result = Session(build(model, plan), "cpu").run(feeds)
+    return {name: value for name, value in result.items() if name.startswith(("attribution_", "convergence"))}
+
+
+def assert_equal(model: Model, feeds: dict[str, np.ndarray]) -> None:
+    plain, optimised = (attribute(model, feeds, affine) for affine in (False, True))
+    scale = max(np.abs(value).max() for value in plain.values())
+    for name, value in plain.items():  # the delta is a difference of sums: it carries their rounding
+        total = sum(np.abs(v).sum() for n, v in plain.items() if n.startswith("attribution_"))
+        bound = 2e-5 * scale if name.startswith("attribution_") else 1e-5 * max(total, 1.0)
+        np.testing.assert_allclose(optimised[name], value, atol=bound)
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet_smooth", "resnet_smooth", "two_inputs_smooth", "mobilenet_v3_smooth", "unet_smooth", "vit", "bert", "lstm"]
+)
+def test_networks(name: str) -> None:
+    network = NETWORKS[name]
+    tensors = (*network.inputs(), *network.extras())
+    model = onnx_ig.load(
+        network.module(), example_inputs=network.inputs(), additional_forward_args=network.extras() or None
+    )
+    assert_equal(model, {str(x.name): t.numpy() for x, t in zip(model.inputs, tensors, strict=True)})
+
+
+@pytest.mark.parametrize("file", ["digits_cnn/digits_cnn.onnx", "tabular_mlp/tabular_mlp.onnx"])
+def test_trained_models(file: str) -> None:
+    model = onnx_ig.load(MODELS / file)
+    x = np.load(next((MODELS / file).parent.glob("*.npy"))).astype(np.float32)
+    assert_equal(model, {str(model.inputs[0].name): x})
+
+
+# text of the graph, the frontier's tensors
+FRONTIERS = {
+    "behind a product": ("h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, w)", {"h"}),
+    "two branches": ("h = MatMul (x, w)  a = Relu (h)  b = Sin (x)  y = Add (a, b)", {"h", "x"}),
+    "joined": ("h = MatMul (x, w)  s = Add (h, x)  m = Mul (s, c)  y = Tanh (m)", {"m"}),
+    "product of two moving": ("h = MatMul (x, w)  y = Mul (h, x)", {"h", "x"}),
+    "nothing costly": ("h = Add (x, c)  y = Tanh (h)", {"x"}),
+    "affine altogether": ("h = MatMul (x, w)  y = Add (h, c)", {"y"}),
+    "quotient": ("h = MatMul (x, w)  y = Div (c, h)", {"h"}),
+    "its own scale": ("h = MatMul (x, w)  n = ReduceMean (h, ax)  d = Sub (h, n)  y = Exp (d)", {"d"}),
+}
+
+
+@pytest.mark.parametrize("name", FRONTIERS)
+def test_frontier(name: str) -> None:
+    text, expected = FRONTIERS[name]
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 3] y)
+        <float[3, 3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 10}}, float[3] c = {{0.5, 1, 2}}, int64[1] ax = {{1}}> {{ {text} }}"""
+    )
+    model = onnx_ig.load(proto)
+    graph = model.ir_model.graph
+    values = {v.name: v for v in tensors_of(graph)}
+    found = affine_frontier(list(graph), [values["x"]], values["y"])
+    assert {v.name for v in found} == expected
+    assert_equal(model, {"x": np.array([[0.1, 0.7, -0.4], [0.9, 0.2, 0.3]], np.float32)})
