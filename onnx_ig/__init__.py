@@ -5,7 +5,19 @@ from onnx_ig.errors import OnnxIgError, OnnxIgWarning
 from onnx_ig.export import export
 from onnx_ig.methods import InputXGradient, IntegratedGradients
 from onnx_ig.model import Model, load
+from onnx_ig.verify import verify
 
 __version__ = "0.1.0"
 
-__all__ = ["InputXGradient", "IntegratedGradients", "Model", "OnnxIgError", "OnnxIgWarning", "__version__", "differentiate", "export", "load"]
+__all__ = [
+    "InputXGradient",
+    "IntegratedGradients",
+    "Model",
+    "OnnxIgError",
+    "OnnxIgWarning",
+    "__version__",
+    "differentiate",
+    "export",
+    "load",
+    "verify",
+]

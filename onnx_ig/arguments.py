@@ -56,7 +56,8 @@ def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
     for name, x in inputs.items():
         if not is_floating(x.dtype):
             raise InputError(
-                f"input {name!r} holds {x.dtype}: only floating-point inputs have gradients. For token models attribute at the "
+                f"input {name!r} holds {x.dtype}: only floating-point inputs have gradients. For token models "
+                "attribute at the "
                 "embedding's output instead (at=..., or inputs_embeds)"
             )
         _finite(x, f"input {name!r}", allow_nonfinite)
@@ -71,7 +72,8 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
     """One array per input, of its shape or with axis 0 of one.
 
     Args:
-        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1, or a tuple of these (a dict
+        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1, or a tuple of these (a
+        dict
             by input name too), one per input.
 
     Raises:
@@ -110,7 +112,8 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
 
     Args:
         target: an int, a tuple of ints (all examples); a list or 1-D array of N ints, a list of N tuples, an array
-            [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one element.
+            [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one
+            element.
         dims: the output's dimensions for one example, without axis 0; empty or all ones: one number per example.
 
     Raises:
@@ -136,7 +139,8 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
         example = int(np.argwhere(outside)[0][0])
         found = rows[example].tolist()
         raise InputError(
-            f"target {found[0] if len(found) == 1 else tuple(found)} of example {example} is out of range for output {shape}"
+            f"target {found[0] if len(found) == 1 else tuple(found)} of example {example} is out of range for "
+            f"output {shape}"
         )
     return rows[:, 0] if len(dims) == 1 else rows
 

@@ -54,7 +54,8 @@ def export(
         output: the float tensor F is selected from; default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
-        baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by name.
+        baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by
+        name.
         method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``.
         path_as_input: make the path's nodes and weights graph inputs.
         steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.

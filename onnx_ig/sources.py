@@ -1,4 +1,7 @@
-"""From what a user hands to a method to a loaded model with named inputs: ONNX sources here, PyTorch's in torch_bridge."""
+"""From what a user hands to a method to a loaded model with named inputs.
+
+ONNX sources here, PyTorch's in torch_bridge.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,8 @@ class OnnxForward:
         self._model = load(source)
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
-        """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or dicts.
+        """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or
+        dicts.
 
         Raises:
             InputError: an input left unfed or fed twice, an unknown name, a wrong shape or type.
@@ -62,7 +66,8 @@ class OnnxForward:
         unfed = [name for name in declared if name not in attributed and name not in extra]
         if unfed:
             raise InputError(
-                f"the model's input {unfed[0]!r} ({_described(declared[unfed[0]])}) is not fed: pass it in inputs to attribute "
+                f"the model's input {unfed[0]!r} ({_described(declared[unfed[0]])}) is not fed: pass it in inputs "
+                "to attribute "
                 "it, else in additional_forward_args"
             )
         for name, value in (*attributed.items(), *extra.items()):
@@ -87,7 +92,10 @@ class OnnxForward:
 
 
 def forward_of(forward_func: Any) -> Forward:
-    """The source behind ``forward_func``: anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors."""
+    """The source behind ``forward_func``.
+
+    Anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
+    """
     if isinstance(forward_func, (Model, ir.Model, onnx.ModelProto, bytes, os.PathLike)):
         return OnnxForward(forward_func)
     if isinstance(forward_func, str):

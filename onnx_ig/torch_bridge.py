@@ -1,4 +1,7 @@
-"""PyTorch models as forward functions: exported on first call, cached until an argument's kind or a parameter changes."""
+"""PyTorch models as forward functions.
+
+Exported on first call, cached until an argument's kind or a parameter changes.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def verify(
 ) -> VerificationReport:
     """Compare the engine's attributions with an independent computation, on the given inputs and on random ones.
 
-    A PyTorch source is compared with torch autograd (:mod:`onnx_ig.reference`): Input×Gradient, Integrated Gradients and
+    A PyTorch source is compared with torch autograd (:mod:`onnx_ig.reference`): Input×Gradient, Integrated Gradients
+    and
     the convergence delta. An ONNX source is compared with central differences of its own forward pass along random
     directions u: ⟨∇F, u⟩ against (F(x + h u) − F(x − h u)) / 2h.
 
@@ -97,7 +98,8 @@ def verify(
         inputs: the inputs to verify on, as for ``attribute``; default: ``example_inputs``, else random ones.
         target: as for ``attribute``; default: the largest output where it is needed.
         samples: how many random inputs beside the given one.
-        tolerance: on the largest difference relative to the largest element; 1e-4 against torch, 1e-2 against differences.
+        tolerance: on the largest difference relative to the largest element; 1e-4 against torch, 1e-2 against
+        differences.
         float64: the torch reference computes in float64.
 
     Raises:
@@ -205,7 +207,10 @@ def _difference(score: Any, values: Mapping[str, Array], directions: Mapping[str
 
 
 def _direction(x: Array, rng: np.random.Generator) -> Array:
-    """A random direction in which each element moves in proportion to its own size: features differ by orders of magnitude."""
+    """A random direction in which each element moves in proportion to its own size.
+
+    Features differ by orders of magnitude.
+    """
     size = np.abs(x.astype(np.float64))
     typical = float(np.median(size[size > 0])) if np.any(size > 0) else 1.0
     scale = np.where(size > 0, np.maximum(size, 1e-3 * typical), typical)

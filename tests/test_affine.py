@@ -44,7 +44,8 @@ def assert_equal(model: Model, feeds: dict[str, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lenet_smooth", "resnet_smooth", "two_inputs_smooth", "mobilenet_v3_smooth", "unet_smooth", "vit", "bert", "lstm"]
+    "name",
+    ["lenet_smooth", "resnet_smooth", "two_inputs_smooth", "mobilenet_v3_smooth", "unet_smooth", "vit", "bert", "lstm"],
 )
 def test_networks(name: str) -> None:
     network = NETWORKS[name]
@@ -80,7 +81,8 @@ def test_frontier(name: str) -> None:
     text, expected = FRONTIERS[name]
     proto = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 3] y)
-        <float[3, 3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 10}}, float[3] c = {{0.5, 1, 2}}, int64[1] ax = {{1}}> {{ {text} }}"""
+        <float[3, 3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 10}}, float[3] c = {{0.5, 1, 2}}, int64[1] ax = {{1}}>
+        {{ {text} }}"""
     )
     model = onnx_ig.load(proto)
     graph = model.ir_model.graph

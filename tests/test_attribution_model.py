@@ -1,4 +1,4 @@
-"""The exported file: every form and baking gives the reference's numbers in ONNX Runtime, and bad calls never look right."""
+"""The exported file: every form and baking gives the reference's numbers, and bad calls never look right."""
 
 import itertools
 from pathlib import Path
@@ -160,7 +160,8 @@ def test_layouts(tmp_path: Path, text: str, layout: str) -> None:
 
 def test_at_an_embedding(tmp_path: Path) -> None:
     text = """f (int64[N, T] ids) => (float[N, 2] y)
-    <float[5, 3] table = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 1, 2, 2, 2}, float[3, 2] w = {1, -2, 3, 4, -5, 6}, int64[1] a = {1}>
+    <float[5, 3] table = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 1, 2, 2, 2}, float[3, 2] w = {1, -2, 3, 4, -5, 6}, int64[1]
+    a = {1}>
     { e = Gather (table, ids)  s = Sin (e)  m = ReduceMean <keepdims = 0> (s, a)  y = MatMul (m, w) }"""
     with pytest.raises(InputError, match="at="):
         onnx_ig.export(text_model(text), tmp_path / "ig.onnx")
@@ -173,7 +174,8 @@ def test_at_an_embedding(tmp_path: Path) -> None:
 
 def test_additional_inputs_are_repeated_along_the_path(tmp_path: Path) -> None:
     text = """f (float[N, 3] x, float[N, 3] scale, float[3] shared) => (float[N, 2] y)
-    <float[3, 2] w = {1, -2, 3, 4, -5, 6}> { s = Sin (x)  t = Mul (s, scale)  u = Mul (t, shared)  y = MatMul (u, w) }"""
+    <float[3, 2] w = {1, -2, 3, 4, -5, 6}> { s = Sin (x)  t = Mul (s, scale)  u = Mul (t, shared)  y = MatMul (u, w)
+    }"""
     file = onnx_ig.export(text_model(text), tmp_path / "ig.onnx", inputs=["x"], target=1, n_steps=20)
     x, scale = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
     shared = np.array([1, 2, 3], np.float32)

@@ -1,4 +1,7 @@
-"""Every rule, on the ONNX standard's node tests and on our own cases: the gradient against central differences in float64."""
+"""Every rule, on the ONNX standard's node tests and on our own cases.
+
+The gradient against central differences in float64.
+"""
 
 import pytest
 

@@ -2,9 +2,11 @@
 
     python tools/gradient_table.py [NAME ...] [--batch N] [--rounds N]
 
-For each model: nodes before and after differentiation; the largest error of the gradient against torch in float64 over its
+For each model: nodes before and after differentiation; the largest error of the gradient against torch in float64
+over its
 largest element (median over three inputs); the time of the model with its gradient over the time of the model alone, in
-ONNX Runtime on CPU; the same for eager torch; and ONNX Runtime's gradient time over torch's. The four take turns; medians.
+ONNX Runtime on CPU; the same for eager torch; and ONNX Runtime's gradient time over torch's. The four take turns;
+medians.
 """
 
 from __future__ import annotations
@@ -30,7 +32,16 @@ from onnx_ig.model import load  # noqa: E402
 from onnx_ig.runtime.session import Session  # noqa: E402
 from tools.full_size import MODELS, FullSize  # noqa: E402
 
-_HEAD = ("model", "nodes", "with gradient", "max rel. error", "ONNX Runtime ×", "torch ×", "time / torch's", "forward ms")
+_HEAD = (
+    "model",
+    "nodes",
+    "with gradient",
+    "max rel. error",
+    "ONNX Runtime ×",
+    "torch ×",
+    "time / torch's",
+    "forward ms",
+)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Judge a model's gradient against central differences of its own forward pass, in float64.
 
-For a random direction u of the inputs and a random cotangent v of the outputs, ⟨v, J u⟩ by central differences must equal
+For a random direction u of the inputs and a random cotangent v of the outputs, ⟨v, J u⟩ by central differences must
+equal
 ⟨Jᵀ v, u⟩ from the gradient graph. Two evaluations of the forward model per input, whatever its size; nothing of the
 engine is used on the left-hand side.
 """
@@ -26,7 +27,8 @@ FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
 FLOAT32_TOLERANCE = 2e-3  # the same product evaluated in float32 by ONNX Runtime
 ROUNDING = 1e-5  # what saturated functions leave of a gradient of 0 in float32
-# Operators that ONNX Runtime's float64 kernels compute in float32, or only when run admit not to know, or (Attention with
+# Operators that ONNX Runtime's float64 kernels compute in float32, or only when run admit not to know, or (Attention
+# with
 # nonpad_kv_seqlen) in an older sense of the standard, or (DFT to a real signal of given length) wrongly.
 _FLOAT32_INSIDE = frozenset({"Shrink", "GRU", "LSTM", "Attention", "DFT"})
 
@@ -91,7 +93,8 @@ def judge(case: Case, *, shapes: str = "static", seed: int = 0, runtime: bool = 
     """Judge the gradient of every float output with respect to each float input.
 
     Args:
-        shapes: what the model declares: ``static``, ``symbolic`` (every dimension a symbol) or ``none`` (no shape at all).
+        shapes: what the model declares: ``static``, ``symbolic`` (every dimension a symbol) or ``none`` (no shape at
+        all).
         runtime: also evaluate the gradient graph in float32 in ONNX Runtime.
     """
     rng = np.random.default_rng(seed)
@@ -122,7 +125,11 @@ def judge(case: Case, *, shapes: str = "static", seed: int = 0, runtime: bool = 
 
 
 def _compare(
-    case: Case, wide: onnx.ModelProto, narrow: onnx.ModelProto, feeds: dict[str, Any], cotangents: dict[str, np.ndarray],
+    case: Case,
+    wide: onnx.ModelProto,
+    narrow: onnx.ModelProto,
+    feeds: dict[str, Any],
+    cotangents: dict[str, np.ndarray],
     slopes: dict[str, tuple[np.ndarray, float]], sources: list[str], ends: list[str], runtime: bool,
 ) -> Verdict:  # fmt: skip
     zero = all(abs(slope) < 1e-9 for _, slope in slopes.values())

@@ -1,4 +1,5 @@
-"""Print, refresh or check the table of operators: how each is differentiated, how many node tests are right, who runs it.
+"""Print, refresh or check the table of operators: how each is differentiated, how many node tests are right, who runs
+it.
 
 python tools/operators.py            judge everything and print the table (minutes)
 python tools/operators.py --refresh  ... and write tools/results/operators.md and the README's summary
@@ -49,11 +50,12 @@ class Row:
         """The table's line."""
         judged = self.outcomes["right"] + self.outcomes["wrong"] + self.outcomes["refused"] + self.outcomes["zero"]
         right = self.outcomes["right"] + self.outcomes["zero"]
-        return f"{self.structure()} {right} / {judged} | {self.outcomes['unjudged'] or ''} | {'; '.join(sorted(set(self.notes)))[:160]} |"
+        notes = "; ".join(sorted(set(self.notes)))[:160]
+        return f"{self.structure()} {right} / {judged} | {self.outcomes['unjudged'] or ''} | {notes} |"
 
 
 def ways() -> dict[str, Row]:
-    """Every operator of the standard's newest opset (and the other domains with a rule) and how it is differentiated."""
+    """How each operator is differentiated: the standard's newest opset, and other domains that have a rule."""
     table = registered()
     rows = {}
     for schema in onnx.defs.get_all_schemas():
@@ -123,11 +125,13 @@ def rendered(rows: list[Row]) -> str:
     head = [
         "# Operators",
         "",
-        f"Node tests of onnx {onnx.__version__}: {right} right of {right + wrong + refused} judged ({wrong} wrong, {refused} refused); "
+        f"Node tests of onnx {onnx.__version__}: {right} right of {right + wrong + refused} judged ({wrong} "
+        f"wrong, {refused} refused); "
         f"{total['unjudged']} cannot be judged (no float input or output, or the reason given).",
         f"Operators: {', '.join(f'{count} {way}' for way, count in sorted(by_way.items()))}.",
         "Right: the gradient agrees with central differences in float64, and in float32 in ONNX Runtime. Written by",
-        "`python tools/operators.py --refresh`; runtimes from tools/data/runtime_ops.tsv (early 2026; a lead, not proof).",
+        "`python tools/operators.py --refresh`; runtimes from tools/data/runtime_ops.tsv (early 2026; a lead, "
+        "not proof).",
         "",
         f"| operator | by | node tests | {' | '.join(COLUMNS)} | right / judged | unjudged | notes |",
         f"|---|---|---|{'---|' * len(COLUMNS)}---|---|---|",

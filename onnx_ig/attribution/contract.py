@@ -19,7 +19,10 @@ CONVERGENCE_DELTA, TARGET_USED = "convergence_delta", "target_used"
 
 @dataclass(frozen=True)
 class ContractInput:
-    """One input: ``role`` is attributed, per_example, shared, target, baseline or path; ``shape`` holds ints and symbols."""
+    """One input: ``role`` is attributed, per_example, shared, target, baseline or path.
+
+    ``shape`` holds ints and symbols.
+    """
 
     name: str
     role: str

@@ -32,7 +32,10 @@ class Interface:
         self._declare()
 
     def target(self, output: ir.Value) -> ir.Value | None:
-        """int64 [N] or [N, target_rank]: the graph input, the constant, or the predicted class; None if there is none."""
+        """int64 [N] or [N, target_rank].
+
+        The graph input, the constant, or the predicted class; None if there is none.
+        """
         plan, op = self._plan, self._op
         if plan.target is None or plan.target == "input":
             return self._target

@@ -106,7 +106,8 @@ def make_plan(
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
     if steps_per_run == 0 and not layout.batched and algorithm == "integrated-gradients":
         raise UsageError(
-            "a loop-free model needs a dynamic batch axis on its inputs and its output; this one evaluates one path point "
+            "a loop-free model needs a dynamic batch axis on its inputs and its output; this one evaluates one "
+            "path point "
             "at a time: leave steps_per_run out"
         )
     per_input = dict(baselines) if isinstance(baselines, Mapping) else dict.fromkeys(attributed, baselines)
@@ -178,7 +179,8 @@ def _only_float_input(model: Model) -> str:
     listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)
     if not floats:
         raise InputError(
-            f"the model has no float input ({listed}): attribute at a float tensor inside it, such as the embedding's output, "
+            f"the model has no float input ({listed}): attribute at a float tensor inside it, such as the "
+            "embedding's output, "
             "with at= (--at); `onnx-ig inspect` lists them"
         )
     raise InputError(f"the model has {len(floats)} float inputs; choose with inputs=: {listed}")
@@ -195,7 +197,8 @@ def _attributable(model: Model, name: str) -> ir.Value:
     value = _input(model, name)
     if not is_float(value):
         raise InputError(
-            f"input {name!r} holds {value.dtype}: only float tensors have gradients; attribute at the embedding's output "
+            f"input {name!r} holds {value.dtype}: only float tensors have gradients; attribute at the embedding's "
+            "output "
             "instead, with at= (--at); `onnx-ig inspect` lists such tensors"
         )
     return value

@@ -90,8 +90,10 @@ def gradient_model(
     grads = pull_back(op, nodes, seeds, sources, partial=partial)
     if not grads:
         raise NoGradientPathError(
-            f"no gradient path from {', '.join(str(x.name) for x in sources)} to {', '.join(str(y.name) for y in ends)}: "
-            "the output does not depend on it, or only through operators whose derivative is zero (Round, ArgMax, casts to "
+            f"no gradient path from {', '.join(str(x.name) for x in sources)} to "
+            f"{', '.join(str(y.name) for y in ends)}: "
+            "the output does not depend on it, or only through operators whose derivative is zero (Round, "
+            "ArgMax, casts to "
             "integers). Choose another input, inner tensor or output"
         )
     for x in sources:
@@ -160,7 +162,8 @@ def _float_tensor(graph: ir.Graph, name: str) -> ir.Value:
         if value.name == name:
             if not is_float(value):
                 raise InputError(
-                    f"{name!r} holds {value.dtype}: only float tensors have gradients; attribute at a float tensor that "
+                    f"{name!r} holds {value.dtype}: only float tensors have gradients; attribute at a float "
+                    "tensor that "
                     "depends on it, such as the embedding's output"
                 )
             return value

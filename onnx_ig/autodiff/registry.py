@@ -62,7 +62,8 @@ def vjp(
     """Register ``rule(op, node, *output_cotangents) -> one cotangent per input`` for the operators.
 
     An output that nothing reads arrives as None. ``broadcasts=True``: the driver sums each cotangent over the axes
-    along which its input was broadcast. ``selective=True`` (control flow, where all cotangents come out of one node): the
+    along which its input was broadcast. ``selective=True`` (control flow, where all cotangents come out of one node):
+    the
     rule is also given ``wanted``, the values it reads that lie on the path, and returns a mapping from them.
     """
 
@@ -91,7 +92,8 @@ def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], Lower
 def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThroughRule], StraightThroughRule]:
     """Register ``rule(op, node, real) -> one float expression per output``, whose derivative is taken for the node's.
 
-    The node stays and gives the value. ``real(x)`` is the tensor x as float numbers; None: that output is held constant.
+    The node stays and gives the value. ``real(x)`` is the tensor x as float numbers; None: that output is held
+    constant.
     See :mod:`onnx_ig.autodiff.surrogate`.
     """
 
@@ -103,7 +105,8 @@ def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThro
 
 
 def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule], PreparationRule]:
-    """Register ``rule(op, node) -> one value per output, or None``: rewrites the forms of a node that its VJP rule does not take.
+    """Register ``rule(op, node) -> one value per output, or None``: rewrites the forms of a node that its VJP rule
+    does not take.
 
     None: the node is as the rule needs it. The operators have a VJP rule besides.
     """

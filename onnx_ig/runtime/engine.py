@@ -1,7 +1,9 @@
 """Evaluate attributions over any number of examples and path points, within memory.
 
-The one idea: examples × path points form a grid; it is cut into pieces of at most ``internal_batch_size`` rows, each piece
-one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in memory is
+The one idea: examples × path points form a grid; it is cut into pieces of at most ``internal_batch_size`` rows, each
+piece
+one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in memory
+is
 halved.
 """
 
@@ -58,7 +60,10 @@ class Request:
 
 
 class Engine:
-    """An attribution model opened in a runtime, for any batch: the step form for a path, the complete form for Input×Gradient."""
+    """An attribution model opened in a runtime, for any batch.
+
+    The step form for a path, the complete form for Input×Gradient.
+    """
 
     def __init__(
         self,
@@ -106,7 +111,10 @@ class Engine:
         ends: bool = True,
         progress: Progress | None = None,
     ) -> Attribution:
-        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example; with ``ends`` also F at both ends and the delta."""
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example.
+
+        With ``ends`` also F at both ends and the delta.
+        """
         wide = np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32
         nodes, weights = nodes.astype(wide), weights.astype(wide)
         sums: dict[str, Array] = {}
@@ -219,7 +227,8 @@ class Engine:
                 halves = self._halved(piece)
                 if halves is None:
                     raise OutOfMemoryError(
-                        f"{error}; one example at one path point does not fit: use a machine with more memory, a smaller "
+                        f"{error}; one example at one path point does not fit: use a machine with more memory, a "
+                        "smaller "
                         "input or provider='cpu'"
                     ) from error
                 waiting += halves[::-1]

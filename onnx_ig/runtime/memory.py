@@ -16,7 +16,10 @@ _SHARE_OF_FREE_MEMORY = 0.25
 
 
 def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """An upper estimate of the bytes one Run holds: every intermediate tensor of the main graph, for inputs of ``shapes``."""
+    """An upper estimate of the bytes one Run holds.
+
+    Every intermediate tensor of the main graph, for inputs of ``shapes``.
+    """
     model = model.clone()
     for x in model.graph.inputs:
         if str(x.name) in shapes:

@@ -1,4 +1,4 @@
-"""Our own cases for the rules, one module per operator family, each with a list ``CASES`` (see tools/judge.make_case)."""
+"""Our own cases for the rules, one module per operator family, each with a list ``CASES`` of ``make_case(...)``."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -35,7 +35,10 @@ def matmul(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
 @vjp("Gemm")
 def gemm(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
-    """Y[M, N] = α A' @ B' + β C with A' = A or Aᵀ, B' = B or Bᵀ:  dA' = α dY @ B'ᵀ,  dB' = α A'ᵀ @ dY,  dC = β dY (summed to C)."""
+    """Y[M, N] = α A' @ B' + β C with A' = A or Aᵀ, B' = B or Bᵀ.
+
+    dA' = α dY @ B'ᵀ,  dB' = α A'ᵀ @ dY,  dC = β dY (summed to C).
+    """
     a, b = given(node, 0), given(node, 1)
     alpha, beta = attr_float(node, "alpha", 1.0), attr_float(node, "beta", 1.0)
     ta, tb = attr_int(node, "transA", 0), attr_int(node, "transB", 0)
