@@ -1,6 +1,7 @@
 """Repairs of the standard's function bodies, whose values are right but whose derivatives are not.
 
-The one idea: a value that a body computes and then throws away by Where still spoils the derivative where it is not a number.
+The one idea: a value that a body computes and then throws away by Where still spoils the derivative where it is not a
+number.
 """
 
 from __future__ import annotations

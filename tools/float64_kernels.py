@@ -99,7 +99,7 @@ class LRN(OpRun):
         return (x / (bias + alpha / size * squares) ** beta,)
 
 
-class CausalConvWithState(StandardCausalConv):  # type: ignore[misc]
+class CausalConvWithState(StandardCausalConv):
     """onnx's evaluator with its activation, which it computes in float32, in the input's type."""
 
     def _run(self, *inputs: Any, activation: str | None = None) -> tuple[np.ndarray, ...]:
@@ -107,8 +107,8 @@ class CausalConvWithState(StandardCausalConv):  # type: ignore[misc]
         return (y / (1 + np.exp(-y)) if activation in ("silu", "swish") else y), state
 
 
-class LinearAttention(OpRun):  # type: ignore[misc]
-    """One step at a time: S = g S, then S += k (β (v − Sᵀ k))ᵀ or k vᵀ, y = scale · Sᵀ q; onnx's evaluator computes in float32."""
+class LinearAttention(OpRun):
+    """One step at a time: S = g S, then S += k (β (v − Sᵀ k))ᵀ or k vᵀ, y = scale · Sᵀ q; onnx's is in float32."""
 
     def _run(
         self,

@@ -1,7 +1,8 @@
 """RNN, GRU, LSTM and Scan in float64 with every attribute of the standard, for the judge.
 
-The one idea: one step at a time and one row at a time, written from the standard's equations; onnx's reference evaluator knows
-neither sequence lengths, clip, activations, input_forget nor directions of a Scan, and ONNX Runtime has no float64 kernel.
+The one idea: one step at a time and one row at a time, written from the standard's equations. onnx's reference
+evaluator knows neither sequence lengths, clip, activations, input_forget nor directions of a Scan, and ONNX Runtime has
+no float64 kernel.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _TAKES_ALPHA = frozenset({"affine", "leakyrelu", "thresholdedrelu", "scaledtanh"
 _TAKES_BETA = frozenset({"affine", "scaledtanh", "hardsigmoid"})
 
 
-class _Recurrent(OpRun):  # type: ignore[misc]
+class _Recurrent(OpRun):
     """The walk over directions, rows and steps; subclasses give one step."""
 
     defaults: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class _Recurrent(OpRun):  # type: ignore[misc]
 
     def _functions(self, d: int) -> list[Function]:
         names = list(self.activations or self.defaults)
-        if len(names) == len(self.defaults) and d == 1 or len(names) < (d + 1) * len(self.defaults):
+        if (len(names) == len(self.defaults) and d == 1) or len(names) < (d + 1) * len(self.defaults):
             names = names * 2
         alphas, betas, functions = list(self.activation_alpha or []), list(self.activation_beta or []), []
         for name in names:
@@ -105,7 +106,7 @@ class _Recurrent(OpRun):  # type: ignore[misc]
 
 
 class RNN(_Recurrent):
-    defaults = ("Tanh",)
+    defaults: tuple[str, ...] = ("Tanh",)
 
     def step(
         self, x: np.ndarray, h: np.ndarray, c: np.ndarray, w: Any, functions: list[Function]
@@ -122,7 +123,7 @@ class RNN(_Recurrent):
 
 
 class GRU(RNN):
-    defaults = ("Sigmoid", "Tanh")
+    defaults: tuple[str, ...] = ("Sigmoid", "Tanh")
 
     def step(
         self, x: np.ndarray, h: np.ndarray, c: np.ndarray, w: Any, functions: list[Function]
@@ -168,7 +169,7 @@ class LSTM(_Recurrent):
         return self.walk(x, w, r, b, lens, h0, c0, p)[: len(self.onnx_node.output)]
 
 
-class Scan(OpRun):  # type: ignore[misc]
+class Scan(OpRun):
     """Scan with directions and axes."""
 
     def need_context(self) -> bool:

@@ -1,6 +1,7 @@
-"""Write a Scan: a body as a Python function, values and shapes of its states and sequences put in for the body's inputs.
+"""Write a Scan whose body is a Python function of its states and of one slice of each sequence.
 
-The one idea: ONNX runtimes pay per node and step of a Scan, so its body is to hold nothing that can be done for all steps at once.
+The one idea: runtimes pay per node and step of a Scan, so its body is to hold nothing that can be done for all steps
+at once.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def scan(
 
 
 def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
-    """Make ``values`` the outputs of the body: each a different value that a node of the body produces, as runtimes require."""
+    """Make ``values`` the body's outputs: each another value that a node of the body produces, as runtimes require."""
     for value in values:
         producer = value.producer()
         if producer is None or producer.graph is not body.graph or value in body.graph.outputs:

@@ -1,7 +1,7 @@
 """What Loop and Scan have in common, and the shapes inside their bodies.
 
-The one idea: states are taken to keep their shapes from step to step, which the standard leaves open, so that the rules of the
-body's operators know them.
+The one idea: states are taken to keep their shapes from step to step, which the standard leaves open, so that the rules
+of the body's operators know them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Steps:
     """What Loop and Scan have in common. The node's outputs are the final states, then the tensors written.
 
     Attributes:
-        initial, states, next_states: per state, its initial value outside, and its value in the body before and after a step.
+        initial, states, next_states: per state, the initial value outside, the body's before and after a step.
         counter: the body's number of the step, if it has one.
         read, written: slices the body takes and gives.
         shapes_may_vary: whether a value of the body may have another shape at another step.

@@ -1,8 +1,8 @@
 """The adjoint of a body that runs step by step: the same steps from the last that ran back to the first.
 
-The one idea: the reverse walk runs once, on the body's own nodes; then each value of the body that the adjoint reads is either
-kept from the forward steps (one more stacked output of the forward node) or, where it may change its shape or does not change
-at all from step to step, recomputed from what is kept.
+The one idea: the reverse walk runs once, on the body's own nodes; then each value of the body that the adjoint reads is
+either kept from the forward steps (one more stacked output of the forward node) or, where it may change its shape or
+does not change at all from step to step, recomputed from what is kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def adjoint_steps(
     _name_outputs(op, node, n_states + len(steps.written))
 
     reverse = op.subgraph("adjoint_step", [])
-    states = [_added_input(op, reverse, steps.states[i]) for i in carried]
+    states: list[ir.Value] = [_added_input(op, reverse, steps.states[i]) for i in carried]
     sums = [_added_input(op, reverse, v) for v in captured]
     written = [(s, dy) for s, dy in zip(steps.written, dys[n_states:], strict=True) if dy is not None]
     given = [_added_input(op, reverse, s.inner) for s, _ in written]
@@ -68,7 +68,7 @@ def adjoint_steps(
     return_values(reverse, results)
     walked = [_Feed(dy, s.axis, 1 - s.backwards) for s, dy in written]
     walked += _resolve(op, node, steps, reverse, nodes, walked)
-    initial = [dy if (dy := dys[i]) is not None else op.zeros_like(node.outputs[i]) for i in carried]
+    initial = [end if (end := dys[i]) is not None else op.zeros_like(node.outputs[i]) for i in carried]
     starts = [*initial, *(op.zeros_like(v) for v in captured)]
     if steps.counter is None:
         made = _scan_back(op, node, reverse, starts, walked, read)
@@ -161,7 +161,7 @@ def _reached(
 def _resolve(
     op: OpBuilder, node: ir.Node, steps: Steps, reverse: OpBuilder, nodes: list[ir.Node], walked: list[_Feed]
 ) -> list[_Feed]:
-    """Give the reverse body what it reads of the forward body's values; returns the sequences to feed it besides ``walked``."""
+    """Give the reverse body what it reads of the forward body's values; returns what to feed it besides ``walked``."""
     own = {*steps.body.inputs, *(y for n in nodes for y in n.outputs)}
     read = [v for v in captured_by(reverse.graph) if v in own]
     varying = dependents(nodes, steps.body.inputs, differentiably=False)

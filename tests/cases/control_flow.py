@@ -22,7 +22,8 @@ def _if(name: str, then: str, other: str, cond: bool) -> Case:
     text = f"""
     m (float[3,4] x, float[4] w, bool c) => (float[3,4] y) {{
         h = Tanh(x)
-        z = If (c) <then_branch = t () => (float[3,4] a) {{ {then} }}, else_branch = e () => (float[3,4] b) {{ {other} }}>
+        z = If (c) <then_branch = t () => (float[3,4] a) {{ {then} }},
+            else_branch = e () => (float[3,4] b) {{ {other} }}>
         y = Mul(z, h)
     }}"""
     return _text(f"{name}_{cond}", text, {"x": _f(3, 4), "w": _f(4), "c": np.array(cond)})
@@ -45,7 +46,8 @@ _LOOPS = {
     "loop": """
     m (float[2,3] x, float[3,3] w, int64 n) => (float[2,3] y, float[t,2,3] s) {
         cond = Constant <value = bool {1}> ()
-        y, s = Loop (n, cond, x) <body = b (int64 i, bool ci, float[2,3] v) => (bool co, float[2,3] vo, float[2,3] so) {
+        y, s = Loop (n, cond, x) <body = b (int64 i, bool ci, float[2,3] v)
+            => (bool co, float[2,3] vo, float[2,3] so) {
             co = Identity(ci)
             h = MatMul(v, w)
             vo = Tanh(h)
@@ -55,7 +57,8 @@ _LOOPS = {
     "loop_shapeless_body": """
     m (float[2,3] x, float[3,3] w, int64 n) => (float[2,3] y, float[t,2,3] s) {
         cond = Constant <value = bool {1}> ()
-        y, s = Loop (n, cond, x) <body = b (int64 i, bool ci, float[] v) => (bool co, float[] vo, float[] so) {
+        y, s = Loop (n, cond, x) <body = b (int64 i, bool ci, float[] v)
+            => (bool co, float[] vo, float[] so) {
             co = Identity(ci)
             h = MatMul(v, w)
             vo = Tanh(h)
@@ -65,7 +68,8 @@ _LOOPS = {
     "loop_early_exit": """
     m (float[4] x, float[4] w, int64 n) => (float[4] y) {
         cond = Constant <value = bool {1}> ()
-        y, u = Loop (n, cond, x, w) <body = b (int64 i, bool ci, float[4] v, float[4] u) => (bool co, float[4] vo, float[4] uo) {
+        y, u = Loop (n, cond, x, w) <body = b (int64 i, bool ci, float[4] v, float[4] u)
+            => (bool co, float[4] vo, float[4] uo) {
             two = Constant <value = int64 {2}> ()
             co = Less(i, two)
             p = Mul(u, v)
@@ -76,7 +80,8 @@ _LOOPS = {
     "loop_reads_sequence": """
     m (float[5,3] x, float[3] w, int64 n) => (float[3] y) {
         cond = Constant <value = bool {1}> ()
-        y = Loop (n, cond, w) <body = b (int64 i, bool ci, float[3] v) => (bool co, float[3] vo) {
+        y = Loop (n, cond, w) <body = b (int64 i, bool ci, float[3] v)
+            => (bool co, float[3] vo) {
             co = Identity(ci)
             r = Gather <axis = 0> (x, i)
             p = Mul(r, v)
@@ -88,7 +93,8 @@ _LOOPS = {
     "loop_only_captured": """
     m (float[3] x, int64 n) => (float[t,3] s) {
         cond = Constant <value = bool {1}> ()
-        s = Loop (n, cond) <body = b (int64 i, bool ci) => (bool co, float[3] so) {
+        s = Loop (n, cond) <body = b (int64 i, bool ci)
+            => (bool co, float[3] so) {
             co = Identity(ci)
             one = Constant <value = int64 {1}> ()
             k = Add(i, one)
@@ -100,7 +106,8 @@ _LOOPS = {
     "loop_swaps_states": """
     m (float[3] x, float[3] w, int64 n) => (float[3] y, float[3] z) {
         cond = Constant <value = bool {1}> ()
-        y, z = Loop (n, cond, x, w) <body = b (int64 i, bool ci, float[3] v, float[3] u) => (bool co, float[3] uo, float[3] vo) {
+        y, z = Loop (n, cond, x, w) <body = b (int64 i, bool ci, float[3] v, float[3] u)
+            => (bool co, float[3] uo, float[3] vo) {
             co = Identity(ci)
             uo = Identity(u)
             vo = Sin(v)
@@ -109,7 +116,8 @@ _LOOPS = {
     "loop_varying_slice": """
     m (float[6] x, float[6] w, int64 n) => (float[6] y) {
         cond = Constant <value = bool {1}> ()
-        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[6] v) => (bool co, float[6] vo) {
+        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[6] v)
+            => (bool co, float[6] vo) {
             co = Identity(ci)
             one = Constant <value = int64[1] {1}> ()
             zero = Constant <value = int64[1] {0}> ()
@@ -125,7 +133,8 @@ _LOOPS = {
     "loop_nested": """
     m (float[3] x, float[3] w, int64 n) => (float[3] y) {
         cond = Constant <value = bool {1}> ()
-        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[3] v) => (bool co, float[3] vo) {
+        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[3] v)
+            => (bool co, float[3] vo) {
             co = Identity(ci)
             e = Tanh(v)
             inner = Loop (n, ci, e) <body = bb (int64 j, bool cj, float[3] u) => (bool cjo, float[3] uo) {
@@ -140,7 +149,8 @@ _LOOPS = {
     "loop_with_if": """
     m (float[3] x, float[3] w, int64 n) => (float[3] y) {
         cond = Constant <value = bool {1}> ()
-        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[3] v) => (bool co, float[3] vo) {
+        y = Loop (n, cond, x) <body = b (int64 i, bool ci, float[3] v)
+            => (bool co, float[3] vo) {
             co = Identity(ci)
             one = Constant <value = int64 {1}> ()
             k = Equal(i, one)
@@ -154,7 +164,8 @@ _LOOPS = {
 _SCANS = {
     "scan": """
     m (float[2,3] h0, float[5,2,3] x, float[3,3] w) => (float[2,3] h, float[5,2,3] ys) {
-        h, ys = Scan (h0, x) <num_scan_inputs = 1, body = b (float[2,3] v, float[2,3] e) => (float[2,3] vo, float[2,3] yo) {
+        h, ys = Scan (h0, x) <num_scan_inputs = 1,
+            body = b (float[2,3] v, float[2,3] e) => (float[2,3] vo, float[2,3] yo) {
             p = MatMul(v, w)
             q = Add(p, e)
             vo = Tanh(q)
@@ -175,7 +186,8 @@ _SCANS = {
     }""",
     "scan_stateless": """
     m (float[4,3] x, float[3] w) => (float[4,3] ys) {
-        ys = Scan (x) <num_scan_inputs = 1, body = b (float[3] e) => (float[3] yo) {
+        ys = Scan (x) <num_scan_inputs = 1,
+            body = b (float[3] e) => (float[3] yo) {
             u = Exp(w)
             p = Mul(e, u)
             yo = Sin(p)
@@ -183,14 +195,16 @@ _SCANS = {
     }""",
     "scan_state_is_output": """
     m (float[3] h0, float[4,3] x) => (float[3] h, float[4,3] ys) {
-        h, ys = Scan (h0, x) <num_scan_inputs = 1, body = b (float[3] v, float[3] e) => (float[3] vo, float[3] yo) {
+        h, ys = Scan (h0, x) <num_scan_inputs = 1,
+            body = b (float[3] v, float[3] e) => (float[3] vo, float[3] yo) {
             vo = Mul(v, e)
             yo = Identity(vo)
         }>
     }""",
     "scan_nested": """
     m (float[3] h0, float[4,2,3] x, float[3] w) => (float[3] h) {
-        h = Scan (h0, x) <num_scan_inputs = 1, body = b (float[3] v, float[2,3] e) => (float[3] vo) {
+        h = Scan (h0, x) <num_scan_inputs = 1,
+            body = b (float[3] v, float[2,3] e) => (float[3] vo) {
             t = Tanh(v)
             r = Scan (t, e) <num_scan_inputs = 1, body = bb (float[3] a, float[3] g) => (float[3] ao) {
                 p = Mul(a, g)
@@ -202,7 +216,8 @@ _SCANS = {
     }""",
     "scan_function_inside": """
     m (float[3] h0, float[4,3] x) => (float[3] h) {
-        h = Scan (h0, x) <num_scan_inputs = 1, body = b (float[3] v, float[3] e) => (float[3] vo) {
+        h = Scan (h0, x) <num_scan_inputs = 1,
+            body = b (float[3] v, float[3] e) => (float[3] vo) {
             p = Mul(v, e)
             vo = Softplus(p)
         }>

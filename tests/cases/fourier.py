@@ -1,6 +1,7 @@
-"""DFT and STFT: both forms of the axis, inverse, one-sided, lengths that cut and pad, real and complex, windows and steps."""
+"""DFT and STFT: both forms of the axis, inverse, one-sided, lengths that cut and pad, real and complex, windows."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ def _f(*shape: int) -> np.ndarray:
     return np.asarray(_rng.standard_normal(shape), np.float32)
 
 
-def _dft(opset: int, shape: tuple[int, ...], axis: int, length: int | None, **attributes: int) -> Case:
-    label = "_".join([*attributes, *map(str, shape), f"axis{axis}", f"length{length}"])
+def _dft(opset: int, shape: tuple[int, ...], axis: int, length: int | None, **attributes: Any) -> Case:
+    label = "_".join([*(f"{k}{v}" for k, v in attributes.items()), *map(str, shape), f"axis{axis}", f"length{length}"])
     inputs = [_f(*shape), None if length is None else np.array(length, np.int64)]
     constants = () if length is None else (1,)
     if opset >= 20:
@@ -29,13 +30,13 @@ def _dft(opset: int, shape: tuple[int, ...], axis: int, length: int | None, **at
     )
 
 
-def _stft(name: str, parts: int, window: bool, length: int | None, step: int, **attributes: int) -> Case:
+def _stft(name: str, parts: int, window: bool, length: int | None, step: int, **attributes: Any) -> Case:
     w = _f(6) if window else None
     inputs = [_f(2, 17, parts), np.array(step, np.int64), w, None if length is None else np.array(length, np.int64)]
     constants = (1,) if length is None else (1, 3)
     if length is None:
         inputs.pop()
-    return make_case("STFT", inputs, name=f"stft_{name}_{step}", constants=constants, **attributes)
+    return make_case("STFT", inputs, name=f"stft_{name}_{parts}_{step}", constants=constants, **attributes)
 
 
 _SHAPES = (((2, 6, 1), 1), ((2, 5, 2), 1), ((2, 4, 3, 2), 2), ((2, 4, 3, 1), 1))

@@ -1,5 +1,7 @@
 """RNN, GRU and LSTM: every direction, length, output, option and named activation; weights, states and peepholes."""
 
+from typing import Any
+
 import numpy as np
 
 from tools.judge import Case, make_case
@@ -38,7 +40,7 @@ def _case(
     peepholes: bool = False,
     outputs: tuple[int, ...] | None = None,
     fixed_weights: bool = False,
-    **attributes: object,
+    **attributes: Any,
 ) -> Case:
     d = 2 if attributes.get("direction") == "bidirectional" else 1
     gates = _GATES[op_type] * _HIDDEN
@@ -94,11 +96,21 @@ def _cases(op_type: str) -> list[Case]:
     made.append(_case(op_type, "clip", clip=0.5))
     for name, (alpha, beta) in _PARAMETERS.items():
         n = _FUNCTIONS[op_type]
-        given = {key: [value] * n for key, value in (("activation_alpha", alpha), ("activation_beta", beta)) if value}
+        given: dict[str, Any] = {
+            key: [value] * n for key, value in (("activation_alpha", alpha), ("activation_beta", beta)) if value
+        }
         # Softplus as a gate of an LSTM grows without bound.
         functions = ["Sigmoid", name, "Tanh"] if name == "Softplus" and op_type == "LSTM" else [name] * n
         made.append(_case(op_type, f"activation_{name}", activations=functions, **given))
     return made
+
+
+_LSTM_OPTIONS: dict[str, dict[str, Any]] = {
+    "peepholes": {"peepholes": True},
+    "coupled": {"input_forget": 1},
+    "coupled_peepholes": {"input_forget": 1, "peepholes": True},
+    "clip_peepholes": {"clip": 0.6, "peepholes": True},
+}
 
 
 CASES = [case for op_type in _GATES for case in _cases(op_type)] + [
@@ -108,17 +120,18 @@ CASES = [case for op_type in _GATES for case in _cases(op_type)] + [
         for lens in (None, [3, 4, 1])
     ),
     _case("GRU", "reset_last_bare", linear_before_reset=1, bias=False, states=False),
-    _case("GRU", "mixed_activations", activations=["HardSigmoid", "LeakyRelu"] * 2, activation_alpha=[0.3, 0.6, 0.2, 0.1],
-          activation_beta=[0.4, 0.3], direction="bidirectional"),
+    _case(
+        "GRU",
+        "mixed_activations",
+        activations=["HardSigmoid", "LeakyRelu"] * 2,
+        activation_alpha=[0.3, 0.6, 0.2, 0.1],
+        activation_beta=[0.4, 0.3],
+        direction="bidirectional",
+    ),
     *(
         _case("LSTM", f"{name}_{d}{'_lengths' if lens else ''}", direction=d, lens=lens, **options)
         for d in ("forward", "reverse", "bidirectional")
         for lens in (None, [4, 1, 3])
-        for name, options in {
-            "peepholes": {"peepholes": True},
-            "coupled": {"input_forget": 1},
-            "coupled_peepholes": {"input_forget": 1, "peepholes": True},
-            "clip_peepholes": {"clip": 0.6, "peepholes": True},
-        }.items()
+        for name, options in _LSTM_OPTIONS.items()
     ),
-]  # fmt: skip
+]

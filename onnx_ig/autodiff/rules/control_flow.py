@@ -1,7 +1,8 @@
 """VJP rules of If, Loop and Scan: the adjoint of a body is a body.
 
-The one idea: the reverse walk runs on the body's own nodes; whatever it reads of the body's values is recomputed (If) or kept from
-the forward steps (Loop, Scan: see :mod:`onnx_ig.autodiff.steps_back`). Tensors that a body reads from outside have cotangents too.
+The one idea: the reverse walk runs on the body's own nodes; whatever it reads of the body's values is recomputed (If)
+or kept from the forward steps (Loop, Scan: see :mod:`onnx_ig.autodiff.steps_back`). Tensors that a body reads from
+outside have cotangents too.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def branches(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[i
 
 @preparation("Loop")
 def loop_shapes(op: OpBuilder, node: ir.Node) -> None:
-    """Infer the shapes inside the body, which the standard leaves open for states, where they stay the same from step to step."""
+    """Infer the shapes inside the body, taking states, whose shapes the standard leaves open, to keep theirs."""
     infer_steps(op, node, _loop(node))
 
 
@@ -63,7 +64,7 @@ def scan_shapes(op: OpBuilder, node: ir.Node) -> None:
 
 @vjp("Loop", selective=True)
 def loop(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[ir.Value]) -> _Mapping:
-    """(vₜ₊₁, yₜ) = body(t, vₜ):  dvₜ = VJP of the body at (t, vₜ) on (dvₜ₊₁, dyₜ), for t from the last step that ran to 0.
+    """(vₜ₊₁, yₜ) = body(t, vₜ):  dvₜ = VJP of the body at (t, vₜ) on (dvₜ₊₁, dyₜ), t from the last step that ran to 0.
 
     The states are stacked by the forward Loop, so that the number of steps may depend on a condition.
     """
@@ -72,7 +73,7 @@ def loop(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[ir.Va
 
 @vjp("Scan", selective=True)
 def scan(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[ir.Value]) -> _Mapping:
-    """(vₜ₊₁, yₜ) = body(vₜ, xₜ):  (dvₜ, dxₜ) = VJP of the body at (vₜ, xₜ) on (dvₜ₊₁, dyₜ), for t from the last to 0."""
+    """(vₜ₊₁, yₜ) = body(vₜ, xₜ):  (dvₜ, dxₜ) = VJP of the body at (vₜ, xₜ) on (dvₜ₊₁, dyₜ), t from the last to 0."""
     return adjoint_steps(op, node, _scan(node), dys, wanted)
 
 

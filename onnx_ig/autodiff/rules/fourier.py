@@ -1,7 +1,7 @@
 """VJP rules of Fourier transforms: the adjoint of a transform is the opposite transform, scaled.
 
-The one idea: a real tensor is the real part of a complex one, and a one-sided spectrum the front of a whole one, so that
-padding by ``dft_length`` and cutting are all that the variants add.
+The one idea: a real tensor is the real part of a complex one, and a one-sided spectrum the front of a whole one, so
+that padding by ``dft_length`` and cutting are all that the variants add.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _MOST_SHIFTS = 16  # overlapping frames that are added as shifted copies; more a
 def dft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """y = F x, x[..., n, 1|2] cut or padded to L:  dx = L · F⁻¹ dy;  y = F⁻¹ x:  dx = F dy / L; cut or padded to n.
 
-    A one-sided y stands for one padded with zeros. One-sided inverse (y real, from the bins 0 ... L/2 of x): each bin but 0 and
-    L/2 counts twice, dx = w · F dy / L with w = 1 or 2.
+    A one-sided y stands for one padded with zeros. One-sided inverse (y real, from the bins 0 ... L/2 of x): each bin
+    but 0 and L/2 counts twice, dx = w · F dy / L with w = 1 or 2.
     """
     x = given(node, 0)
     axis = _axis(op, node)
@@ -68,7 +68,7 @@ def stft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         return _overlapped(op, node, x, frames, length)
 
     def dw() -> ir.Value:
-        return op.ReduceSum(op.Mul(_frames(op, node, x, g, x), g), [0, 1, 3], keepdims=0)  # type: ignore[no-any-return]
+        return op.ReduceSum(op.Mul(_frames(op, node, x, g, x), g), [0, 1, 3], keepdims=0)
 
     return (dx, None, dw, None)[: len(node.inputs)]
 
@@ -93,20 +93,20 @@ def _length(op: OpBuilder, node: ir.Node, index: int) -> Size | None:
     known = constant(value)
     if known is not None:
         return int(known.item())
-    return op.Cast(op.Reshape(value, [1]), to=ir.DataType.INT64)  # type: ignore[no-any-return]
+    return op.Cast(op.Reshape(value, [1]), to=ir.DataType.INT64)
 
 
 def _transform(op: OpBuilder, x: ir.Value, length: Size, axis: int, *, inverse: bool, onesided: bool) -> ir.Value:
     attributes = {"inverse": int(inverse), "onesided": int(onesided)}
     if op.opset < _AXIS_AS_INPUT:
-        return op.DFT(x, _scalar(op, length), axis=axis, **attributes)  # type: ignore[no-any-return]
-    return op.DFT(x, _scalar(op, length), op.constant(np.array(axis, np.int64)), **attributes)  # type: ignore[no-any-return]
+        return op.DFT(x, _scalar(op, length), axis=axis, **attributes)
+    return op.DFT(x, _scalar(op, length), op.constant(np.array(axis, np.int64)), **attributes)
 
 
 def _scalar(op: OpBuilder, value: Size) -> ir.Value:
     if isinstance(value, int):
         return op.constant(np.array(value, np.int64))
-    return op.Squeeze(value, [0])  # type: ignore[no-any-return]
+    return op.Squeeze(value, [0])
 
 
 def _number(op: OpBuilder, value: Size, like: ir.Value) -> ir.Value:
@@ -134,7 +134,7 @@ def _frames(op: OpBuilder, node: ir.Node, x: ir.Value, g: ir.Value, values: ir.V
     assert step is not None
     starts = op.Mul(op.Range(zero, _scalar(op, size(op, g, 1)), one), _scalar(op, step))
     places = op.Add(op.Unsqueeze(starts, [1]), op.Range(zero, _scalar(op, size(op, g, 2)), one))
-    return op.Gather(values, places, axis=1)  # type: ignore[no-any-return]
+    return op.Gather(values, places, axis=1)
 
 
 def _overlapped(op: OpBuilder, node: ir.Node, x: ir.Value, frames: ir.Value, length: Size) -> ir.Value:

@@ -115,10 +115,10 @@ def _gru(op: OpBuilder, d: Direction, reset_last: bool) -> dict[int, Any]:
 def lstm(
     op: OpBuilder, node: ir.Node, dy: ir.Value | None, dh: ir.Value | None = None, dc: ir.Value | None = None
 ) -> Cotangents:
-    """c = f · c₋ + i · g,  h = o · h(c)  with the gates of zᵢ, zₒ, z_f, z_g = x Wᵀ + h₋ Rᵀ + b (+ peepholes p · c₋, pₒ · c):
+    """c = f · c₋ + i · g,  h = o · h(c)  with the gates of zᵢ, zₒ, z_f, z_g = x Wᵀ + h₋ Rᵀ + b (+ p · c₋ and pₒ · c):
 
-    dzₒ = dh · h(c) · o′,  dc += dh · o · h′(c),  dzᵢ = dc · g · i′,  dz_f = dc · c₋ · f′,  dz_g = dc · i · g′,  dc₋ = dc · f.
-    A peephole adds its gate's share to dc or dc₋; with input_forget, f = 1 − i.
+    dzₒ = dh · h(c) · o′,  dc += dh · o · h′(c),  dzᵢ = dc · g · i′,  dz_f = dc · c₋ · f′,  dz_g = dc · i · g′,
+    dc₋ = dc · f. A peephole adds its gate's share to dc or dc₋; with input_forget, f = 1 − i.
     """
     coupled = attr_int(node, "input_forget", 0) != 0
     walked = parts.directions(op, node, ("Sigmoid", "Tanh", "Tanh"), dy, dh, dc)

@@ -1,6 +1,6 @@
 """The activation functions that RNN, GRU and LSTM name, with their derivatives.
 
-The one idea: a function gives its value and its slope together, the slope from the value where that saves a function call.
+The one idea: a function gives its value and its slope, the slope from the value where that saves a function call.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ class Activation:
 
 
 def activations(node: ir.Node, directions: int, default: tuple[str, ...]) -> list[list[Activation]]:
-    """The node's functions for each direction; ``activation_alpha`` and ``_beta`` are consumed by those that take one, in order.
+    """The node's functions for each direction.
+
+    ``activation_alpha`` and ``activation_beta`` are consumed in order by the functions that take one.
 
     Raises:
-        NotDifferentiableError: an unknown function, or one whose parameter is left to a default that runtimes disagree on.
+        NotDifferentiableError: an unknown function, or one left to a default that runtimes disagree on.
     """
     names = list(node.attributes["activations"].as_strings()) if "activations" in node.attributes else []
     count = len(default) * directions

@@ -28,8 +28,8 @@ class Direction:
     """One direction of a recurrent node in layout 0, its axis of directions taken away.
 
     Attributes:
-        x: [T, N, I]; ``w``, ``r``: [G·H, I], [G·H, H]; ``biases``: the input's and the recurrent one, [G·H] each, or None.
-        h, h_before: the state after and before each step, [T, N, H]; ``c0``: [N, H] or None; ``peepholes``: [3·H] or None.
+        x: [T, N, I]; ``w``, ``r``: [G·H, I], [G·H, H]; ``biases``: the input's and the recurrent, [G·H], or None.
+        h, h_before: the state after and before each step, [T, N, H]; ``c0``: [N, H]; ``peepholes``: [3·H] or None.
         dh: cotangent of h, None where nothing reads Y; ``dh_last``, ``dc_last``: of the final states, [N, H].
         mask: 1 where a step is within its row's sequence_lens, [T, N, 1], else 0; None where all are.
         backwards: whether the steps are walked from the last to the first.
