@@ -282,7 +282,7 @@ class IntegratedGradients(Method):
         additional_forward_args: Any = None,
     ) -> Any:
         """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
-        engine, request, bound = self._prepare(end_point, start_point, target, additional_forward_args, (), False)
+        engine, request, _ = self._prepare(end_point, start_point, target, additional_forward_args, (), False)
         values = attributions.values() if isinstance(attributions, dict) else arguments.as_tuple(attributions)
         total = sum(arguments.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
         score, baseline_score = engine.end_scores(request)

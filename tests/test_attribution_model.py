@@ -10,14 +10,14 @@ import onnx.parser
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import onnx_ig
+from models.digits_cnn.model import digits_cnn
 from onnx_ig import reference
 from onnx_ig.attribution import Contract
 from onnx_ig.errors import InputError, ModelError, UsageError
 from onnx_ig.quadrature import path_nodes_and_weights
-from models.digits_cnn.model import digits_cnn
-from safetensors.torch import load_file
 
 FOLDER = Path(__file__).parent.parent / "models" / "digits_cnn"
 DIGITS = FOLDER / "digits_cnn.onnx"
@@ -133,7 +133,7 @@ def test_a_target_out_of_range_gives_nan(tmp_path: Path, algorithm: str, bad: in
 def test_an_unequal_path_fails(tmp_path: Path) -> None:
     file = onnx_ig.export(DIGITS, tmp_path / "ig.onnx", path_as_input=True)
     for length in (1, STEPS - 1):
-        with pytest.raises(Exception, match="[Rr]eshape"):
+        with pytest.raises(Exception, match=r"[Rr]eshape"):
             run(file, {**FEEDS, "path_weights": FEEDS["path_weights"][:length]})
 
 

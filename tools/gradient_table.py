@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from onnx_ig.autodiff.gradient import gradient_model  # noqa: E402
-from onnx_ig.model import load  # noqa: E402
-from onnx_ig.runtime.session import Session  # noqa: E402
-from tools.full_size import MODELS, FullSize  # noqa: E402
+from onnx_ig.autodiff.gradient import gradient_model
+from onnx_ig.model import load
+from onnx_ig.runtime.session import Session
+from tools.full_size import MODELS, FullSize
 
 _HEAD = (
     "model",
@@ -94,7 +94,7 @@ def measured(name: str, model: FullSize, batch: int, rounds: int) -> list[str]:
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each call over ``rounds`` in turn, after one warm-up each."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for name, call in calls.items():
+    for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():

@@ -20,6 +20,7 @@ from onnxscript import GraphBuilder
 _FOLD_LIMIT_BYTES = 1 << 20
 _NEVER_FOLDED = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+    | {"QuantizeLinear", "DequantizeLinear"}  # quantised weights stay small
 )
 
 
@@ -69,7 +70,7 @@ class _UniqueNames(GraphBuilder):
         key: tuple[Any, ...] = (
             tensor.dtype,
             tuple(tensor.shape.numpy()),
-            tensor.tobytes() if tensor.nbytes <= 256 else id(tensor),
+            tensor.tobytes() if tensor.dtype != ir.DataType.STRING and tensor.nbytes <= 256 else id(tensor),
         )
         if key not in self._constants:
             value = ir.Value(
@@ -220,6 +221,15 @@ class OpBuilder:
         padded = self.Concat(lead_ones, shape, axis=0)
         axes = self.Reshape(self.NonZero(self.Equal(padded, 1)), [-1])
         return self.Reshape(self.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1), shape)
+
+
+def take_off(graph: ir.Graph, last: ir.Node) -> list[ir.Node]:
+    """Take what was appended after ``last`` off the graph again; returns it in order."""
+    added: list[ir.Node] = []
+    while graph[-1] is not last:
+        added.insert(0, graph[-1])
+        graph.remove(added[0])
+    return added
 
 
 def names_in(graph: ir.Graph) -> set[str]:
