@@ -1,11 +1,17 @@
 """Input×Gradient and Integrated Gradients for deployed ONNX models, in any ONNX runtime."""
 
-from onnx_ig.autodiff import differentiate
-from onnx_ig.errors import OnnxIgError, OnnxIgWarning
-from onnx_ig.export import export
-from onnx_ig.methods import InputXGradient, IntegratedGradients
-from onnx_ig.model import Model, load
-from onnx_ig.verify import verify
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx_ig.autodiff import differentiate
+    from onnx_ig.errors import OnnxIgError, OnnxIgWarning
+    from onnx_ig.export import export
+    from onnx_ig.methods import InputXGradient, IntegratedGradients
+    from onnx_ig.model import Model, load
+    from onnx_ig.verify import verify
 
 __version__ = "0.1.0"
 
@@ -21,3 +27,24 @@ __all__ = [
     "load",
     "verify",
 ]
+
+# Where each public name lives; imported on first use, because the graph libraries take a second to import.
+_HOME = {
+    "InputXGradient": "methods",
+    "IntegratedGradients": "methods",
+    "Model": "model",
+    "OnnxIgError": "errors",
+    "OnnxIgWarning": "errors",
+    "differentiate": "autodiff",
+    "export": "export",
+    "load": "model",
+    "verify": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -46,7 +46,8 @@ class _Builder:
         self.plan, self.source = plan, model
         laid_at = self._laid_at()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OnnxIgWarning)  # said below, in terms of what the user asked for
+            if laid_at != plan.at:
+                warnings.simplefilter("ignore", OnnxIgWarning)  # said when pulling back, of what the user asked for
             self.result = gradient_model(model, laid_at, [plan.output], plan.prefix, partial=True)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}

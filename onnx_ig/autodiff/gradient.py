@@ -131,7 +131,7 @@ def _remove_identities(graph: ir.Graph) -> None:
             if x.is_graph_output() or x.is_graph_input() or x.is_initializer() or x.producer() not in graph:
                 continue
             x.name, y.name = y.name, None
-            x.shape, x.type = y.shape or x.shape, y.type or x.type
+            x.shape, x.type, x.doc_string = y.shape or x.shape, y.type or x.type, y.doc_string or x.doc_string
         ir.convenience.replace_all_uses_with(y, x, replace_graph_outputs=True)
         graph.remove(node, safe=True)
 

@@ -67,7 +67,7 @@ def known_rank(node: ir.Node, value: ir.Value) -> int:
         raise refuse(
             node,
             f"the number of axes of {value.name!r} is unknown",
-            "Give the inputs' shapes (onnx_ig.load(..., shapes=...))",
+            "Declare the shapes of the model's inputs, so that it can be inferred",
         )
     return rank
 
