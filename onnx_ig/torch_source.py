@@ -21,7 +21,7 @@ from onnx_ig.errors import InputError, ModelError, UsageError
 _MOST_OBJECTS = 10_000  # a closure may lead to a whole data set
 
 
-class ForwardModule(nn.Module):  # type: ignore[misc]  # torch is not followed
+class ForwardModule(nn.Module):
     """``forward(*tensors)``: ``function`` on ``arguments``, their tensors replaced in order; returns one tensor.
 
     The caller's modules are shared, not copied; neither their mode nor their parameters are touched.

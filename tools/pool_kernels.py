@@ -9,7 +9,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 
 
-class LpPool(OpRun):  # type: ignore[misc]
+class LpPool(OpRun):
     """(Σ over the window of |x|ᵖ)^(1/p), nothing outside x counted."""
 
     def _run(
@@ -49,14 +49,14 @@ class LpPool(OpRun):  # type: ignore[misc]
         return (total ** (1.0 / p),)
 
 
-class GlobalLpPool(OpRun):  # type: ignore[misc]
+class GlobalLpPool(OpRun):
     """(Σ over all spatial axes of |x|ᵖ)^(1/p)."""
 
     def _run(self, x: np.ndarray, p: int = 2) -> tuple[np.ndarray]:
         return ((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1.0 / p),)
 
 
-class GlobalMaxPool(OpRun):  # type: ignore[misc]
+class GlobalMaxPool(OpRun):
     """The maximum over all spatial axes; the reference evaluator reduces the wrong axes where they are not two."""
 
     def _run(self, x: np.ndarray) -> tuple[np.ndarray]:

@@ -15,7 +15,7 @@ from onnx.reference.op_run import OpRun
 from onnx_ig.runtime.session import Session
 
 
-class Resize(OpRun):  # type: ignore[misc]
+class Resize(OpRun):
     """y = y(0) + M x with the columns of M from unit vectors."""
 
     def _run(self, x: np.ndarray, *others: np.ndarray | None, **_attributes: Any) -> tuple[np.ndarray]:

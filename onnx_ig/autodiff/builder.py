@@ -95,7 +95,7 @@ class OpBuilder:
         self.graph = graph
         if parent is not None:
             graph.opset_imports.setdefault("", parent.opset)  # a body in a file has none of its own
-        self.opset = graph.opset_imports[""]
+        self.opset: int = graph.opset_imports[""]
         taken = names_in(graph) if parent is None else parent._builder.taken
         self._builder: _UniqueNames = _UniqueNames(graph, taken, None if parent is None else parent._builder)
 
