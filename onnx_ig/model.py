@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import google.protobuf.message
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from onnx_ig.errors import ModelError, UsageError
+from onnx_ig import model_file, shape_facts
+from onnx_ig.errors import ModelError, OnnxIgError, UsageError
 from onnx_ig.opset import to_working_opset
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
+
+Shapes: TypeAlias = Mapping[str, shape_facts.Dims]
 
 OLDEST_OPSET = 7
 _TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -60,18 +62,25 @@ class Model:
 
 
 def load(
-    source: Source, *, example_inputs: Any = None, additional_forward_args: Any = None, weights: Any = None
+    source: Source,
+    *,
+    example_inputs: Any = None,
+    additional_forward_args: Any = None,
+    weights: Any = None,
+    shapes: Shapes | None = None,
 ) -> Model:
     """Read and normalise a model.
 
     Args:
-        source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, a Model (returned as it is); or a PyTorch
-            model: an nn.Module or callable on tensors, a ``.pt2`` file, ``package.module:factory``.
+        source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, a Model (returned as it is); or
+            a PyTorch model: an nn.Module or callable on tensors, a ``.pt2`` file, ``package.module:factory``.
         example_inputs, additional_forward_args: what a PyTorch model is called with, examples on axis 0.
         weights: state dict or .safetensors for ``package.module:factory``.
+        shapes: dimensions of an ONNX model's inputs by name, in place of those it declares: numbers, names
+            (equal names are equal dimensions), None for unknown.
 
     Raises:
-        UsageError: no such file, or no example inputs.
+        UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
         ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset.
     """
     if isinstance(source, Model):
@@ -83,24 +92,26 @@ def load(
         exported = export_torch(source, inputs, additional_forward_args, weights=weights, dynamic_batch="auto")
         return _loaded(exported.model, "", _torch_name(source), exported.note)
     if isinstance(source, ir.Model):
-        return _loaded(source.clone(), "", source.graph.name or "model")
+        return _loaded(source.clone(), "", source.graph.name or "model", shapes=shapes)
     if isinstance(source, onnx.ModelProto):
-        _check_external_data(source, None)
-        return _loaded(ir.from_proto(source), _sha256(source.SerializeToString()), source.graph.name or "model")
+        model = model_file.checked(source, None)
+        return _loaded(model, _sha256(source.SerializeToString()), source.graph.name or "model", shapes=shapes)
     if isinstance(source, bytes):
-        proto = _parse(source, "the given bytes")
-        _check_external_data(proto, None)
-        return _loaded(ir.from_proto(proto), _sha256(source), proto.graph.name or "model")
+        proto = model_file.parse(source, "the given bytes")
+        return _loaded(model_file.checked(proto, None), _sha256(source), proto.graph.name or "model", shapes=shapes)
     if isinstance(source, (str, os.PathLike)):
-        return _loaded(*_read(Path(source)))
+        path = Path(source)
+        model, data = model_file.read(path)
+        return _loaded(model, _sha256(data), path.stem, shapes=shapes)
     raise UsageError(
-        f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto, an onnx_ir model or a torch module"
+        f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto, an onnx_ir model "
+        f"or a torch module"
     )
 
 
-def _loaded(model: ir.Model, digest: str, name: str, note: str = "") -> Model:
+def _loaded(model: ir.Model, digest: str, name: str, note: str = "", shapes: Shapes | None = None) -> Model:
     opset = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
-    return Model(normalise(model), digest, name, opset, note)
+    return Model(normalise(model, shapes), digest, name, opset, note)
 
 
 def is_torch_source(source: Any) -> bool:
@@ -126,7 +137,7 @@ def tensors_of(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def normalise(model: ir.Model) -> ir.Model:
+def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
     """Bring ``model`` (changed in place where possible) to the form every other module expects.
 
     * one opset of the default domain, 18 or what the source needs (see :mod:`onnx_ig.opset`);
@@ -143,59 +154,26 @@ def normalise(model: ir.Model) -> ir.Model:
         opset = model.graph.opset_imports.get("", 0)
         if opset < OLDEST_OPSET:
             raise ModelError(
-                f"opset {opset} is too old: opset {OLDEST_OPSET} and later are read; convert the model with onnx.version_converter"
+                f"opset {opset} is too old: opset {OLDEST_OPSET} and later are read; convert the model with "
+                f"onnx.version_converter"
             )
+        shape_facts.infer(model, shapes)
         model = to_working_opset(model)
         model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
         model = passes.RemoveUnusedNodesPass()(model).model
+        from onnx_ig.autodiff.portable import to_standard_operators  # its rules are written with the graph builder
+
+        to_standard_operators(model)
         model = passes.AddDefaultAttributesPass()(model).model
-        model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
-    except ModelError:
+        shape_facts.infer(model)
+    except OnnxIgError:
         raise
     except Exception as error:  # the passes raise many kinds for a malformed graph
         cause = error.__cause__ or error
         raise ModelError(f"the model could not be normalised: {type(cause).__name__}: {_first_line(cause)}") from error
     model.functions.clear()
     return model
-
-
-def _read(path: Path) -> tuple[ir.Model, str, str]:
-    if not path.is_file():
-        raise UsageError(f"no such file: {path}")
-    data = path.read_bytes()
-    proto = _parse(data, str(path))
-    _check_external_data(proto, path.parent)
-    model = ir.from_proto(proto)
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    return model, _sha256(data), path.stem
-
-
-def _parse(data: bytes, what: str) -> onnx.ModelProto:
-    try:
-        proto = onnx.ModelProto.FromString(data)
-    except google.protobuf.message.DecodeError as error:
-        raise ModelError(f"{what} is not an ONNX model, or is cut short: {error}") from error
-    if not proto.graph.node and not proto.graph.output:
-        raise ModelError(f"{what} is not an ONNX model: it has no graph")
-    return proto
-
-
-def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
-    """Refuse weights stored anywhere but in files inside the model's folder."""
-    for tensor in onnx.external_data_helper._get_all_tensors(proto):
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        if folder is None:
-            raise ModelError(
-                f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path"
-            )
-        root, file = folder.resolve(), (folder / location).resolve()
-        if os.path.isabs(location) or root not in file.parents:
-            raise ModelError(f"weight {tensor.name!r} points outside the model's folder ({location!r}): refused")
-        if not file.is_file():
-            raise ModelError(f"weight {tensor.name!r} lies in {location!r}, which is not in {root}")
 
 
 def _sha256(data: bytes) -> str:

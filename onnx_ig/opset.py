@@ -1,7 +1,8 @@
 """Bring a model to the working opset: 18, unless it needs something newer.
 
-The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones come down
-if they mean the same at 18 or the standard defines them by a function of such, and then all of them do, or none.
+The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones
+come down if they mean the same at 18 or the standard defines them by a function of such, and then all of them do, or
+none.
 """
 
 from __future__ import annotations

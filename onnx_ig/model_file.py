@@ -1,0 +1,129 @@
+"""Read a model and check that it is whole: no weights from elsewhere, every tensor defined exactly once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+
+from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.maps import without_maps
+
+# Weights in external files are read at once, unless a model that holds them could not be written as one message.
+_IN_MEMORY_LIMIT = 1_800_000_000
+
+
+def read(path: Path) -> tuple[ir.Model, bytes]:
+    """The model in a file, and the file's bytes.
+
+    Raises:
+        UsageError: no such file.
+        ModelError: not a model, malformed, or weights outside its folder.
+    """
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    data = path.read_bytes()
+    model = checked(parse(data, str(path)), path.parent)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    external = [
+        value.const_value
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    ]
+    if sum(tensor.nbytes for tensor in external) < _IN_MEMORY_LIMIT:
+        ir.external_data.load_to_model(model)
+    return model, data
+
+
+def parse(data: bytes, what: str) -> onnx.ModelProto:
+    """The message in ``data``; ``what`` names it in errors."""
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except google.protobuf.message.DecodeError as error:
+        raise ModelError(f"{what} is not an ONNX model, or is cut short: {error}") from error
+    if not proto.graph.node and not proto.graph.output:
+        raise ModelError(f"{what} is not an ONNX model: it has no graph")
+    return proto
+
+
+def checked(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
+    """The model in memory; ``folder`` is where its external data may lie (None: nowhere).
+
+    Raises:
+        ModelError: malformed, cut short, or with weights outside ``folder``.
+    """
+    if not proto.opset_import:
+        raise ModelError("the model names no operator set: it is not an ONNX model, or is cut short")
+    _check_external_data(proto, folder)
+    _check_wiring(proto.graph, set())
+    try:
+        return ir.from_proto(without_maps(proto))
+    except Exception as error:  # the reader raises many kinds for what the format does not allow
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        line = next(iter(str(cause).strip().splitlines()), "")
+        raise ModelError(f"the model is malformed: {type(cause).__name__}: {line}") from error
+
+
+def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
+    """Refuse weights stored anywhere but in files inside the model's folder, or not whole."""
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if folder is None:
+            raise ModelError(
+                f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path"
+            )
+        root, file = folder.resolve(), (folder / location).resolve()
+        if os.path.isabs(location) or root not in file.parents:
+            raise ModelError(f"weight {tensor.name!r} points outside the model's folder ({location!r}): refused")
+        if not file.is_file():
+            raise ModelError(f"weight {tensor.name!r} lies in {location!r}, which is not in {root}")
+        bits = ir.DataType(tensor.data_type).bitwidth
+        needed = int(entries.get("offset", 0)) - (-math.prod(tensor.dims) * bits // 8)
+        if file.stat().st_size < needed:
+            raise ModelError(
+                f"weight {tensor.name!r} needs {needed} bytes of {location!r}, which has {file.stat().st_size}: "
+                f"cut short"
+            )
+
+
+def _check_wiring(graph: onnx.GraphProto, outer: set[str]) -> None:
+    """Every tensor is defined exactly once, whatever the order of nodes, and nothing else is read."""
+    made = [y for node in graph.node for y in node.output if y]
+    given = {x.name for x in graph.input} | {t.name for t in graph.initializer}
+    given |= {t.values.name for t in graph.sparse_initializer}
+    twice = _first_repeated([*made, *given])
+    if twice is not None:
+        raise ModelError(f"malformed graph: tensor {twice!r} is defined twice")
+    known = outer | given | set(made)
+    for node in graph.node:
+        for x in node.input:
+            if x and x not in known:
+                raise ModelError(
+                    f"malformed graph: {node.op_type} (node {node.name!r}) reads {x!r}, which nothing defines"
+                )
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _check_wiring(body, known)
+    for y in graph.output:
+        if y.name not in known:
+            raise ModelError(f"malformed graph: nothing defines output {y.name!r}")
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

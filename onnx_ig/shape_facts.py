@@ -1,0 +1,167 @@
+"""What is known of a model's types and shapes: declared where it can be believed, inferred where it can be proved.
+
+The one idea: inference starts from the inputs alone. What the file says of inner tensors only fills gaps, and none of
+its numbers is used if any contradicts what is proved: files outlive the batch size they were exported with.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from onnx_ig.errors import UsageError
+
+Dims = Sequence["int | str | None"]
+
+# What exporters write for "I do not know": two of them are not the same dimension.
+_MEANINGLESS = frozenset({"", "?", "*", "-1", "none", "null", "nan", "unk", "unknown", "dynamic", "any"})
+
+
+def infer(model: ir.Model, shapes: Mapping[str, Dims] | None = None) -> None:
+    """Fill in types and shapes in place.
+
+    Args:
+        shapes: the inputs' dimensions by input name, in place of the declared ones: numbers, names, or None for
+        unknown.
+
+    Raises:
+        UsageError: ``shapes`` names no input, or has another number of axes than is declared.
+    """
+    graph = model.graph
+    _give(graph, shapes or {})
+    for x in graph.inputs:
+        x.shape = _named(x)
+    declared: dict[ir.Value, ir.Shape] = {}
+    for node in graph:
+        for y in node.outputs:
+            if y.shape is not None:
+                declared[y], y.shape = y.shape, None
+    _propagate(model)
+    if _fill_gaps(graph, declared):
+        for node in graph:
+            for y in node.outputs:
+                if y not in declared:
+                    y.shape = None  # else a name made up for the unknown would stay
+        _propagate(model)
+
+
+def _give(graph: ir.Graph, shapes: Mapping[str, Dims]) -> None:
+    inputs = {str(x.name): x for x in graph.inputs}
+    for name, dims in shapes.items():
+        if name not in inputs:
+            raise UsageError(f"shapes: the model has no input {name!r}; its inputs are {', '.join(inputs)}")
+        x = inputs[name]
+        if x.shape is not None and len(x.shape) != len(dims):
+            raise UsageError(f"shapes: input {name!r} has {len(x.shape)} axes, {list(dims)} has {len(dims)}")
+        x.shape = ir.Shape(dims)
+
+
+def _named(x: ir.Value) -> ir.Shape | None:
+    """The input's shape with every dimension a number or a name of its own."""
+    if x.shape is None:
+        return None
+    return ir.Shape([f"{x.name}_{i}" if (known := _believable(d)) is None else known for i, d in enumerate(x.shape)])
+
+
+def _believable(dim: int | ir.SymbolicDim) -> int | str | None:
+    """The dimension, None if it says nothing (0 and -1 stand for unknown in many files)."""
+    if isinstance(dim, int):
+        return dim if dim > 0 else None
+    return None if dim.value is None or str(dim.value).lower() in _MEANINGLESS else str(dim.value)
+
+
+def _propagate(model: ir.Model) -> None:
+    """onnx's inference, and ours for operators that it knows nothing of, until neither finds more."""
+    others = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain in _SAME_AS_FIRST_INPUT]
+    for _ in range(len(others) + 1):
+        onnx_inference(model)
+        found = sum(_infer_other(node) for node in others)
+        if not found:
+            return
+
+
+def onnx_inference(model: ir.Model) -> None:
+    """onnx's own inference, in place; a model that it cannot read is left with the facts it has."""
+    passes.NameFixPass()(model)  # a nameless value cannot be written
+    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+    disabled, logger.disabled = logger.disabled, True  # it logs a traceback; unknown shapes are a case of their own
+    try:
+        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    finally:
+        logger.disabled = disabled
+
+
+def _fill_gaps(graph: ir.Graph, declared: Mapping[ir.Value, ir.Shape]) -> bool:
+    """Take from ``declared`` what inference left open; whether anything was."""
+    proved = {
+        str(d.value) for x in graph.inputs if x.shape is not None for d in x.shape if isinstance(d, ir.SymbolicDim)
+    }
+    stale = any(_contradicts(shape, y.shape, proved) for y, shape in declared.items())
+    filled = False
+    for y, shape in declared.items():
+        if y.shape is not None and len(y.shape) != len(shape):
+            continue
+        known: list[int | str | None] = []
+        for i, dim in enumerate(shape):
+            inferred = None if y.shape is None else y.shape[i]
+            own = _believable(dim)
+            keep = isinstance(inferred, int) or (isinstance(inferred, ir.SymbolicDim) and inferred.value in proved)
+            if keep or own is None or (stale and isinstance(own, int)):
+                known.append(inferred if inferred is None or isinstance(inferred, int) else inferred.value)
+            else:
+                known.append(own)
+        merged = ir.Shape(known)
+        if y.shape is None or merged.dims != y.shape.dims:
+            y.shape, filled = merged, True
+    return filled
+
+
+def _contradicts(declared: ir.Shape, inferred: ir.Shape | None, proved: set[str]) -> bool:
+    """Whether a declared number is another one, or one of the inputs' symbols, by inference."""
+    if inferred is None:
+        return False
+    if len(declared) != len(inferred):
+        return True
+    for old, new in zip(declared, inferred, strict=True):
+        if isinstance(_believable(old), int) and old != new and (isinstance(new, int) or new.value in proved):
+            return True
+    return False
+
+
+# Operators outside the standard's main domain whose first output has the first input's shape, and its type if true.
+_SAME_AS_FIRST_INPUT: dict[str, dict[str, bool]] = {
+    "ai.onnx.ml": {"Scaler": False, "Normalizer": False, "Imputer": True, "Binarizer": True},
+    "com.microsoft": dict.fromkeys(("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "BiasAdd"), True)
+    | dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "RotaryEmbedding"), True),
+}
+_FLOAT_OUTPUTS = frozenset({"LinearRegressor", "SVMRegressor", "FeatureVectorizer", "TreeEnsembleRegressor"})
+
+
+def _infer_other(node: ir.Node) -> bool:
+    """Types and shapes of a node's outputs that onnx's inference left open; whether any was found."""
+    y, x = node.outputs[0], node.inputs[0] if node.inputs else None
+    before = (y.dtype, y.shape)
+    same_type = _SAME_AS_FIRST_INPUT.get(node.domain, {}).get(node.op_type)
+    if same_type is not None and x is not None:
+        if y.shape is None and x.shape is not None:
+            y.shape = x.shape.copy()
+        if y.dtype is None and (x.dtype is not None or not same_type):
+            y.type = ir.TensorType(x.dtype if same_type and x.dtype is not None else ir.DataType.FLOAT)
+    elif node.domain == "ai.onnx.ml" and (node.op_type in _FLOAT_OUTPUTS):
+        if y.dtype is None:
+            y.type = ir.TensorType(ir.DataType.FLOAT)
+        columns = _COLUMNS.get(node.op_type)
+        if y.shape is None and columns is not None and x is not None and x.shape is not None and len(x.shape) == 2:
+            y.shape = ir.Shape([x.shape[0], columns(node)])
+    return (y.dtype, y.shape) != before
+
+
+_COLUMNS: dict[str, Callable[[ir.Node], int]] = {
+    "LinearRegressor": lambda node: int(node.attributes.get_int("targets", 1)),
+    "SVMRegressor": lambda node: 1,
+    "FeatureVectorizer": lambda node: int(sum(node.attributes.get_ints("inputdimensions", []))),
+    "TreeEnsembleRegressor": lambda node: int(node.attributes.get_int("n_targets", 1)),
+}
