@@ -1,0 +1,155 @@
+"""Evaluation in pieces: batches beyond memory, fixed batches, models without a batch, providers, element types."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+import onnx_ig
+from onnx_ig.errors import InputError, OutOfMemoryError, ProviderError
+from onnx_ig.runtime import engine as engine_module
+from onnx_ig.runtime.session import Session
+
+WEIGHTS = np.array([[1, -2], [3, 4], [-5, 6]], np.float64)
+
+
+def model(shape: str, out: str, dtype: str = "float") -> onnx.ModelProto:
+    """y = sin(x) @ W with the declared shapes: attribution of target t from a zero baseline is sin(x) · W[:, t]."""
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> f ({dtype}[{shape}] x) => ({dtype}[{out}] y)
+        {{ s = Sin (x)  y = MatMul (s, w) }}"""
+    )
+    numpy_type = onnx.helper.tensor_dtype_to_np_dtype(proto.graph.input[0].type.tensor_type.elem_type)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(WEIGHTS.astype(numpy_type), "w"))
+    return proto
+
+
+def rows(n: int, dtype: Any = np.float32) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (n, 3)).astype(dtype)
+
+
+@pytest.mark.parametrize(("shape", "out"), [("N, 3", "N, 2"), ("2, 3", "2, 2"), ("1, 3", "1, 2")])
+@pytest.mark.parametrize("examples", [1, 2, 5])
+def test_any_number_of_examples(shape: str, out: str, examples: int) -> None:
+    x = rows(examples)
+    method = onnx_ig.IntegratedGradients(model(shape, out), provider="cpu")
+    targets = (np.arange(examples) % 2).tolist()
+    got, delta = method.attribute(x, target=targets, n_steps=30, return_convergence_delta=True)
+    np.testing.assert_allclose(got, np.sin(x) * WEIGHTS.T[targets], atol=1e-5)
+    np.testing.assert_allclose(delta, 0, atol=1e-5)
+    gradient = onnx_ig.InputXGradient(model(shape, out), provider="cpu").attribute(x, target=targets)
+    np.testing.assert_allclose(gradient, x * np.cos(x) * WEIGHTS.T[targets], atol=1e-5)
+
+
+def test_no_batch_axis() -> None:
+    x = rows(1)[0]
+    method = onnx_ig.IntegratedGradients(model("3", "2"), provider="cpu")
+    got, delta = method.attribute(x, target=1, n_steps=30, return_convergence_delta=True)
+    np.testing.assert_allclose(got, np.sin(x) * WEIGHTS[:, 1], atol=1e-5)
+    assert delta.shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numpy_type", "tolerance"), [("double", np.float64, 1e-12), ("float16", np.float16, 2e-2)]
+)
+def test_element_types(dtype: str, numpy_type: Any, tolerance: float) -> None:
+    x = rows(3, numpy_type)
+    method = onnx_ig.IntegratedGradients(model("N, 3", "N, 2", dtype), provider="cpu")
+    got = method.attribute(x, target=0, n_steps=30)
+    assert got.dtype == numpy_type
+    np.testing.assert_allclose(got.astype(float), np.sin(x.astype(float)) * WEIGHTS[:, 0], atol=tolerance)
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3, 7])
+def test_a_batch_beyond_memory_is_halved_until_it_fits(fits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, sizes = Session.run, []
+
+    def run(self: Session, feeds: dict[str, np.ndarray], outputs: Any = None) -> dict[str, np.ndarray]:
+        points = len(feeds.get("onnx_ig.path_nodes", [0]))
+        sizes.append(points * len(feeds["x"]))
+        if sizes[-1] > fits:
+            raise OutOfMemoryError("out of memory")
+        return original(self, feeds, outputs)
+
+    x = rows(4)
+    monkeypatch.setattr(Session, "run", run)
+    method = onnx_ig.IntegratedGradients(model("N, 3", "N, 2"), provider="cpu")
+    got = method.attribute(x, target=1, n_steps=20, internal_batch_size=64)
+    np.testing.assert_allclose(got, np.sin(x) * WEIGHTS[:, 1], atol=1e-5)
+    assert max(sizes) > fits
+
+
+def test_a_single_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        raise OutOfMemoryError("out of memory")
+
+    method = onnx_ig.IntegratedGradients(model("N, 3", "N, 2"), provider="cpu")
+    monkeypatch.setattr(Session, "run", run)
+    with pytest.raises(OutOfMemoryError, match="one example at one path point"):
+        method.attribute(rows(4), target=1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 9, 1000])
+def test_pieces_cover_the_grid_and_honour_the_size(size: int) -> None:
+    built = engine_module.Engine(onnx_ig.load(model("N, 3", "N, 2")), algorithm="integrated-gradients", provider="cpu")
+    covered = np.zeros((5, 11), int)
+    for examples, points, per_run in built._pieces(5, 11, size):
+        assert (examples.stop - examples.start) * per_run <= size
+        covered[examples, points] += 1
+    assert (covered == 1).all()
+
+
+def test_memory_decides_the_batch() -> None:
+    small, large = (
+        engine_module.rows_that_fit(
+            engine_module.bytes_per_run(onnx_ig.load(model("N, 3", "N, 2")).ir_model, {"x": shape})
+        )
+        for shape in ((1, 3), (100_000, 3))
+    )
+    assert small > 100 * large >= 100
+
+
+def test_provider_asked_for_by_name_must_be_used() -> None:
+    with pytest.raises(ProviderError, match="onnx-ig\\[gpu\\]"):
+        onnx_ig.InputXGradient(model("N, 3", "N, 2"), provider="cuda").attribute(rows(1), target=0)
+    with pytest.raises(ProviderError, match="unknown provider"):
+        onnx_ig.InputXGradient(model("N, 3", "N, 2"), provider="gpu").attribute(rows(1), target=0)
+    method = onnx_ig.InputXGradient(model("N, 3", "N, 2"))
+    method.attribute(rows(1), target=0)
+    assert method.provider == "CPUExecutionProvider"
+
+
+BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
+    "shape": ((np.zeros((2, 4), np.float32),), {"target": 0}, r"\[2, 4\].*\[N, 3\]"),
+    "type": ((np.zeros((2, 3)),), {"target": 0}, "float64"),
+    "name": (({"z": rows(2)},), {"target": 0}, "'z'"),
+    "unfed": (((),), {"target": 0}, "'x'"),
+    "too many": (((rows(2), rows(2)),), {"target": 0}, "2 values"),
+    "NaN": ((np.full((2, 3), np.nan, np.float32),), {"target": 0}, "NaN"),
+    "target": ((rows(2),), {"target": 2}, "out of range"),
+    "no target": ((rows(2),), {}, "target is needed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_calls(name: str) -> None:
+    arguments, keywords, words = BAD_CALLS[name]
+    with pytest.raises(InputError, match=words):
+        onnx_ig.IntegratedGradients(model("N, 3", "N, 2"), provider="cpu").attribute(*arguments, **keywords)
+
+
+def test_by_name_and_additional_arguments() -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x, float[N, 3] k, float s) => (float[N] y)
+        <int64[1] a = {1}> { m = Mul (x, k)  t = Mul (m, s)  e = Sin (t)  y = ReduceSum <keepdims = 0> (e, a) }"""
+    )
+    x, k, s = rows(4), rows(4) + 1, np.array(0.7, np.float32)
+    method = onnx_ig.IntegratedGradients(proto, provider="cpu")
+    by_name = method.attribute({"x": x}, additional_forward_args={"k": k, "s": s}, n_steps=30)
+    np.testing.assert_allclose(by_name["x"], np.sin(x * k * s), atol=1e-5)
+    by_position = method.attribute(x, additional_forward_args=(k, s), n_steps=30, internal_batch_size=3)
+    np.testing.assert_allclose(by_position, by_name["x"], atol=1e-6)
+    both = method.attribute((x, k), additional_forward_args=s, n_steps=60)
+    np.testing.assert_allclose(both[0] + both[1], np.sin(x * k * s), atol=1e-5)
