@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import onnx_ir as ir
-import onnx_ir.passes.common as passes
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import example_shape
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
+from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
 from onnx_ig.runtime.session import ProviderSpec, Session
 
@@ -93,7 +92,7 @@ class Engine:
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
         self.session = Session(self._built, provider)
-        self._forward: Session | None = None
+        self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._rows: int | None = None
 
     @property
@@ -129,7 +128,7 @@ class Engine:
                 w = np.concatenate([w, np.zeros(size - len(w), wide)])
             result = self.session.run({**feeds, _PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w})
             for name in self.plan.at:
-                part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows, request)
+                part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows)
                 if name not in sums:
                     sums[name] = np.zeros(
                         (request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape,
@@ -157,8 +156,8 @@ class Engine:
         def run(rows: slice, points: slice, size: int) -> None:
             result = self.session.run(self._feeds(request, rows))
             for name in self.plan.at:
-                parts[name].append(self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows, request))
-            scores.append(self._own_rows(result[_PREFIX + contract.SCORE], rows, request))
+                parts[name].append(self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows))
+            scores.append(self._own_rows(result[_PREFIX + contract.SCORE], rows))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
@@ -180,36 +179,35 @@ class Engine:
         dims = example_shape(output, self.plan.layout)
         if None not in dims:
             return [d for d in dims if d is not None]
-        feeds = {n: v for n, v in (*inputs.items(), *extra.items()) if n in self._forward_session().input_names}
-        shape = self._forward_session().run(feeds)[self.plan.output].shape
-        return list(shape if self.plan.layout.kind == "none" else shape[1:])
+        request = self._unscored(inputs, extra)
+        return list(self._forward(self._feeds(request, slice(0, self.plan.layout.n or 1))).shape[1:])
 
     def predicted(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
-        feeds = {n: v for n, v in (*inputs.items(), *extra.items()) if n in self._forward_session().input_names}
-        output = self._forward_session().run(feeds)[self.plan.output]
-        return np.argmax(output, axis=-1).reshape(-1)
-
-    def _forward_session(self) -> Session:
-        if self._forward is None:
-            self._forward = Session(_forward_only(self._model, self.plan.output), self._provider)
-        return self._forward
+        return np.concatenate([np.argmax(y, axis=-1) for y, _ in self._outputs(self._unscored(inputs, extra), None)])
 
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
-        forward = self._forward_session()
-        parts: list[Array] = []
+        target = request.target
+        pieces = self._outputs(request, internal_batch_size)
+        return np.concatenate([select(y, None if target is None else target[rows]) for y, rows in pieces])
+
+    def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
+        """The model's output for all examples, in pieces, each with the examples it holds."""
+        parts: list[tuple[Array, slice]] = []
 
         def run(rows: slice, points: slice, size: int) -> None:
-            feeds = {n: v for n, v in self._feeds(request, rows).items() if n in forward.input_names}
-            output = forward.run(feeds)[self.plan.output]
-            if self.plan.layout.kind == "none":
-                output = output[np.newaxis]
-            target = None if request.target is None else self._rows_of(request.target, rows, request)
-            parts.append(self._own_rows(select(output, target), rows, request))
+            parts.append((self._own_rows(self._forward(self._feeds(request, rows)), rows), rows))
 
         self._over_pieces(request, 1, internal_batch_size, run)
-        return np.concatenate(parts)
+        return parts
+
+    def _unscored(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Request:
+        """A request that asks for outputs alone."""
+        examples = 1 if self.plan.layout.kind == "none" else len(next(iter(inputs.values())))
+        per_example = {n: v for n, v in extra.items() if n in self.plan.per_example}
+        shared = {n: v for n, v in extra.items() if n not in per_example}
+        return Request(dict(inputs), None, examples, {}, per_example, shared)
 
     # -- pieces -------------------------------------------------------------------------------------------------------
 
@@ -292,32 +290,8 @@ class Engine:
             part = np.concatenate([part, np.repeat(part[-1:], layout.n - len(part), axis=0)])
         return part
 
-    def _own_rows(self, value: Array, rows: slice, request: Request) -> Array:
+    def _own_rows(self, value: Array, rows: slice) -> Array:
         return value if self.plan.layout.kind == "none" else value[: rows.stop - rows.start]
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
-
-
-def select(output: Array, target: Array | None) -> Array:
-    """The target's element of each row of ``output`` [N, ...]."""
-    rows = output.reshape(len(output), -1)
-    if target is None:
-        return rows[:, 0]
-    flat = target if target.ndim == 1 else np.ravel_multi_index(tuple(target.T), output.shape[1:])
-    return np.take_along_axis(rows, flat[:, None], axis=1)[:, 0]
-
-
-def _forward_only(model: Model, output: str) -> ir.Model:
-    """The model with ``output`` as its only output and nothing that it does not need."""
-    forward = model.clone_ir()
-    graph = forward.graph
-    value = next(v for v in tensors_of(graph) if v.name == output)
-    graph.outputs.clear()
-    graph.outputs.append(value)
-    forward = passes.RemoveUnusedNodesPass()(forward).model
-    for x in list(forward.graph.inputs):
-        if not x.uses() and x is not value:
-            forward.graph.inputs.remove(x)
-    forward.ir_version = max(8, min(forward.ir_version, 10))
-    return forward
