@@ -1,4 +1,4 @@
-"""The float equivalent of a quantised model, evaluated by torch: fake_quantize where the model quantises, floats all along.
+"""The float equivalent of a quantised model, evaluated by torch: rounding straight through where the model quantises.
 
 Shares no code with the engine: the graph is interpreted operator by operator on tensors of dequantised numbers, and
 torch's autograd differentiates it. A quantised tensor is carried as (integers as floats, with torch's straight-through

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.builder import OpBuilder, take_off
 from onnx_ig.autodiff.registry import lookup, prepare
-from onnx_ig.autodiff.reverse import captured_by, dependents, is_float
+from onnx_ig.autodiff.reverse import REFUSAL, captured_by, dependents, is_float
 from onnx_ig.autodiff.surrogate import add_surrogates
+from onnx_ig.errors import NotDifferentiableError
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
@@ -61,17 +62,18 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
             return None
         outputs = list(prepared)
     elif entry is not None and entry.function is not None:
-        outputs = list(entry.function(op, node))
+        try:
+            outputs = list(entry.function(op, node))
+        except NotDifferentiableError as refusal:  # raised again if a cotangent gets there
+            take_off(op.graph, last)
+            node.meta[REFUSAL] = refusal
+            return None
     else:
         function = _function_body(node, op.opset)
         if function is None:
             return None
         outputs = _instantiate(op, function, node)
-    added: list[ir.Node] = []
-    while op.graph[-1] is not last:
-        added.insert(0, op.graph[-1])
-        op.graph.remove(added[0])
-    _replace(op.graph, node, added, outputs)
+    _replace(op.graph, node, take_off(op.graph, last), outputs)
     return {old: new for old, new in zip(node.outputs, outputs, strict=False) if new is not None}
 
 
@@ -81,6 +83,11 @@ def _replace(graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: 
     for old, new in zip(node.outputs, outputs, strict=False):
         if new is None:
             continue
+        if old.is_graph_output() and new.producer() not in added:  # a constant or an input: it keeps its own name
+            copy = ir.Node("", "Identity", [new])
+            copy.outputs[0].type, copy.outputs[0].shape = new.type or old.type, new.shape or old.shape
+            graph.insert_before(node, copy)
+            added, new = [*added, copy], copy.outputs[0]
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
         if new.producer() in added:
             new.name, old.name = old.name, None

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.builder import OpBuilder, take_off
 from onnx_ig.autodiff.node import refuse
 from onnx_ig.autodiff.registry import lookup
 from onnx_ig.autodiff.reverse import SURROGATE, extend, is_float, read_by
@@ -31,7 +31,7 @@ _DONE = "onnx_ig.surrogates"  # in a node's meta: its outputs have their surroga
 
 
 def add_surrogates(op: OpBuilder, wrt: Iterable[ir.Value]) -> bool:
-    """Give surrogates to what depends on ``wrt`` through quantised operators or integer tensors; whether any was new."""
+    """Give surrogates to what depends on ``wrt`` by way of quantised operators or integers; whether any was new."""
     reached = set(wrt)
     changed = False
     for node in list(op.graph):
@@ -94,7 +94,7 @@ def _attach(op: OpBuilder, node: ir.Node) -> tuple[list[ir.Node], list[ir.Node]]
     # An Identity is never rewritten, so the note stays true whatever becomes of the expression.
     anchored = [None if e is None or e.const_value is not None else op.Identity(e) for e in expressions]
     surrogates = {y: e for y, e in zip(node.outputs, anchored, strict=False) if e is not None}
-    added = _taken_off(graph, last)
+    added = take_off(graph, last)
     if any(is_float(y) for y in surrogates):
         before, after = added, []
     else:
@@ -113,15 +113,6 @@ def _attach(op: OpBuilder, node: ir.Node) -> tuple[list[ir.Node], list[ir.Node]]
     graph.insert_before(node, before)
     graph.insert_after(node, after)
     return before, after
-
-
-def _taken_off(graph: ir.Graph, last: ir.Node) -> list[ir.Node]:
-    """Take what was appended after ``last`` off the graph again, in order."""
-    added: list[ir.Node] = []
-    while graph[-1] is not last:
-        added.insert(0, graph[-1])
-        graph.remove(added[0])
-    return added
 
 
 def _same_on_floats(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
@@ -150,7 +141,7 @@ def _schema(node: ir.Node, opset: int) -> onnx.defs.OpSchema | None:
 
 
 def _unknown(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
-    """A copy of an operator that nothing is known about, on floats: the reverse walk refuses it by name if it gets there."""
+    """A copy of an unknown operator, on floats: the reverse walk refuses it by name if it gets there."""
     inputs = [None if x is None else real(op, x) if _REAL in x.meta else x for x in node.inputs]
     copy = ir.Node(
         node.domain, node.op_type, inputs, list(node.attributes.values()), num_outputs=len(node.outputs), name=node.name

@@ -188,7 +188,7 @@ def _zero(op: OpBuilder, node: ir.Node, zero: ir.Value | None, scale: ir.Value, 
 
 
 def _along(op: OpBuilder, scale: ir.Value, axis: int, rank: int) -> ir.Value:
-    """A scale [n] as [n, 1, ..., 1], to broadcast along ``axis`` of a tensor with ``rank`` axes; a single one as it is."""
+    """A scale [n] as [n, 1, ..., 1], to broadcast along ``axis`` of ``rank`` axes; a single one as it is."""
     numbers = constant(scale)
     if rank_of(scale) == 0 or (numbers is not None and numbers.size == 1):
         return scale
