@@ -19,6 +19,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
+from onnx_ig.autodiff.registry import lookup_name
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
 from onnx_ig.runtime.session import Session
 from tools.float64_kernels import KERNELS
@@ -106,6 +107,8 @@ def judge(case: Case, *, shapes: str = "static", seed: int = 0, runtime: bool = 
     ends = [o.name for o in wide.graph.output if _is_float_tensor(o)]
     if not sources or not ends:
         return Verdict(case.name, "unjudged", "no float input or no float output")
+    if any(_rounds(node) for node in _all_nodes(model.graph)):
+        return Verdict(case.name, "unjudged", "it rounds, and its gradient is the one straight through the rounding")
     try:
         forward = Forward(wide)
         reference = forward(feeds)
@@ -226,6 +229,12 @@ class Forward:
         return dict(zip(self.names, self.evaluator.run(None, feeds), strict=True))
 
 
+def _rounds(node: onnx.NodeProto) -> bool:
+    """Whether the operator quantises: judged against its float twin in tests/test_quantised.py."""
+    entry = lookup_name(node.domain, node.op_type)
+    return entry is not None and entry.kind == "straight-through" and node.op_type != "DequantizeLinear"
+
+
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The graph's nodes and those of its subgraphs."""
     for node in graph.node:
@@ -266,14 +275,18 @@ def as_float64(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen_graph(graph: onnx.GraphProto) -> None:
+    # Resize's scales are float32 by the standard, whatever it resizes
+    scales = {name for node in graph.node if node.op_type == "Resize" for name in node.input[2:3]}
     for tensor in graph.initializer:
-        _widen_tensor(tensor)
+        if tensor.name not in scales:
+            _widen_tensor(tensor)
     for info in (*graph.input, *graph.output, *graph.value_info):
         _widen_type(info.type)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
-                _widen_tensor(attribute.t)
+                if node.op_type != "Constant" or node.output[0] not in scales:
+                    _widen_tensor(attribute.t)
             elif attribute.type == onnx.AttributeProto.GRAPH:
                 _widen_graph(attribute.g)
             elif attribute.name in ("to", "dtype", "stash_type", "softmax_precision") and attribute.i == FLOAT:
