@@ -92,6 +92,13 @@ def onnx_inference(model: ir.Model) -> None:
         passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     finally:
         logger.disabled = disabled
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        y = node.outputs[0] if node.outputs else None
+        if node.op_type in _SEQUENCES and y is not None and isinstance(y.type, ir.TensorType):
+            y.type = ir.SequenceType(y.type)  # the pass takes over the elements' type alone
+
+
+_SEQUENCES = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SplitToSequence"})
 
 
 def _fill_gaps(graph: ir.Graph, declared: Mapping[ir.Value, ir.Shape]) -> bool:

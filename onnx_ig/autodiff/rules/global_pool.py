@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_int, attr_ints, constant, given, optional, refuse
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.rules.average_pool import over_norm, power_slope
@@ -16,7 +17,7 @@ def global_average_pool(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangent
     """y[N, C, 1...] = mean of x[N, C, spatial...]:  dx = dy / number of positions, the same at each."""
     x = given(node, 0)
     positions = op.ReduceProd(op.Shape(x, start=2), keepdims=0)
-    return op.Expand(op.Div(dy, op.Cast(positions, to=x.dtype)), op.Shape(x))
+    return op.Expand(op.Div(dy, cast_like(op, positions, x)), op.Shape(x))
 
 
 @vjp("GlobalMaxPool")
@@ -26,7 +27,7 @@ def global_max_pool(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     flat = op.Reshape(x, [0, 0, -1])
     first = op.ArgMax(flat, axis=2, keepdims=1)  # [N, C, 1]
     positions = op.Range(0, op.Squeeze(op.Shape(flat, start=2), [0]), 1)
-    chosen = op.Cast(op.Equal(positions, first), to=x.dtype)
+    chosen = cast_like(op, op.Equal(positions, first), x)
     return op.reshape_like(op.Mul(chosen, op.Reshape(dy, [0, 0, -1])), x)
 
 

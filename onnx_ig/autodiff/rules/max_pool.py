@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_int, given
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.taps import taps, untap
@@ -56,7 +57,7 @@ def _axis_cotangent(op: OpBuilder, x: ir.Value, y: ir.Value, dy: ir.Value, axis:
     *earlier, _last = taps(op, x, axis, a, windows, float("-inf"))
     parts = []
     for tap in earlier:
-        part = op.Mul(dy, op.Cast(op.Equal(tap, y), to=x.dtype))
+        part = op.Mul(dy, cast_like(op, op.Equal(tap, y), x))
         dy = op.Sub(dy, part)  # what no tap has taken yet
         parts.append(part)
     # the maximum is one of the taps: what the earlier ones left is the last one's

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.interpolation import Interpolation, axis_matrix
+from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import (
     attr_float,
     attr_int,
@@ -56,7 +57,7 @@ def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
             raise refuse(node, "antialias with a scale computed at run time", "Make the scales or sizes constants")
         roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
         matrix = axis_matrix(op, how, size(op, x, axis), size(op, node.outputs[0], axis), scale, roi)
-        dy = _along(op, dy, axis, op.Cast(matrix, to=x.dtype), size(op, x, axis), rank)
+        dy = _along(op, dy, axis, cast_like(op, matrix, x), size(op, x, axis), rank)
     return _summed(op, dy, repeats, x, rank) if repeats else dy
 
 

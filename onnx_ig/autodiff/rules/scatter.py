@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_int, attr_str, given
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.shapes import positions
@@ -73,8 +74,8 @@ def _cotangents(op: OpBuilder, node: ir.Node, dy: ir.Value, read: _Read, write: 
             lambda: op.Mul(read(op.Mul(dy, data)), _product_of_others(op, data, updates, read, write)),
         )
     y = node.outputs[0]
-    data_wins = op.Cast(op.Equal(data, y), to=data.dtype)
-    updates_win = op.Cast(op.Equal(updates, read(y)), to=data.dtype)
+    data_wins = cast_like(op, op.Equal(data, y), data)
+    updates_win = cast_like(op, op.Equal(updates, read(y)), data)
     share = op.Div(dy, _count(op, data_wins, updates_win, write))
     return lambda: op.Mul(share, data_wins), None, lambda: op.Mul(read(share), updates_win)
 
@@ -85,11 +86,11 @@ def _product_of_others(op: OpBuilder, data: ir.Value, u: ir.Value, read: _Read, 
     With P the product and Z the number of zeros among the element's updates, taken without the zeros: P / u if u ≠ 0
     and Z = 0, P if u = 0 and Z = 1, else 0.
     """
-    is_zero = op.Cast(op.Equal(u, op.constant(np.array(0), like=u)), to=u.dtype)
+    is_zero = cast_like(op, op.Equal(u, op.constant(np.array(0), like=u)), u)
     not_zero = op.Add(u, is_zero)
     product = read(write(_full(op, data, 1), not_zero, "mul"))
     other_zeros = op.Sub(read(_count(op, op.zeros_like(data), is_zero, write)), is_zero)
-    no_other_zero = op.Cast(op.Equal(other_zeros, op.constant(np.array(0), like=u)), to=u.dtype)
+    no_other_zero = cast_like(op, op.Equal(other_zeros, op.constant(np.array(0), like=u)), u)
     return op.Mul(op.Div(product, not_zero), no_other_zero)
 
 
