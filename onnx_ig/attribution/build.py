@@ -142,9 +142,8 @@ class _Builder:
         return Copy(self.op, self.parts.nodes, values)
 
     def _ends(self, at_baseline: Copy) -> Ends:
-        """The baseline's value and x − baseline at each frontier tensor."""
-        starts = at_baseline.of(self.parts.frontier)
-        return [(start, self.op.Sub(x, start)) for x, start in zip(self.parts.frontier, starts, strict=True)]
+        """The value of each frontier tensor at the baseline and at x."""
+        return list(zip(at_baseline.of(self.parts.frontier), self.parts.frontier, strict=True))
 
     def _per_example(self) -> dict[ir.Value, ir.Value]:
         """Model inputs that get one row per path point: those off the path too, because the rows must match."""
@@ -178,8 +177,9 @@ class _Builder:
             added = body.Add(total, part)
             added.type, added.shape = total.type, total.shape
             body.graph.outputs.append(added)
-        zeros = [self._zeros(difference, accumulator_type(difference)) for _, difference in ends]
-        results = op.add_node("Loop", [op.Squeeze(trips, [0]), None, *zeros], {"body": body.graph}, len(zeros))
+        zeros = [self._zeros(f, accumulator_type(f)) for f in self.parts.frontier]
+        always = op.constant(np.array(True))  # onnx's reference evaluator takes a condition left out for a false one
+        results = op.add_node("Loop", [op.Squeeze(trips, [0]), always, *zeros], {"body": body.graph}, len(zeros))
         for result, total in zip(results, carried, strict=True):
             result.type, result.shape = total.type, total.shape
         return list(results)

@@ -52,7 +52,7 @@ def run_step(
     """Append one step to op's graph.
 
     Args:
-        ends: at each frontier tensor the baseline's value (rows N or 1) and x minus the baseline (rows N).
+        ends: at each frontier tensor its value at the baseline (rows N or 1) and at x (rows N).
         per_example: model inputs with one row per example → their value; repeated for each path point.
         target: int64 [N] or [N, target_rank]; None where the output is one number per example.
         nodes: a_k, [K]; K is 1 unless the layout is batched.
@@ -62,8 +62,8 @@ def run_step(
         Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), and the scores [K, N].
     """
     replaced = {
-        f: _path_points(op, f, start, difference, nodes, layout)
-        for f, (start, difference) in zip(graph.frontier, ends, strict=True)
+        f: _path_points(op, f, start, end, nodes, layout)
+        for f, (start, end) in zip(graph.frontier, ends, strict=True)
     }
     for value, given in per_example.items():
         replaced.setdefault(value, _per_point(op, given, nodes, layout))
@@ -98,16 +98,20 @@ def rank(value: ir.Value) -> int:
 
 
 def _path_points(
-    op: OpBuilder, frontier: ir.Value, start: ir.Value, difference: ir.Value, nodes: ir.Value, layout: Layout
+    op: OpBuilder, frontier: ir.Value, start: ir.Value, end: ir.Value, nodes: ir.Value, layout: Layout
 ) -> ir.Value:
-    """start + a_k · difference: rows K·N when batched, else the frontier's own shape (K = 1)."""
+    """(1 − a_k) · start + a_k · end: rows K·N when batched, else the frontier's own shape (K = 1).
+
+    Exact at both ends and wherever start and end are: ties that the model has there (a MaxPool over a plain background)
+    stay ties, which start + a · (end − start) would break by rounding.
+    """
     a = op.Cast(nodes, to=frontier.dtype)
     if not layout.batched:
         a = op.Squeeze(a, [0]) if rank(frontier) == 0 else a
-        return op.Add(start, op.Mul(a, difference))
+        return op.Add(op.Mul(op.Sub(1.0, a), start), op.Mul(a, end))
     a = op.Reshape(a, [-1] + [1] * rank(frontier))
-    points = op.Add(op.Unsqueeze(start, [0]), op.Mul(a, op.Unsqueeze(difference, [0])))  # [K, N, ...]
-    return _merge_rows(op, points, difference)
+    from_start = op.Mul(op.Sub(1.0, a), op.Unsqueeze(start, [0]))
+    return _merge_rows(op, op.Add(from_start, op.Mul(a, op.Unsqueeze(end, [0]))), end)  # from [K, N, ...]
 
 
 def _per_point(op: OpBuilder, value: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
