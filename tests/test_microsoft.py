@@ -201,7 +201,6 @@ def test_operators_without_a_kernel_on_cpu(name: str) -> None:
 
 REFUSED = {
     "PackedMultiHeadAttention": (MS, "packed into a shared buffer"),
-    "ReorderInput": ("com.microsoft.nchwc", "lower level"),
     "NGramRepeatBlock": (MS, "no rule"),
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of lowerings)
 from onnx_ig.autodiff.builder import OpBuilder
@@ -23,7 +24,10 @@ def to_standard_operators(model: ir.Model) -> bool:
     """
     if all(_is_standard(node, model.graph) for node in ir.traversal.RecursiveGraphIterator(model.graph)):
         return False
-    return _rewrite(OpBuilder(model.graph))
+    changed = _rewrite(OpBuilder(model.graph))
+    if changed:  # ONNX Runtime does not prune what nothing reads
+        passes.RemoveUnusedNodesPass()(model)
+    return changed
 
 
 def _rewrite(op: OpBuilder) -> bool:

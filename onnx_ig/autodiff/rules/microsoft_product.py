@@ -152,32 +152,6 @@ def inverse(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     return op.Neg(op.MatMul(op.MatMul(yt, dy), yt))
 
 
-@lowering(
-    *(
-        "ReorderInput",
-        "ReorderOutput",
-        "Conv",
-        "MaxPool",
-        "AveragePool",
-        "GlobalMaxPool",
-        "GlobalAveragePool",
-        "Upsample",
-    ),
-    domain="com.microsoft.nchwc",
-)
-def blocked_layout(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
-    """Weights in the blocked layout of one kind of processor.
-
-    Raises:
-        NotDifferentiableError: always.
-    """
-    raise refuse(
-        node,
-        "the model was optimised for one kind of processor: its weights are stored in blocks of unknown size",
-        "Optimise at a lower level (ORT_ENABLE_EXTENDED), or use the model as it was before optimisation",
-    )
-
-
 def channels_first(op: OpBuilder, x: ir.Value, rank: int) -> ir.Value:
     """[N, ..., C] → [N, C, ...]."""
     return op.Transpose(x, perm=[0, rank - 1, *range(1, rank - 1)])
