@@ -215,12 +215,29 @@ class OpBuilder:
                     return dy
                 summed = self.ReduceSum(dy, axes, keepdims=1)
                 return self.Squeeze(summed, list(range(lead))) if lead else summed
+            return self._split_sum(dy, x)
         # axes where x's shape, padded with leading ones, is one: summing an axis of size one changes nothing
         shape = self.Shape(x)
         lead_ones = self.Expand(1, self.Reshape(self.Sub(self.rank(dy), self.rank(x)), [1]))
         padded = self.Concat(lead_ones, shape, axis=0)
         axes = self.Reshape(self.NonZero(self.Equal(padded, 1)), [-1])
         return self.Reshape(self.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1), shape)
+
+    def _split_sum(self, dy: ir.Value, x: ir.Value) -> ir.Value:
+        """:meth:`unbroadcast` where only the run knows which axes were broadcast.
+
+        An axis of size D that has size d in x (one, or D) is split into [D/d, d] and the first part summed. So the
+        summed axes are constants: OpenVINO takes no others whose number depends on data.
+        """
+        assert dy.shape is not None and x.shape is not None
+        lead = len(dy.shape) - len(x.shape)
+        split, summed = [self.dim(dy, i) for i in range(lead)], list(range(lead))
+        for i, d in enumerate(x.shape):
+            if not _same_dim(d, dy.shape[lead + i]):
+                summed.append(len(split))
+                split.append(self.Div(self.dim(dy, lead + i), self.Max(self.dim(x, i), 1)))  # an empty axis has d = 0
+            split.append(self.dim(x, i))
+        return self.ReduceSum(self.Reshape(dy, self.Concat(*split, axis=0), allowzero=1), summed, keepdims=0)
 
 
 def take_off(graph: ir.Graph, last: ir.Node) -> list[ir.Node]:

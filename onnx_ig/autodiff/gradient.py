@@ -14,6 +14,7 @@ from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates
+from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.model import Model, Source, load
 
@@ -110,11 +111,12 @@ def gradient_model(
 
 
 def tidy(model: ir.Model) -> None:
-    """Remove what nothing reads: dead nodes, unused initialisers, Identity nodes."""
+    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part weights not to be shared."""
     _remove_identities(model.graph)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
+    separate_transposed_weights(model.graph)
 
 
 def _remove_identities(graph: ir.Graph) -> None:

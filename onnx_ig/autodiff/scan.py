@@ -1,7 +1,7 @@
 """Write a Scan whose body is a Python function of its states and of one slice of each sequence.
 
 The one idea: runtimes pay per node and step of a Scan, so its body is to hold nothing that can be done for all steps
-at once.
+at once. Sequences walked from their end are reversed outside: onnx's reference evaluator knows no Scan directions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.shapes import reverse
 
 Step = Callable[[OpBuilder, list[ir.Value], list[ir.Value]], tuple[list[ir.Value], list[ir.Value]]]
 
@@ -33,6 +34,10 @@ def scan(
         emit_backwards, emit_axes: for each emitted tensor, whether step 0 writes its last place, and the new axis (0).
     """
     axes, emit_axes = list(axes) or [0] * len(sequences), list(emit_axes) or [0] * len(emit_backwards)
+    sequences = [
+        _reversed(op, sequence, axis) if back else sequence
+        for sequence, axis, back in zip(sequences, axes, backwards, strict=True)
+    ]
     inputs = [_body_input(op, state, None) for state in states]
     inputs += [_body_input(op, sequence, axis) for sequence, axis in zip(sequences, axes, strict=True)]
     body = op.subgraph("adjoint_scan", inputs)
@@ -46,9 +51,7 @@ def scan(
         {
             "body": body.graph,
             "num_scan_inputs": len(sequences),
-            "scan_input_directions": [int(b) for b in backwards],
             "scan_input_axes": axes,
-            "scan_output_directions": [int(b) for b in emit_backwards],
             "scan_output_axes": emit_axes,
         },
         len(states) + len(emit_backwards),
@@ -57,7 +60,11 @@ def scan(
         value.type = value.type or inner.type
     for value, state in zip(made, states, strict=False):
         value.shape = value.shape or (None if state.shape is None else state.shape.copy())
-    return list(made[: len(states)]), list(made[len(states) :])
+    results = [
+        _reversed(op, value, axis) if back else value
+        for value, axis, back in zip(made[len(states) :], emit_axes, emit_backwards, strict=True)
+    ]
+    return list(made[: len(states)]), results
 
 
 def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
@@ -71,6 +78,12 @@ def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
             body.graph.append(ir.Node("", "Identity", [value], outputs=[copy]))
             value = copy
         body.graph.outputs.append(value)
+
+
+def _reversed(op: OpBuilder, x: ir.Value, axis: int) -> ir.Value:
+    turned = reverse(op, x, [axis])
+    turned.type = turned.type or x.type
+    return turned
 
 
 def _body_input(op: OpBuilder, value: ir.Value, axis: int | None) -> ir.Value:
