@@ -1,13 +1,13 @@
 # Makes the repository's virtual environment, .venv, and brings it up to date. To be sourced: `source tools/setup.sh`.
 #
 # Afterwards $ROOT is the repository and $PYTHON the environment's interpreter, with onnx_ig (editable) and the extras
-# cpu, torch, viz and test in the versions of constraints.txt. The one idea: a stamp, written last, holds the hash of all
+# cpu, torch, viz, openvino and test in the versions of constraints.txt. The one idea: a stamp, written last, holds the hash of all
 # that decides what is installed, so an interrupted installation is never taken for a finished one and a finished one is
 # not repeated.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PYTHON="$ROOT/.venv/bin/python"
-EXTRAS=cpu,torch,viz,test
+EXTRAS=cpu,torch,viz,openvino,test
 
 # Exit status 0 if interpreter $1 starts, is new enough, and can import the modules named after it.
 python_has() {

@@ -9,6 +9,7 @@ import click
 
 import onnx_ig
 from onnx_ig.cli.attribute import attribute
+from onnx_ig.cli.conform import conform
 from onnx_ig.cli.ending import Ending
 from onnx_ig.cli.export import export
 from onnx_ig.cli.inspect import inspect
@@ -51,6 +52,7 @@ def app() -> None:
       onnx-ig inspect model.onnx
       onnx-ig attribute model.onnx -i picture.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
       onnx-ig export model.onnx -o explained.onnx
+      onnx-ig conform explained.onnx --runtime openvino
       onnx-ig verify package.module:factory --weights weights.safetensors --example-input 1x3x224x224
 
     \b
@@ -59,7 +61,7 @@ def app() -> None:
     """
 
 
-for command in (attribute, export, inspect, verify):
+for command in (attribute, conform, export, inspect, verify):
     app.add_command(command)
 
 

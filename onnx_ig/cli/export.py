@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
 from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
@@ -77,6 +78,11 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Put before the names that are added, when they clash with the model's own.",
 )
+@click.option(
+    "--with-test-data",
+    is_flag=True,
+    help="Also write test_data_set_0 beside the file: inputs and expected outputs for `onnx-ig conform`.",
+)
 @options.weights
 @options.example_input
 @options.debug
@@ -97,6 +103,7 @@ def export(
     multiply_by_inputs: bool | None,
     per_example: Sequence[str],
     prefix: str,
+    with_test_data: bool,
     weights: Path | None,
     examples: Sequence[str],
 ) -> None:
@@ -113,7 +120,7 @@ def export(
     """
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import open_model
+    from onnx_ig.cli.sources import is_factory, open_factory, open_model
     from onnx_ig.cli.values import spec_of
     from onnx_ig.export import export as exported
     from onnx_ig.inspection import contract_of, inspect
@@ -124,7 +131,12 @@ def export(
     if out.is_dir():
         raise UsageError(f"{out} is a folder; give the file to write")
     chosen = _target(target)
-    model = open_model(source, weights, examples)
+    made = open_factory(source, weights, examples) if is_factory(source) else None
+    if made is not None:
+        model = load(made.module, example_inputs=tuple(made.arguments.values()))
+    else:
+        model = open_model(source, weights, examples)
+    starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
     with obstacles_named(model):
         path = exported(
             model,
@@ -135,7 +147,7 @@ def export(
             output=output,
             at=list(at) or None,
             target=chosen,
-            baselines=_baselines(baselines, [spec_of(x) for x in model.inputs], inputs),
+            baselines=starts,
             method=method or options.DEFAULT_METHOD,
             n_steps=n_steps or options.DEFAULT_STEPS,
             path_as_input=path_as_input,
@@ -149,6 +161,19 @@ def export(
     assert contract is not None
     if model.note:
         click.echo(f"model: {model.note}")
+    if with_test_data:
+        from onnx_ig.cli.sources import read_arguments
+        from onnx_ig.conformance_data import write_test_data
+
+        note = write_test_data(
+            path,
+            module=None if made is None else made.module,
+            arguments=read_arguments(model, examples) if made is None else made.arguments,
+            baselines={n: b for n, b in starts.items() if isinstance(b, np.ndarray)}
+            if isinstance(starts, dict)
+            else None,
+        )
+        click.echo(f"test data: {path.parent / 'test_data_set_0'}; {note}")
     click.echo(f"wrote {path}: {call_signature(contract, written.inputs, written.outputs)}")
 
 

@@ -62,6 +62,25 @@ def open_model(
     return load(source)
 
 
+def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:
+    """The arrays in ``[NAME=]FILE`` texts by the names of a model's inputs; without NAME in declared order.
+
+    Raises:
+        UsageError, InputError: no such input, or a file that does not fit it.
+    """
+    from onnx_ig.cli.values import spec_of
+
+    specs = {spec.name: spec for spec in map(spec_of, model.inputs)}
+    given: dict[str, Array] = {}
+    for text in examples:
+        name, rest = split_name(text, specs)
+        name = name or next((n for n in specs if n not in given), None)
+        if name is None or name in given:
+            raise UsageError(f"{text!r}: the model's inputs are {', '.join(specs)}; give each once, as NAME=FILE")
+        given[name] = read_input(Path(rest), specs[name]).value
+    return given
+
+
 def refuse_torch_options(**options: Any) -> None:
     """Raise UsageError for an option that only goes with package.module:factory."""
     for name, value in options.items():
