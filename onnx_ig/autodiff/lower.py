@@ -73,13 +73,15 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
         if function is None:
             return None
         outputs = _instantiate(op, function, node)
-    _replace(op.graph, node, take_off(op.graph, last), outputs)
-    return {old: new for old, new in zip(node.outputs, outputs, strict=False) if new is not None}
+    return _replace(op.graph, node, take_off(op.graph, last), outputs)
 
 
-def _replace(graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: Sequence[ir.Value | None]) -> None:
-    """Put ``added`` where ``node`` stood; its outputs' names live on in the new ones."""
+def _replace(
+    graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: Sequence[ir.Value | None]
+) -> dict[ir.Value, ir.Value]:
+    """Put ``added`` where ``node`` stood; its outputs' names live on in the new ones, returned by the old."""
     graph.insert_before(node, added)
+    taken: dict[ir.Value, ir.Value] = {}
     for old, new in zip(node.outputs, outputs, strict=False):
         if new is None:
             continue
@@ -93,7 +95,9 @@ def _replace(graph: ir.Graph, node: ir.Node, added: Sequence[ir.Node], outputs: 
             new.name, old.name = old.name, None
             new.shape = new.shape or old.shape
             new.type = new.type or old.type
+        taken[old] = new
     graph.remove(node, safe=True)
+    return taken
 
 
 def _function_body(node: ir.Node, opset: int) -> ir.Function | None:
