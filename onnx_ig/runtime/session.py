@@ -25,6 +25,11 @@ PROVIDERS = {
 }
 # Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
 _SERIALISED_LIMIT = 1_800_000_000
+# Weights from this size on are handed over in place; smaller ones may be shapes that ONNX Runtime wants to see.
+_SMALLEST_SHARED = 4096
+_SHARED_TYPES = frozenset(
+    (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT64)
+)
 _OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
 
 
@@ -62,7 +67,17 @@ class Session:
             options.intra_op_num_threads = threads
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
             try:
-                self._session = ort.InferenceSession(_openable(model, Path(scratch)), options, providers=requested)
+                if isinstance(model, ir.Model):
+                    opened: str | bytes
+                    opened, weights = _without_weights(model)
+                    self._weights = [
+                        np.ascontiguousarray(t.numpy()) for t in weights.values()
+                    ]  # must outlive the session
+                    values = [_ort_value(ort, a, t.dtype) for a, t in zip(self._weights, weights.values(), strict=True)]
+                    options.add_external_initializers(list(weights), values)
+                else:
+                    opened = _openable(model, Path(scratch))
+                self._session = ort.InferenceSession(opened, options, providers=requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
         self.providers: list[str] = self._session.get_providers()
@@ -123,18 +138,34 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
     return entries, True
 
 
-def _openable(model: ModelLike, scratch: Path) -> str | bytes:
-    """A path or bytes that ONNX Runtime opens; models over 2 GB go through a scratch folder."""
+def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, ir.TensorProtocol]]:
+    """The graph serialised with its larger weights left out, and those weights by name.
+
+    ONNX Runtime is then given the weights' own memory: nothing is copied, and 2 GB is no limit.
+    """
+    graph, weights = model.clone(), {}
+    for name, value in graph.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes < _SMALLEST_SHARED or tensor.dtype not in _SHARED_TYPES:
+            continue
+        weights[name] = tensor
+        value.const_value = ir.ExternalTensor(
+            "given_in_memory", None, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+        )
+    return bytes(ir.to_proto(graph).SerializeToString()), weights
+
+
+def _ort_value(ort: ModuleType, array: np.ndarray, dtype: ir.DataType) -> Any:
+    """The array's memory as ONNX Runtime's value."""
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, int(dtype))
+
+
+def _openable(model: str | os.PathLike[str] | bytes | onnx.ModelProto, scratch: Path) -> str | bytes:
+    """A path or bytes that ONNX Runtime opens; a ModelProto over 2 GB goes through a scratch folder."""
     if isinstance(model, bytes):
         return model
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
-    if isinstance(model, ir.Model):
-        size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-        if size < _SERIALISED_LIMIT:
-            return bytes(ir.to_proto(model).SerializeToString())
-        ir.save(model, scratch / "model.onnx", external_data="model.data")
-        return str(scratch / "model.onnx")
     if model.ByteSize() < _SERIALISED_LIMIT:
         return bytes(model.SerializeToString())
     onnx.save(model, scratch / "model.onnx", save_as_external_data=True, location="model.data")
