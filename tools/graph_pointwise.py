@@ -191,13 +191,8 @@ def _layer_norm(g: Draft) -> Tensor:
     kept = x.shape[first:]
     bias = [g.weight(*kept)] if g.flag() else []
     axis = first - x.rank if g.flag() else first
-    return g.add_many(
-        "LayerNormalization",
-        [x, g.weight(*kept, low=0.5, high=1.5), *bias],
-        g.choice((1, 1, 3)),
-        axis=axis,
-        epsilon=1e-2,
-    )[0]
+    scale = g.weight(*kept, low=0.5, high=1.5)
+    return g.add("LayerNormalization", [x, scale, *bias], axis=axis, epsilon=1e-2)
 
 
 @_entry("RMSNormalization")

@@ -92,7 +92,8 @@ def reshape(op: OpBuilder, x: ir.Value, shape: Sequence[Size]) -> ir.Value:
 
 def zeros(op: OpBuilder, shape: ir.Value, like: ir.Value) -> ir.Value:
     """Zeros of the shape in the int64 tensor ``shape``, of the element type of ``like``."""
-    assert like.dtype is not None
+    if like.dtype is None:
+        return op.CastLike(op.ConstantOfShape(shape), like)
     value = ir.tensor(np.zeros(1, like.dtype.numpy()), dtype=like.dtype)
     return op.ConstantOfShape(shape, value=value)
 
