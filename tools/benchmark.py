@@ -11,6 +11,7 @@ imports, at the same internal batch size. ``--write`` saves tools/results/benchm
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -83,10 +84,9 @@ def measured(name: str, steps: int, rounds: int, examples: int) -> dict[str, Any
         "ours": lambda: ours.attribute(x, target=0, additional_forward_args=extra, n_steps=steps),
         "captum": lambda: theirs.attribute(x, target=0, additional_forward_args=extra, n_steps=steps),
     }
+    in_batches = functools.partial(theirs.attribute, x, target=0, additional_forward_args=extra, n_steps=steps)
     for batch in BATCHES:
-        calls[f"captum {batch}"] = lambda batch=batch: theirs.attribute(
-            x, target=0, additional_forward_args=extra, n_steps=steps, internal_batch_size=batch * examples
-        )
+        calls[f"captum {batch}"] = functools.partial(in_batches, internal_batch_size=batch * examples)
     calls |= {f"forward {batch}": forward_call(module, model, batch) for batch in BATCHES}
     seconds = take_turns(calls, rounds)
     reference = theirs.attribute(x, target=0, additional_forward_args=extra, n_steps=steps, internal_batch_size=8)

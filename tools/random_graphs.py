@@ -33,7 +33,8 @@ from tools.graph_excuse import excuse, wide_feeds
 from tools.graph_indexing import INDEXING
 from tools.graph_pointwise import POINTWISE
 from tools.graph_structural import STRUCTURAL
-from tools.judge import Case, Forward, as_float64, judge
+from tools.judge import Case, Forward, judge
+from tools.widening import as_float64
 
 SHAPES = ("static", "batch", "symbolic", "none")  # what a model declares of its inputs' shapes
 OPSETS = (17, 18, 20, 21, 23)

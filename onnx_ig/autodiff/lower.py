@@ -15,7 +15,8 @@ from onnx_ig.errors import NotDifferentiableError
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
-    """Expand, in place in op's graph, every node that depends on ``wrt`` and has no rule of its own, until none is left to expand.
+    """Expand, in place in op's graph, every node that depends on ``wrt`` and has no rule of its own, until none is
+    left to expand.
 
     Returns:
         The values that were replaced, each with the one that took its place (and its name).
@@ -36,7 +37,7 @@ def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Valu
 
 
 def _lower_bodies(op: OpBuilder, on_path: set[ir.Value]) -> None:
-    """The same inside the bodies of control-flow operators on the path, for what depends on their inputs or on the path."""
+    """The same inside the bodies of control-flow operators on the path, for what depends on their inputs or on it."""
     for node in op.graph:
         if not any(y in on_path for y in node.outputs):
             continue

@@ -26,7 +26,7 @@ class Missing:
 
 
 # A cotangent, None (derivative zero), Missing, or a callable that builds the cotangent only if it is needed.
-Cotangent = ir.Value | None | Missing | Callable[[], "ir.Value | None | Missing"]
+Cotangent = ir.Value | Missing | Callable[[], "ir.Value | Missing | None"] | None
 Cotangents = Cotangent | Sequence[Cotangent] | Mapping[ir.Value, Cotangent]
 VjpRule = Callable[..., Cotangents]
 LoweringRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None]]
