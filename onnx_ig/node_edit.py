@@ -28,9 +28,12 @@ def int_attribute(node: ir.Node, name: str, default: int) -> int:
     return int(node.attributes.get_int(name, default))
 
 
-def set_attributes(node: ir.Node, **attributes: int | str) -> None:
+def set_attributes(node: ir.Node, **attributes: int | str | list[int]) -> None:
     for name, value in attributes.items():
-        node.attributes[name] = ir.AttrInt64(name, value) if isinstance(value, int) else ir.AttrString(name, value)
+        if isinstance(value, list):
+            node.attributes[name] = ir.AttrInt64s(name, value)
+        else:
+            node.attributes[name] = ir.AttrInt64(name, value) if isinstance(value, int) else ir.AttrString(name, value)
 
 
 def set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:

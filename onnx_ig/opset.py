@@ -1,8 +1,7 @@
 """Bring a model to the working opset: 18, unless it needs something newer.
 
-The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones
-come down if they mean the same at 18 or the standard defines them by a function of such, and then all of them do, or
-none.
+The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones come
+down if they mean the same at 18 or the standard defines them by a function of such: all of them, or none.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import onnx_ir.passes.common as passes
 
 from onnx_ig.node_edit import constant_value, set_attributes, set_inputs
 from onnx_ig.opset_adapters import adapt
-from onnx_ig.opset_bodies import repaired
+from onnx_ig.opset_bodies import own_body, repaired
 from onnx_ig.shape_facts import onnx_inference
 
 WORKING_OPSET = 18
@@ -90,9 +89,11 @@ def _call(model: ir.Model, node: ir.Node, body: onnx.FunctionProto, name: str, o
 
 
 def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
-    """The standard's function body for this node at this opset, None if the operator has none."""
+    """The function body for this node at this opset, the standard's or ours; None if the operator has none."""
     if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
         return None
+    if node.op_type == "AffineGrid":
+        return own_body(node)
     schema = onnx.defs.get_schema(node.op_type, opset, "")
     if schema.has_context_dependent_function:
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]

@@ -1,4 +1,4 @@
-"""Repairs of the standard's function bodies, whose values are right but whose derivatives are not.
+"""Repairs of the standard's function bodies, whose values are right but whose derivatives are not, and one of our own.
 
 The one idea: a value that a body computes and then throws away by Where still spoils the derivative where it is not a
 number.
@@ -7,6 +7,73 @@ number.
 from __future__ import annotations
 
 import onnx
+import onnx.parser
+import onnx_ir as ir
+
+from onnx_ig.node_edit import constant_value
+
+
+def own_body(node: ir.Node) -> onnx.FunctionProto | None:
+    """AffineGrid in operators of opset 18, None where its number of axes is unknown.
+
+    grid[n, p, :] = θ[n] · (position p, 1). The standard's body squeezes a batch of one away, so that no rank is known.
+    """
+    axes = _image_axes(node)
+    if axes is None:
+        return None
+    align = node.attributes.get_int("align_corners", 0)
+    lines = ["one = Constant <value_float = 1.0> ()", "unit = CastLike (one, theta)", "two = Add (unit, unit)"]
+    lines += [f"{name} = Constant <value_int = {i}> ()" for name, i in (("i0", 0), ("i1", 1))]
+    lines += [f"{name} = Constant <value_ints = [{i}]> ()" for name, i in (("v1", 1), ("v2", 2), ("last", axes))]
+    lines += [f"v9 = Constant <value_ints = [{axes + 2}]> ()", "image = Slice (size, v2, v9)"]
+    lines += ["column = Concat <axis = 0> (image, v1)"]
+    for i in range(axes):
+        laid = ", ".join("-1" if a == i else "1" for a in range(axes + 1))
+        lines += [
+            f"at{i} = Constant <value_int = {i + 2}> ()",
+            f"length{i} = Gather (size, at{i})",
+            f"real{i} = CastLike (length{i}, theta)",
+            f"range{i} = Range (i0, length{i}, i1)",
+            f"index{i} = CastLike (range{i}, theta)",
+            f"twice{i} = Mul (index{i}, two)",
+            f"above{i} = Identity (twice{i})" if align else f"above{i} = Add (twice{i}, unit)",
+            f"below{i} = Sub (real{i}, unit)" if align else f"below{i} = Identity (real{i})",
+            f"share{i} = Div (above{i}, below{i})",
+            f"place{i} = Sub (share{i}, unit)",
+            f"form{i} = Constant <value_ints = [{laid}]> ()",
+            f"laid{i} = Reshape (place{i}, form{i})",
+            f"axis{i} = Expand (laid{i}, column)",
+        ]
+    coordinates = ", ".join(f"axis{i}" for i in reversed(range(axes)))  # the image's last axis comes first
+    lines += [
+        "ones = Expand (unit, column)",
+        f"positions = Concat <axis = {axes}> ({coordinates}, ones)",
+        f"flat = Constant <value_ints = [-1, {axes + 1}]> ()",
+        "rows = Reshape (positions, flat)",
+        f"whole = Constant <value_ints = [-1, {axes}, {axes + 1}]> ()",
+        "matrices = Reshape (theta, whole)",  # says their rank where the model does not
+        "turned = Transpose <perm = [0, 2, 1]> (matrices)",
+        "product = MatMul (rows, turned)",
+        "batch = Constant <value_ints = [-1]> ()",
+        "shape = Concat <axis = 0> (batch, image, last)",
+        "grid = Reshape (product, shape)",
+    ]
+    text = '<domain: "", opset_import: ["" : 18]> AffineGrid (theta, size) => (grid) {' + " ".join(lines) + "}"
+    return onnx.parser.parse_function(text)
+
+
+def _image_axes(node: ir.Node) -> int | None:
+    """How many axes AffineGrid's images have, None if the model does not tell."""
+    theta, size = node.inputs
+    if theta is not None and theta.shape is not None and isinstance(theta.shape[1], int):
+        return theta.shape[1]
+    if size is None:
+        return None
+    value = constant_value(size)
+    if value is not None:
+        return int(value.size) - 2
+    known = None if size.shape is None else size.shape[0]
+    return known - 2 if isinstance(known, int) else None
 
 
 def repaired(op_type: str, body: onnx.FunctionProto) -> onnx.FunctionProto:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
+from onnx_ig.pool_facts import settle_ceil_mode
 
 Dims = Sequence["int | str | None"]
 
@@ -24,8 +25,7 @@ def infer(model: ir.Model, shapes: Mapping[str, Dims] | None = None) -> None:
     """Fill in types and shapes in place.
 
     Args:
-        shapes: the inputs' dimensions by input name, in place of the declared ones: numbers, names, or None for
-        unknown.
+        shapes: the inputs' dimensions by input name, in place of the declared ones: numbers, names, None for unknown.
 
     Raises:
         UsageError: ``shapes`` names no input, or has another number of axes than is declared.
@@ -40,12 +40,22 @@ def infer(model: ir.Model, shapes: Mapping[str, Dims] | None = None) -> None:
             if y.shape is not None:
                 declared[y], y.shape = y.shape, None
     _propagate(model)
+    while settle_ceil_mode(graph):
+        _forget(graph)
+        _propagate(model)
     if _fill_gaps(graph, declared):
         for node in graph:
             for y in node.outputs:
                 if y not in declared:
                     y.shape = None  # else a name made up for the unknown would stay
         _propagate(model)
+
+
+def _forget(graph: ir.Graph) -> None:
+    """Take away every inferred shape."""
+    for node in graph:
+        for y in node.outputs:
+            y.shape = None
 
 
 def _give(graph: ir.Graph, shapes: Mapping[str, Dims]) -> None:

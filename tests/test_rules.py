@@ -3,16 +3,19 @@
 The gradient against central differences in float64.
 """
 
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
+import onnx_ig
 from onnx_ig.autodiff.registry import lookup_name
+from onnx_ig.runtime.session import Session
 from tests.cases import own_cases
 from tools.judge import Case, judge
 from tools.node_tests import operators_of, standard_cases
 
 SHAPES = ("static", "symbolic")
-# Standard cases whose derivative we decline to give, by the start of the name:
-REFUSED = ("test_training_dropout",)  # a random mask: the gradient would be of another draw
 
 
 def _covered(case: Case) -> bool:
@@ -28,9 +31,6 @@ OWN = own_cases()
 @pytest.mark.parametrize("name", STANDARD)
 def test_standard_case(name: str, shapes: str) -> None:
     verdict = judge(standard_cases()[name], shapes=shapes)
-    if name.startswith(REFUSED):
-        assert verdict.outcome == "refused", verdict
-        return
     assert verdict.outcome in ("right", "zero", "unjudged"), verdict.detail
 
 
@@ -39,3 +39,34 @@ def test_standard_case(name: str, shapes: str) -> None:
 def test_own_case(name: str, shapes: str) -> None:
     verdict = judge(OWN[name], shapes=shapes)
     assert verdict.outcome in ("right", "zero"), verdict.detail
+
+
+def test_dropout_in_training_mode_is_differentiated_at_its_own_draw() -> None:
+    """ONNX Runtime draws another mask at each run: y = x · s in one run must come with dx = v · s of the same s."""
+    text = """<ir_version: 8, opset_import: ["" : 18]> g (float[N] x, float r, bool t) => (float[N] y)
+              { y = Dropout (x, r, t) }"""
+    gradient = onnx_ig.differentiate(onnx.parser.parse_model(text), wrt=["x", "r"])
+    rng = np.random.default_rng(0)
+    x, v = (rng.uniform(1, 2, 200).astype(np.float32) for _ in range(2))
+    for ratio, training in ((0.25, True), (0.25, False), (0.0, True), (0.5, True)):
+        r = np.array(ratio, np.float32)
+        values = Session(gradient, "cpu").run({"x": x, "r": r, "t": np.array(training), "cotangent_y": v})
+        scale = values["y"] / x
+        assert (0 in scale) == (ratio > 0 and training)
+        np.testing.assert_allclose(values["grad_x"], v * scale, rtol=1e-5)
+        slope = (v * values["y"]).sum() / (1 - ratio) if training else 0
+        np.testing.assert_allclose(values["grad_r"], slope, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [[1, 1, 4, 4], [1, 1, 5, 5]])
+def test_max_unpool_follows_the_runtimes_reading_of_its_indices(shape: list[int]) -> None:
+    """MaxUnpool is linear and copies: whatever place the runtime copies an element to, its cotangent comes from."""
+    text = f"""<ir_version: 8, opset_import: ["" : 18]> g (float[1,1,2,2] x) => (float[1,1,a,b] y)
+              <int64[1,1,2,2] i = {{5, 7, 13, 15}}, int64[4] s = {{{", ".join(map(str, shape))}}}>
+              {{ y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, i, s) }}"""
+    gradient = onnx_ig.differentiate(onnx.parser.parse_model(text))
+    x = np.array([5, 6, 7, 8], np.float32).reshape(1, 1, 2, 2)
+    v = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    values = Session(gradient, "cpu").run({"x": x, "cotangent_y": v})
+    places = [int(np.flatnonzero(values["y"] == element)[0]) for element in x.ravel()]
+    np.testing.assert_array_equal(values["grad_x"].ravel(), v.ravel()[places])

@@ -51,21 +51,20 @@ def axis_matrix(
     scale: ir.Value | float,
     roi: tuple[ir.Value, ir.Value] | None,
 ) -> ir.Value:
-    """R with y[o] = Σ_i R[o, i] x[i]; float32. With ``antialias`` the scale must be a number known now.
+    """R with y[o] = Σ_i R[o, i] x[i]; float32.
 
     ``roi``: start and end in units of the input, for tf_crop_and_resize, whose rows outside the input are zero.
     """
     length_in, length_out = _float(op, inputs), _float(op, outputs)
     place = _origin(op, how, length_in, length_out, scale, roi)  # [outputs]
     base = _rounded(op, how.rounding, place) if how.mode == "nearest" else op.Floor(place)
-    offsets = _offsets(how, scale)
-    index = op.Add(op.Unsqueeze(base, [1]), op.constant(np.array(offsets, np.float32)))  # [outputs, taps]
+    index = op.Add(op.Unsqueeze(base, [1]), _offsets(op, how, scale))  # [outputs, taps]
     if how.mode == "nearest":
         weight = op.Add(op.Mul(index, 0.0), 1.0)
     else:
         distance = op.Sub(index, op.Unsqueeze(place, [1]))
         if how.antialias:
-            distance = op.Mul(distance, min(1.0, float(scale)))  # type: ignore[arg-type]
+            distance = op.Mul(distance, min(1.0, scale) if isinstance(scale, float) else op.Min(scale, 1.0))
         weight = _linear(op, distance) if how.mode == "linear" else _cubic(op, distance, how.cubic_a)
     last = op.Sub(length_in, 1.0)
     if how.exclude_outside and how.mode != "nearest":
@@ -128,15 +127,18 @@ def _rounded(op: OpBuilder, rounding: str, place: ir.Value) -> ir.Value:
     return rounded
 
 
-def _offsets(how: Interpolation, scale: ir.Value | float) -> list[int]:
-    """The taps beside the floor of the coordinate that can have weight."""
-    if how.mode == "nearest":
-        return [0]
+def _offsets(op: OpBuilder, how: Interpolation, scale: ir.Value | float) -> ir.Value:
+    """The taps beside the floor of the coordinate that can have weight, float32 [taps]."""
     support = 1 if how.mode == "linear" else 2
+    if how.mode == "nearest":
+        return op.constant(np.zeros(1, np.float32))
+    if how.antialias and not isinstance(scale, float):
+        reach = op.Squeeze(op.Ceil(op.Div(float(support), op.Min(scale, 1.0))), [0])
+        taps: ir.Value = op.Range(op.Sub(1.0, reach), op.Add(reach, 1.0), 1.0)
+        return taps
     if how.antialias:
-        assert isinstance(scale, float)
-        support = math.ceil(support / min(1.0, scale))
-    return list(range(1 - support, support + 1))
+        support = math.ceil(support / min(1.0, float(scale)))  # type: ignore[arg-type]
+    return op.constant(np.arange(1 - support, support + 1, dtype=np.float32))
 
 
 def _linear(op: OpBuilder, distance: ir.Value) -> ir.Value:

@@ -85,6 +85,11 @@ _COPIES = [
     make_case(
         "Dropout", [_f(2, 3), _number(0.5), np.array(False)], name="dropout_with_mask", constants=(1, 2), n_outputs=2
     ),
+    make_case("Dropout", [_f(2, 9), _number(0.3), np.array(True)], name="dropout_training", constants=(2,), seed=0),
+    *(
+        make_case("Dropout", [_f(2, 9), _number(0.3), np.array(mode)], name=f"dropout_run_time_{mode}", seed=1)
+        for mode in (True, False)
+    ),
     make_case("Cast", [_f(2, 3)], name="cast_same", to=1),
     make_case("CastLike", [_f(2, 3), _f(1)], name="cast_like", constants=(1,)),
 ]

@@ -45,13 +45,14 @@ def _cases() -> list[Case]:
         [[0.3, 0.4, 5.1, 4.2], [1.7, -2.1, 7.9, 3.3], [2.2, 2.1, 2.4, 2.3], [4.1, 3.2, 9.3, 8.4]], np.float32
     )
     batch = np.array([0, 1, 1, 0], np.int64)
-    for ratio, coordinates in itertools.product((0, 2), ("half_pixel", "output_half_pixel")):
+    for mode, ratio, coordinates in itertools.product(("avg", "max"), (0, 2), ("half_pixel", "output_half_pixel")):
         cases.append(
             make_case(
                 "RoiAlign",
                 [_f(2, 3, 6, 7), rois, batch],
-                name=f"roi_{ratio}_{coordinates}",
+                name=f"roi_{mode}_{ratio}_{coordinates}",
                 constants=(1, 2),
+                mode=mode,
                 sampling_ratio=ratio,
                 coordinate_transformation_mode=coordinates,
                 output_height=3,

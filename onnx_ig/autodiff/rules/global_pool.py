@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.node import attr_int, attr_ints, constant, given, optional, refuse
+from onnx_ig.autodiff.node import attr_int, attr_ints, constant, given, optional
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.rules.average_pool import over_norm, power_slope
 from onnx_ig.autodiff.window import size
@@ -42,22 +43,35 @@ def global_lp_pool(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 def max_unpool(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """y.flat[indices] = x:  dx = dy.flat[indices].
 
-    Refused where output_shape may differ from the shape that the pooling attributes imply: the standard reads the
-    indices in the implied shape, ONNX Runtime in output_shape.
+    Where output_shape differs from the shape that the pooling attributes imply, the standard reads the indices in the
+    implied shape and ONNX Runtime in output_shape: the node itself, run on the numbers of x's elements, then tells
+    which element went where.
     """
+    if _shape_is_implied(op, node):
+        return op.Gather(op.Reshape(dy, [-1]), given(node, 1), axis=0)
     x = given(node, 0)
-    if optional(node, 2) is not None:
-        kernel, n = attr_ints(node, "kernel_shape") or [], len(attr_ints(node, "kernel_shape") or [])
-        strides, pads = attr_ints(node, "strides") or [1] * n, attr_ints(node, "pads") or [0] * (2 * n)
-        wanted = constant(optional(node, 2))
-        for i in range(n):
-            length = size(op, x, i + 2)
-            implied = (length - 1) * strides[i] + kernel[i] - pads[i] - pads[n + i] if isinstance(length, int) else None
-            if wanted is None or implied != wanted[i + 2]:
-                raise refuse(
-                    node,
-                    "its output_shape is not known to be the one its kernel, strides and pads imply, and runtimes then "
-                    "disagree on what its indices mean",
-                    "Leave output_shape out and pad the result instead",
-                )
-    return op.Gather(op.Reshape(dy, [-1]), given(node, 1), axis=0)
+    count = op.Size(x)
+    wide = ir.DataType.DOUBLE if dy.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    numbers = op.reshape_like(op.Cast(op.Range(1, op.Add(count, 1), 1), to=wide), x)
+    placed = op.add_node("MaxUnpool", [numbers, *node.inputs[1:]], node.attributes, 1)[0]  # 0: no element
+    zeros = op.ConstantOfShape(
+        op.Reshape(op.Add(count, 1), [1]), value=ir.tensor(np.zeros(1, wide.numpy()), dtype=wide)
+    )
+    whole = op.Cast(op.Reshape(placed, [-1]), to=ir.DataType.INT64)
+    sums = op.ScatterElements(zeros, whole, op.Cast(op.Reshape(dy, [-1]), to=wide), axis=0, reduction="add")
+    return cast_like(op, op.reshape_like(op.Slice(sums, [1], [2**62], [0]), x), x)
+
+
+def _shape_is_implied(op: OpBuilder, node: ir.Node) -> bool:
+    """Whether y is known to have the shape that kernel, strides and pads imply."""
+    if optional(node, 2) is None:
+        return True
+    kernel, wanted = attr_ints(node, "kernel_shape") or [], constant(optional(node, 2))
+    n = len(kernel)
+    strides, pads = attr_ints(node, "strides") or [1] * n, attr_ints(node, "pads") or [0] * (2 * n)
+    for i in range(n):
+        length = size(op, given(node, 0), i + 2)
+        implied = (length - 1) * strides[i] + kernel[i] - pads[i] - pads[n + i] if isinstance(length, int) else None
+        if wanted is None or implied != wanted[i + 2]:
+            return False
+    return True

@@ -17,7 +17,6 @@ from onnx_ig.autodiff.node import (
     given,
     known_rank,
     optional,
-    refuse,
 )
 from onnx_ig.autodiff.registry import Cotangents, Missing, vjp
 from onnx_ig.autodiff.window import Size, size, vector
@@ -53,8 +52,6 @@ def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
         if isinstance(scale, float) and how.repeats(scale):
             repeats[axis] = int(scale)
             continue
-        if how.antialias and not isinstance(scale, float):
-            raise refuse(node, "antialias with a scale computed at run time", "Make the scales or sizes constants")
         roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
         matrix = axis_matrix(op, how, size(op, x, axis), size(op, node.outputs[0], axis), scale, roi)
         dy = _along(op, dy, axis, cast_like(op, matrix, x), size(op, x, axis), rank)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
@@ -15,12 +17,12 @@ from onnx_ig.autodiff.window import Size, mul, size, vector
 def roi_align(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """Y[r, c] = A_r X[b_r, c] B_rᵀ, with A_r[output height, H] and B_r[output width, W] the mean over sampling points.
 
-    dX[n, c] = Σ_{r with b_r = n} A_rᵀ dY[r, c] B_r: two products, no scatter.
+    dX[n, c] = Σ_{r with b_r = n} A_rᵀ dY[r, c] B_r: two products, no scatter. Mode max: :func:`_max_cotangent`.
     """
-    if attr_str(node, "mode", "avg").lower() != "avg":
-        unwritten = Missing("the derivative of mode 'max' is not written")
-        return unwritten, unwritten, None
     x, rois, batch_of = given(node, 0), given(node, 1), given(node, 2)
+    unwritten = Missing("the derivative with respect to the regions is not written")
+    if attr_str(node, "mode", "avg").lower() != "avg":
+        return lambda: _max_cotangent(op, node, dy), unwritten, None
 
     def dx() -> ir.Value:
         n, c, h, w = (size(op, x, i) for i in range(4))
@@ -37,11 +39,25 @@ def roi_align(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         image: ir.Value = op.Transpose(op.Reshape(rows, vector(op, [n, h, c, w])), perm=[0, 2, 1, 3])
         return image
 
-    return dx, Missing("the derivative with respect to the regions is not written"), None
+    return dx, unwritten, None
 
 
-def _region_matrix(op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outputs: int, length: Size) -> ir.Value:
-    """[R, outputs, length]: how each output of each region reads the image along x (``axis`` 0) or y (1)."""
+@dataclass(frozen=True)
+class _Points:
+    """Where the outputs of each region read along one axis.
+
+    ``place`` [R, outputs, points]; ``taken`` (1 or 0): whether the region has that point; ``within``: whether the
+    point counts, being less than a pixel outside; ``number`` of points, [R, 1, 1] or a number.
+    """
+
+    place: ir.Value
+    taken: ir.Value
+    within: ir.Value
+    number: ir.Value | float
+
+
+def _points(op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outputs: int, length: ir.Value) -> _Points:
+    """The sampling points along x (``axis`` 0) or y (1) in an image of ``length`` pixels, [1] of rois' type."""
     half = attr_str(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
     scale, ratio = attr_float(node, "spatial_scale", 1.0), attr_int(node, "sampling_ratio", 0)
     ends = op.Sub(op.Mul(rois, scale), 0.5 if half else 0.0)  # [R, 4]: x1, y1, x2, y2
@@ -62,15 +78,79 @@ def _region_matrix(op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outp
     fraction, taken = _with_output_axis(op, fraction), _with_output_axis(op, taken)
     step3, start3 = op.Unsqueeze(step, [2]), op.Unsqueeze(start, [2])
     place = op.Add(start3, op.Mul(op.Add(output, fraction), step3))  # [R, outputs, points]
-    size_float = op.CastLike(vector(op, [length]), rois)
-    within = op.And(op.GreaterOrEqual(place, -1.0), op.LessOrEqual(place, size_float))
-    weight = op.Mul(op.CastLike(within, rois), taken)
-    nearest = op.Max(op.Min(place, op.Sub(size_float, 1.0)), 0.0)
+    within = op.CastLike(op.And(op.GreaterOrEqual(place, -1.0), op.LessOrEqual(place, length)), rois)
+    number = _with_output_axis(op, op.Max(points, 1.0)) if ratio <= 0 else float(ratio)
+    return _Points(op.Max(op.Min(place, op.Sub(length, 1.0)), 0.0), taken, within, number)
+
+
+def _region_matrix(op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outputs: int, length: Size) -> ir.Value:
+    """[R, outputs, length]: how each output of each region reads the image along x (``axis`` 0) or y (1)."""
+    points = _points(op, node, rois, axis, outputs, op.CastLike(vector(op, [length]), rois))
+    weight = op.Mul(points.within, points.taken)
     pixels = op.CastLike(op.Range(0, op.Squeeze(vector(op, [length]), [0]), 1), rois)
-    hat = op.Max(op.Sub(1.0, op.Abs(op.Sub(op.Unsqueeze(nearest, [3]), pixels))), 0.0)  # [R, outputs, points, length]
+    away = op.Abs(op.Sub(op.Unsqueeze(points.place, [3]), pixels))
+    hat = op.Max(op.Sub(1.0, away), 0.0)  # [R, outputs, points, length]
     total = op.ReduceSum(op.Mul(hat, op.Unsqueeze(weight, [3])), [2], keepdims=0)
-    mean: ir.Value = op.Div(total, _with_output_axis(op, op.Max(points, 1.0)) if ratio <= 0 else float(ratio))
+    mean: ir.Value = op.Div(total, points.number)
     return mean
+
+
+def _max_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
+    """Y[r, c, i, j] = max over sampling points and their four pixels of weight · X[b_r, c, pixel] (not of their sum).
+
+    dX at the first pixel with the maximum += its weight · dY; a point outside the image counts as 0.
+    """
+    x, rois = given(node, 0), given(node, 1)
+    n, c, h, w = (size(op, x, i) for i in range(4))
+    high, wide = attr_int(node, "output_height", 1), attr_int(node, "output_width", 1)
+    row, row_weight, row_taken = _corner_pixels(op, node, rois, 1, high, h)  # [R, output height, points, 2]
+    column, column_weight, column_taken = _corner_pixels(op, node, rois, 0, wide, w)
+
+    def crossed(combine: str, of_row: ir.Value, of_column: ir.Value) -> ir.Value:
+        """[R, output height, output width, points · points · 4], in the order in which the operator visits them."""
+        both = getattr(op, combine)(op.Unsqueeze(of_row, [2, 4, 6]), op.Unsqueeze(of_column, [1, 3, 5]))
+        laid: ir.Value = op.Reshape(both, [0, 0, 0, -1])
+        return laid
+
+    image = op.Reshape(op.Mul(given(node, 2), vector(op, [mul(op, h, w)])), [-1, 1, 1, 1])
+    pixel = op.Add(crossed("Add", op.Mul(row, vector(op, [w])), column), image)
+    weight = op.CastLike(op.Unsqueeze(crossed("Mul", row_weight, column_weight), [4]), x)
+    taken = op.Unsqueeze(op.Greater(crossed("Mul", row_taken, column_taken), 0.0), [4])
+    rows = op.Reshape(op.Transpose(x, perm=[0, 2, 3, 1]), vector(op, [-1, c]))  # [N · H · W, C]
+    terms = op.Mul(op.Gather(rows, pixel, axis=0), weight)  # [R, output height, output width, K, C]
+    lowest = op.CastLike(float("-inf"), x)
+    first = op.ArgMax(op.Where(taken, terms, lowest), axis=3, keepdims=1)
+
+    def at_first(value: ir.Value) -> ir.Value:
+        chosen: ir.Value = op.GatherElements(op.Expand(value, op.Shape(terms)), first, axis=3)
+        return chosen
+
+    flat = vector(op, [-1, c])
+    share = op.Mul(at_first(weight), at_first(op.CastLike(taken, x)))
+    update = op.Mul(op.Reshape(share, flat), op.Reshape(op.Transpose(dy, perm=[0, 2, 3, 1]), flat))
+    target = op.Reshape(at_first(op.Unsqueeze(pixel, [4])), flat)
+    # sums of half floats are made in float32, which ONNX Runtime's CPU kernel also requires
+    sums = ir.DataType.DOUBLE if dy.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    empty = op.ConstantOfShape(op.Shape(rows), value=ir.tensor(np.zeros(1, sums.numpy()), dtype=sums))
+    added = op.ScatterElements(empty, target, op.Cast(update, to=sums), axis=0, reduction="add")
+    pixels = op.Reshape(op.CastLike(added, dy), vector(op, [n, h, w, c]))
+    dx: ir.Value = op.Transpose(pixels, perm=[0, 3, 1, 2])
+    return dx
+
+
+def _corner_pixels(
+    op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outputs: int, length: Size
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Index (int64), weight and whether taken of the two pixels around each point: [R, outputs, points, 2]."""
+    pixels = op.CastLike(vector(op, [length]), rois)
+    points = _points(op, node, rois, axis, outputs, pixels)
+    low = op.Floor(points.place)
+    part = op.Sub(points.place, low)
+    index = op.Concat(op.Unsqueeze(low, [3]), op.Unsqueeze(op.Min(op.Add(low, 1.0), op.Sub(pixels, 1.0)), [3]), axis=3)
+    weight = op.Concat(op.Unsqueeze(op.Sub(1.0, part), [3]), op.Unsqueeze(part, [3]), axis=3)
+    weight = op.Mul(weight, op.Unsqueeze(points.within, [3]))
+    taken = op.Unsqueeze(op.Add(op.Mul(points.place, 0.0), points.taken), [3])
+    return op.Cast(index, to=ir.DataType.INT64), weight, op.Expand(taken, op.Shape(index))
 
 
 def _with_output_axis(op: OpBuilder, value: ir.Value) -> ir.Value:

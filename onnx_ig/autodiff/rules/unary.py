@@ -7,8 +7,8 @@ from math import pi, sqrt
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.masks import cast_like, masked
-from onnx_ig.autodiff.node import constant, given, optional, refuse
+from onnx_ig.autodiff.masks import cast_like, masked, number
+from onnx_ig.autodiff.node import constant, given, optional, output
 from onnx_ig.autodiff.registry import Cotangents, vjp
 
 
@@ -26,13 +26,26 @@ def cast(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
 @vjp("Dropout")
 def dropout(op: OpBuilder, node: ir.Node, dy: ir.Value | None, *dmask: ir.Value | None) -> Cotangents:
-    """Inference: y = x, dx = dy. In training mode y is random, and its gradient would belong to another sample."""
-    training = optional(node, 2)
-    if training is not None:
-        mode = constant(training)
-        if mode is None or mode.any():
-            raise refuse(node, "it runs in training mode", "Export the model in evaluation mode (model.eval())")
-    return dy
+    """Inference: y = x, dx = dy. Training: y = x · mask / (1 − ratio), dx = dy · mask / (1 − ratio) of the same draw.
+
+    d ratio = Σ dy · y / (1 − ratio): between the values at which an element of the mask turns over.
+    """
+    x, ratio, training = given(node, 0), optional(node, 1), optional(node, 2)
+    mode = constant(training)
+    if dy is None or training is None or (mode is not None and not mode.any()):
+        return (dy, None, None)[: len(node.inputs)]
+    kept = op.Sub(1.0, number(op, 0.5, x) if ratio is None else cast_like(op, ratio, x))
+    if mode is None:
+        kept = op.Where(training, kept, number(op, 1.0, x))
+
+    def d_ratio() -> ir.Value:
+        slope = op.ReduceSum(op.Div(op.Mul(dy, node.outputs[0]), kept), keepdims=0)
+        if mode is None:
+            slope = op.Mul(slope, cast_like(op, training, x))
+        return cast_like(op, slope, given(node, 1))
+
+    mask = output(op, node, 1)
+    return lambda: op.Div(masked(op, node, dy, mask, x), kept), d_ratio, None
 
 
 @vjp("Neg")
