@@ -5,6 +5,7 @@ The one idea: the reverse walk is made node by node, so that one refusal does no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -77,7 +78,7 @@ class Inspection:
     Attributes:
         layout: ``batched``, ``fixed`` or ``none``; None where the shapes do not tell (``layout_note`` says why).
         gradients: one entry per (float input or embedding, float output); empty for attribution models.
-        embeddings: outputs of look-ups by integer inputs: where token models are attributed (``at``).
+        embeddings: outputs of look-ups by integer inputs, on a path: where token models are attributed (``at``).
         layers: at most :data:`LAYERS_SHOWN` further such tensors, spread evenly over ``layers_in_all``.
         contract: of an attribution model, else None.
         note: how a PyTorch source was exported.
@@ -116,10 +117,9 @@ def inspect(source: Source) -> Inspection:
     embeddings = [] if contract else _embeddings(graph)
     layout, layout_note = (contract.layout, "") if contract else _layout(model)
     gradients, on_path = ([], set()) if contract else _gradients(model, [e.tensor.name for e in embeddings])
+    embeddings = [e for e in embeddings if e.tensor.name in on_path]  # optimisers leave some for their shape alone
     layers = [] if contract else _layers(graph, on_path)
-    operators: dict[str, int] = {}
-    for node in graph:
-        operators[node.op_type] = operators.get(node.op_type, 0) + 1
+    operators = Counter(node.op_type for node in graph)
     return Inspection(
         model=model.name,
         sha256=model.source_sha256,

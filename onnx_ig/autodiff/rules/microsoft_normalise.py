@@ -72,10 +72,12 @@ def embed_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | N
     """
     ids, segments, positions = given(node, 0), optional(node, 1), optional(node, 8)
     where = positions if positions is not None else op.Range(0, op.Squeeze(op.dim(ids, 1), [0]), 1)
-    total = op.Add(op.Gather(given(node, 2), ids), op.Gather(given(node, 3), where))
+    # named: these are the tensors at which users attribute
+    words = op.Gather(given(node, 2), ids, _outputs=["word_embedding"])
+    total = op.Add(words, op.Gather(given(node, 3), where))
     table = optional(node, 4)
     if segments is not None and table is not None:
-        total = op.Add(total, op.Gather(table, segments))
+        total = op.Add(total, op.Gather(table, segments, _outputs=["segment_embedding"]))
     epsilon = attr_float(node, "epsilon", 1e-12)
     y = op.LayerNormalization(total, given(node, 5), given(node, 6), axis=-1, epsilon=epsilon)
     count = None
