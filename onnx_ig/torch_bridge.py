@@ -14,7 +14,6 @@ from onnx_ig.arguments import as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.model import Model, load
 from onnx_ig.sources import Bound
-from onnx_ig.torch_export import export_torch
 from onnx_ig.torch_source import find_modules, refuse_training_mode
 
 
@@ -36,7 +35,7 @@ class TorchForward:
         key = self._key(tensors, additional)
         if key not in self._cache:
             self._cache = {k: m for k, m in self._cache.items() if k[0] == key[0]}  # older parameters are gone for good
-            self._cache[key] = self._export(tensors, additional)
+            self._cache[key] = load(self._function, example_inputs=tensors, additional_forward_args=additional)
         model = self._cache[key]
         fed = [*tensors, *(a for a in additional if isinstance(a, Tensor))]
         arrays = {str(x.name): to_array(value) for x, value in zip(model.inputs, fed, strict=True)}
@@ -48,9 +47,6 @@ class TorchForward:
             {name: arrays[name] for name in names[len(tensors) :]},
             False,
         )
-
-    def _export(self, tensors: tuple[Tensor, ...], additional: tuple[Any, ...]) -> Model:
-        return load(export_torch(self._function, tensors, additional, dynamic_batch="auto").model)
 
     def _key(self, tensors: tuple[Tensor, ...], additional: tuple[Any, ...]) -> tuple[Any, ...]:
         parameters: list[tuple[int, int]] = []
