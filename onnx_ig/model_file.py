@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import google.protobuf.message
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -16,6 +17,7 @@ from onnx_ig.maps import without_maps
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000
+_LEAST_ON_DISK = 1 << 20  # smaller ones are read even then
 
 
 def read(path: Path) -> tuple[ir.Model, bytes]:
@@ -30,14 +32,13 @@ def read(path: Path) -> tuple[ir.Model, bytes]:
     data = path.read_bytes()
     model = checked(parse(data, str(path)), path.parent)
     ir.external_data.set_base_dir(model.graph, path.parent)
-    external = [
-        value.const_value
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
-    ]
-    if sum(tensor.nbytes for tensor in external) < _IN_MEMORY_LIMIT:
-        ir.external_data.load_to_model(model)
+    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    external = [value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)]
+    large = sum(tensor.nbytes for tensor in external) >= _IN_MEMORY_LIMIT
+    for value in values:
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and not (large and tensor.nbytes >= _LEAST_ON_DISK):
+            value.const_value = ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=value.name)
     return model, data
 
 
@@ -63,13 +64,24 @@ def checked(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     _check_external_data(proto, folder)
     _check_wiring(proto.graph, set())
     try:
-        return ir.from_proto(without_maps(proto))
+        model = ir.from_proto(without_maps(proto))
+        _let_go_of_source(model)
+        return model
     except Exception as error:  # the reader raises many kinds for what the format does not allow
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         line = next(iter(str(cause).strip().splitlines()), "")
         raise ModelError(f"the model is malformed: {type(cause).__name__}: {line}") from error
+
+
+def _let_go_of_source(model: ir.Model) -> None:
+    """Give the weights tensors of their own: onnx_ir's write a changed name into the message they were read from."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.serde.TensorProtoTensor):
+                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
 
 
 def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:

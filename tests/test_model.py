@@ -12,7 +12,6 @@ import pytest
 
 import onnx_ig
 import onnx_ig.model_file as model_file
-import onnx_ig.runtime.session as session_module
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.model import load
 from onnx_ig.runtime.session import Session
@@ -67,6 +66,15 @@ def test_the_source_is_left_as_it_was(tmp_path: Path) -> None:
     before = proto.SerializeToString(), ir.to_proto(graph).SerializeToString()
     load(proto), load(graph)
     assert (proto.SerializeToString(), ir.to_proto(graph).SerializeToString()) == before
+
+
+def test_the_source_is_left_as_it_was_by_renamed_weights() -> None:
+    """onnx_ir writes a tensor's new name into the message that it was read from."""
+    proto = linear()
+    before = proto.SerializeToString()
+    value = load(proto).clone_ir().graph.initializers["W"]
+    value.name = "renamed"
+    assert proto.SerializeToString() == before
 
 
 def with_constant_nodes() -> onnx.ModelProto:
@@ -193,12 +201,19 @@ def test_external_data_without_a_path_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way of models over 2 GB, at 48 bytes."""
-    monkeypatch.setattr(session_module, "_SERIALISED_LIMIT", 40)
-    monkeypatch.setattr(model_file, "_IN_MEMORY_LIMIT", 40)
-    model = load(external(tmp_path))
+    """The way of models over 2 GB, at 4.8 kB: the matrix stays on disk, the bias does not."""
+    monkeypatch.setattr(model_file, "_IN_MEMORY_LIMIT", 4000)
+    monkeypatch.setattr(model_file, "_LEAST_ON_DISK", 4000)
+    weights = np.random.default_rng(0).standard_normal((3, 400)).astype(np.float32)
+    proto = parsed("f (float[N,3] x) => (float[N,400] y) { y = Gemm (x, W, b) }")
+    for name, value in (("W", weights), ("b", weights[0])):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    onnx.save(proto, tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    model = load(tmp_path / "model.onnx")
+    kinds = {name: type(v.const_value) for name, v in model.ir_model.graph.initializers.items()}
+    assert kinds["W"] is ir.ExternalTensor and kinds["b"] is ir.Tensor
     y = Session(model.ir_model, "cpu", threads=1).run({"x": X})["y"]
-    np.testing.assert_allclose(y, np.tanh(X @ WEIGHTS), rtol=1e-6)
+    np.testing.assert_allclose(y, X @ weights + weights[0], rtol=1e-5, atol=1e-5)
 
 
 def test_weights_over_two_gigabytes_stay_on_disk(tmp_path: Path) -> None:
@@ -343,7 +358,7 @@ def test_declared_dimensions_are_read_for_what_they_mean(name: str) -> None:
 
 
 def test_stale_shapes_of_inner_tensors_are_not_believed() -> None:
-    """Made for one example, then its input declared dynamic: what the file says of inner tensors is of the old batch."""
+    """Made for one example, then its input declared dynamic: the file speaks of inner tensors of the old batch."""
     proto = parsed("f (float[N,4] x, int64[2] s) => (float[1,6] y) { h = Sin (x)  r = Reshape (h, s)  y = Exp (r) }")
     for name, dims in (("h", [1, 4]), ("r", [1, 4])):
         proto.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
