@@ -117,7 +117,7 @@ def _start(contract: Contract, feeds: Mapping[str, Array], baked: Mapping[str, A
         value = baked.get(name) if contract.baked.get(key) == "array" else np.array(contract.baked.get(key, 0.0))
     if value is None:
         raise UsageError(f"the baseline of {name!r} is baked in: give its array to write test data")
-    return _wide(value).expand_as(x)
+    return _wide(value).to(x).expand_as(x)
 
 
 def _target(contract: Contract, feeds: Mapping[str, Array], output: Tensor) -> Array | None:

@@ -1,0 +1,156 @@
+"""Conformance: right runtimes pass, whatever computes wrong is caught, and every runtime is really run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import onnx_ig
+from onnx_ig.conformance import conform, read_data_sets
+from onnx_ig.conformance_data import write_test_data
+from onnx_ig.errors import InputError, MissingDependencyError, UsageError, VerificationError
+from onnx_ig.runtime.engines import ENGINES
+from tests.node_runtime import ROOT, node_modules
+from tools import runtimes
+
+DIGITS = ROOT / "models" / "digits_cnn" / "digits_cnn.onnx"
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    path = onnx_ig.export(DIGITS, tmp_path / "model.onnx", n_steps=5)
+    write_test_data(path)
+    return path
+
+
+@pytest.mark.parametrize("form", runtimes.FORMS)
+@pytest.mark.parametrize("name", runtimes.SUBJECTS)
+def test_every_runtime_gives_the_reference_s_numbers(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_PATH", str(node_modules()))
+    path = runtimes.make(runtimes.SUBJECTS[name](), form, tmp_path)
+    for runtime in ENGINES:
+        cell = runtimes.judge(name, form, path, runtime)
+        if (name, runtime) in runtimes.KNOWN_REFUSALS:
+            assert cell.error is None, f"{runtime} runs {name} now: strike it from KNOWN_REFUSALS"
+        else:
+            assert cell.error is not None and cell.error <= 1e-4, cell
+
+
+def test_layout_is_that_of_the_standard_s_backend_tests(exported: Path) -> None:
+    model = onnx.load(exported)
+    folder = exported.parent / "test_data_set_0"
+    for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
+        files = [folder / f"{kind}_{i}.pb" for i in range(len(values))]
+        assert sorted(folder.glob(f"{kind}_*.pb")) == files
+        assert [onnx.load_tensor(f).name for f in files] == [v.name for v in values]
+    assert "reference evaluator" in (folder / "note.txt").read_text()
+
+
+def test_a_target_out_of_range_must_give_nan(exported: Path) -> None:
+    _, bad = read_data_sets(exported)
+    assert bad.inputs["target"].tolist() == [10**9, -1]
+    assert all(np.isnan(bad.outputs[name]).all() for name in ("attribution_image", "score", "convergence_delta"))
+    assert np.isfinite(bad.outputs["logits"]).all()
+
+
+def test_a_tampered_expected_output_is_caught(exported: Path) -> None:
+    file = exported.parent / "test_data_set_0" / "output_1.pb"
+    tensor = onnx.load_tensor(file)
+    array = numpy_helper.to_array(tensor).copy()
+    array.flat[np.abs(array).argmax()] *= 1.001
+    file.write_bytes(numpy_helper.from_array(array, tensor.name).SerializeToString())
+    report = conform(exported)
+    assert [r.output for r in report.rows if not r.passed] == ["attribution_image"]
+    with pytest.raises(VerificationError, match="attribution_image"):
+        report.require()
+    assert conform(exported, tolerance=1e-2).passed
+
+
+def test_a_tampered_model_is_caught(exported: Path) -> None:
+    model = onnx.load(exported)
+    weight = next(w for w in model.graph.initializer if len(w.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    onnx.save(model, exported)
+    assert not conform(exported).passed
+
+
+@pytest.mark.parametrize("wrong", ["nan", "finite", "shape", "type"])
+def test_what_no_tolerance_can_excuse(exported: Path, wrong: str) -> None:
+    file = exported.parent / ("test_data_set_1" if wrong == "finite" else "test_data_set_0") / "output_2.pb"
+    array = numpy_helper.to_array(onnx.load_tensor(file))
+    changed = {
+        "nan": np.full_like(array, np.nan),
+        "finite": np.zeros_like(array),  # a runtime that clamps the target where NaN is due, the other way round
+        "shape": array[:1],
+        "type": array.astype(np.float64),
+    }[wrong]
+    file.write_bytes(numpy_helper.from_array(changed, "score").SerializeToString())
+    assert conform(exported, tolerance=1e9).worst == np.inf
+
+
+def test_baking_the_target_removes_the_older_data_of_open_targets(exported: Path) -> None:
+    onnx_ig.export(DIGITS, exported, target="predicted", n_steps=5)
+    write_test_data(exported)
+    assert [d.folder for d in read_data_sets(exported)] == ["test_data_set_0"]
+    assert conform(exported).passed
+
+
+def test_another_model_s_data_are_neither_used_nor_overwritten(exported: Path) -> None:
+    other = onnx_ig.export(DIGITS, exported.with_name("other.onnx"), algorithm="input-x-gradient")
+    with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
+        write_test_data(other)
+    with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
+        conform(other)
+
+
+def test_no_data(tmp_path: Path, exported: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    path = onnx_ig.export(DIGITS, tmp_path / "alone" / "m.onnx")
+    with pytest.raises(UsageError, match="--with-test-data"):
+        conform(path)
+    (exported.parent / "test_data_set_0" / "input_1.pb").unlink()
+    with pytest.raises(InputError, match="'target' has no data"):
+        conform(exported)
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match=r"onnx-ig\[openvino\]"):
+        conform(exported, "openvino")
+    node_modules()
+    monkeypatch.delenv("NODE_PATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingDependencyError, match="npm install onnxruntime-node"):
+        conform(exported, "node")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingDependencyError, match=r"Node\.js"):
+        conform(exported, "node")
+
+
+def test_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "onnx_ig", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    factory = ["models.digits_cnn.model:digits_cnn", "--weights", str(DIGITS.with_suffix(".safetensors"))]
+    done = command("export", *factory, "--example-input", str(DIGITS.with_name("seven.npy")), "-o", str(path),
+                   "--n-steps", "5", "--with-test-data")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "torch autograd in float64" in done.stdout
+    done = command("conform", str(path), "--runtime", "openvino")
+    assert done.returncode == 0, done.stderr
+    assert "conforms" in done.stdout
+    done = command("conform", str(path), "--tolerance", "1e-12")
+    assert done.returncode == 8
+    assert "do not deploy" in done.stderr

@@ -1,0 +1,207 @@
+"""The table of runtimes and model forms: does each runtime compute what torch says in float64, and how fast?
+
+    python -m tools.runtimes                 errors
+    python -m tools.runtimes --times         also the time of one run relative to ONNX Runtime's Python package
+    python -m tools.runtimes --out tools/results/runtimes.md
+
+The one idea: every cell is a file that was exported, its test data and ``onnx_ig.conformance``, as users have them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import functools
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import onnx_ig
+from onnx_ig.conformance import TOLERANCE, conform, read_data_sets
+from onnx_ig.conformance_data import write_test_data
+from onnx_ig.errors import MissingDependencyError, ModelError
+from onnx_ig.model import Model, load
+from onnx_ig.runtime.engines import ENGINES
+from tests.networks import NETWORKS
+
+_MODELS = Path(__file__).parent.parent / "models"
+_STEPS = 9
+
+# what is exported of each model; keyword arguments of onnx_ig.export
+FORMS: dict[str, dict[str, Any]] = {
+    "complete, loop": {"n_steps": _STEPS, "steps_per_run": 4, "target": "predicted"},
+    "complete, no loop": {"n_steps": _STEPS, "steps_per_run": 0, "target": "predicted"},
+    "complete, all open": {"baselines": "input", "path_as_input": True, "steps_per_run": 4},
+    "step": {"form": "step", "baselines": "input"},
+    "input-x-gradient": {"algorithm": "input-x-gradient"},
+}
+
+# refusals that are the runtime's own, of the model before any gradient is added to it
+KNOWN_REFUSALS = {
+    ("bert", "reference"): "GatherElements of the reference evaluator fails on more than 64 positions (its np.choose "
+    "takes no more); the model without gradients, which looks up its 512 position numbers so, fails likewise",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of the table: the loaded model, its torch module, and values for its own inputs."""
+
+    model: Model
+    module: Any
+    arguments: dict[str, np.ndarray]
+    attributed: list[str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``error``: of the worst output, None where the runtime refused, for ``reason``; ``seconds`` of one run."""
+
+    model: str
+    form: str
+    runtime: str
+    error: float | None
+    reason: str = ""
+    seconds: float | None = None
+
+
+def _digits() -> Subject:
+    from models.digits_cnn.model import digits_cnn
+
+    x = np.load(_MODELS / "digits_cnn" / "seven.npy").astype(np.float32)
+    return _trained(digits_cnn(), "digits_cnn", np.concatenate([x, 0.5 * x]))
+
+
+def _tabular() -> Subject:
+    from models.tabular_mlp.model import tabular_mlp
+
+    x = np.load(_MODELS / "tabular_mlp" / "malignant.npy").astype(np.float32)
+    return _trained(tabular_mlp(), "tabular_mlp", np.concatenate([x, 0.9 * x]))
+
+
+def _trained(module: Any, name: str, x: np.ndarray) -> Subject:
+    """The deployed file of a trained model, judged by the module it came from."""
+    from safetensors.torch import load_file
+
+    module.load_state_dict(load_file(_MODELS / name / f"{name}.safetensors"))
+    model = load(_MODELS / name / f"{name}.onnx")
+    inputs = [str(v.name) for v in model.inputs]
+    return Subject(model, module.eval(), {inputs[0]: x}, inputs)
+
+
+def _network(name: str) -> Subject:
+    network = NETWORKS[name]
+    xs, extras, module = network.inputs(), network.extras(), network.module()
+    model = load(module, example_inputs=xs, additional_forward_args=extras or None)
+    names = [str(v.name) for v in model.inputs]
+    arguments = {n: tensor.numpy() for n, tensor in zip(names, (*xs, *extras), strict=True)}
+    return Subject(model, module, arguments, names[: len(xs)])
+
+
+SUBJECTS: dict[str, Callable[[], Subject]] = {
+    "digits_cnn": _digits,
+    "tabular_mlp": _tabular,
+    **{name: functools.partial(_network, name) for name in ("resnet_smooth", "vit", "lstm", "bert")},
+}
+
+
+def make(subject: Subject, form: str, folder: Path) -> Path:
+    """Export one form with its test data; returns the model's path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = onnx_ig.export(subject.model, folder / "model.onnx", inputs=subject.attributed, **FORMS[form])
+        write_test_data(path, module=subject.module, arguments=subject.arguments)
+    return path
+
+
+def judge(name: str, form: str, path: Path, runtime: str, times: bool = False) -> Cell:
+    """Run the test data of ``path`` in ``runtime``."""
+    try:
+        report = conform(path, runtime)
+    except ModelError as error:
+        return Cell(name, form, runtime, None, KNOWN_REFUSALS.get((name, runtime), str(error)))
+    except MissingDependencyError as error:
+        return Cell(name, form, runtime, None, f"not installed here: {error}")
+    return Cell(name, form, runtime, report.worst, "", _seconds(path, runtime) if times else None)
+
+
+def _seconds(path: Path, runtime: str, runs: int = 5) -> float:
+    opened, feeds = ENGINES[runtime].open(path), read_data_sets(path)[0].inputs
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        opened.run(feeds)
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[runs // 2]
+
+
+def table(models: Iterable[str], times: bool) -> list[Cell]:
+    """Every cell, in order."""
+    cells = []
+    for name in models:
+        subject = SUBJECTS[name]()
+        for form in FORMS:
+            with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
+                path = make(subject, form, Path(folder))
+                cells += [judge(name, form, path, runtime, times) for runtime in ENGINES]
+    return cells
+
+
+def markdown(cells: list[Cell]) -> str:
+    """The table as Markdown, every refusal explained below it."""
+    lines = [
+        f"Made by `python -m tools.runtimes` on {datetime.date.today().isoformat()}, "
+        f"{platform.system()} {platform.machine()}, CPU, float32.",
+        "",
+        "Largest relative error of any output against torch in float64, targets out of range (which must give NaN) "
+        f"included; a cell beyond {TOLERANCE:.0e} is marked **wrong**.",
+        "",
+        "| model | form | " + " | ".join(f"{e.title} {_version(e.name)}" for e in ENGINES.values()) + " |",
+        "|---|---|" + "---|" * len(ENGINES),
+    ]
+    notes: dict[str, int] = {}
+    for name, form in dict.fromkeys((c.model, c.form) for c in cells):
+        row = {c.runtime: c for c in cells if (c.model, c.form) == (name, form)}
+        base = row["onnxruntime"].seconds
+        lines.append(f"| {name} | {form} | " + " | ".join(_shown(row[r], base, notes) for r in ENGINES) + " |")
+    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in notes.items())]).rstrip() + "\n"
+
+
+def _shown(cell: Cell, base: float | None, notes: dict[str, int]) -> str:
+    if cell.error is None:
+        return f"refused ({notes.setdefault(cell.reason, len(notes) + 1)})"
+    text = f"{cell.error:.1e}" + ("" if cell.error <= TOLERANCE else " **wrong**")
+    return text if cell.seconds is None or not base else f"{text}, time × {cell.seconds / base:.1f}"
+
+
+def _version(runtime: str) -> str:
+    try:
+        return ENGINES[runtime].version()
+    except MissingDependencyError:
+        return "(not installed)"
+
+
+def main() -> int:
+    """Print the table; exit status 1 if a cell is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="*", choices=[[], *SUBJECTS], help="default: all")
+    parser.add_argument("--times", action="store_true", help="also time each runtime; Node's includes its start")
+    parser.add_argument("--out", type=Path, help="also write the table here")
+    options = parser.parse_args()
+    cells = table(options.models or SUBJECTS, options.times)
+    text = markdown(cells)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(f"# Runtimes\n\n{text}", encoding="utf-8")
+    return int(any(c.error is not None and not c.error <= TOLERANCE for c in cells))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
