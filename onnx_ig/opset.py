@@ -114,6 +114,11 @@ def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     proto = onnx.FunctionProto.FromString(body if isinstance(body, bytes) else body.SerializeToString())
     if not proto.node:  # the standard builds this body for known shapes only
         return None
+    for name in list(proto.attribute):  # bodies leave the defaults to the schema
+        declared = schema.attributes.get(name)
+        if declared is not None and declared.default_value.name and name not in node.attributes:
+            proto.attribute.remove(name)
+            proto.attribute_proto.append(declared.default_value)
     del proto.output[len(node.outputs) :]
     made = {*proto.input, *(name for inner in proto.node for name in inner.output)}
     for name in proto.output:

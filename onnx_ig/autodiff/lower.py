@@ -136,6 +136,10 @@ def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
 def _instantiate(op: OpBuilder, function: ir.Function, node: ir.Node) -> list[ir.Value | None]:
     """Append the function's nodes with the caller's inputs and attributes put in; returns the body's outputs."""
     attributes = {name: a for name, a in function.attributes.items() if a.value is not None}
+    if onnx.defs.has(node.op_type, op.opset, ""):  # bodies leave the defaults to the schema
+        declared = onnx.defs.get_schema(node.op_type, op.opset, "").attributes
+        defaults = {name: a.default_value for name, a in declared.items() if a.default_value.name}
+        attributes.update({name: ir.from_proto(a) for name, a in defaults.items() if name not in attributes})
     attributes.update(node.attributes)
     values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, node.inputs, strict=False))
     for inner in function:

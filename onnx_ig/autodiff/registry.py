@@ -1,9 +1,9 @@
 """Which rule differentiates which operator: one table, filled by decorators, where a second entry is an error.
 
-Four kinds of entry: a VJP rule (:func:`vjp`), an operator whose derivative is zero everywhere it exists
-(:func:`zero_vjp`), a rewriting into operators that have rules (:func:`lowering`), and a float expression that lends an
-operator on integers its derivative (:func:`straight_through`). Operators that have none of these but a function body in
-the ONNX standard are expanded with it.
+Five kinds of entry: a VJP rule (:func:`vjp`), an operator whose derivative is zero everywhere it exists
+(:func:`zero_vjp`), a rewriting into operators that have rules (:func:`lowering`), a float expression that lends an
+operator on integers its derivative (:func:`straight_through`), and a refusal with its reason (:func:`refused`).
+Operators that have none of these but a function body in the ONNX standard are expanded with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.node import refuse
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ PreparationRule = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None] | Non
 
 @dataclass(frozen=True)
 class Entry:
-    """What the table holds for an operator: ``kind`` is ``rule``, ``zero``, ``lowering`` or ``straight-through``."""
+    """What the table holds for an operator: ``kind`` is ``rule``, ``zero``, ``lowering``, ``straight-through`` or
+    ``refused``.
+    """
 
     kind: str
     function: Callable[..., Any] | None = None
@@ -77,6 +80,15 @@ def vjp(
 def zero_vjp(*op_types: str, reason: str, domain: str = "") -> None:
     """Declare that the operators' derivative is zero wherever it exists (``reason`` says why)."""
     _register(op_types, domain, Entry("zero", reason=reason))
+
+
+def refused(*op_types: str, reason: str, advice: str, domain: str = "") -> None:
+    """Declare that a gradient through the operators is refused: an error with this reason if they lie on a path."""
+
+    def rule(_op: OpBuilder, node: ir.Node, *_dys: ir.Value | None) -> Cotangents:
+        raise refuse(node, reason, advice)
+
+    _register(op_types, domain, Entry("refused", rule, reason=reason))
 
 
 def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], LoweringRule]:

@@ -9,27 +9,21 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, rank_of
 from onnx_ig.autodiff.node import attr_int, attr_str, given, refuse
-from onnx_ig.autodiff.registry import Cotangents, lowering, vjp, zero_vjp
+from onnx_ig.autodiff.registry import lowering, refused, zero_vjp
 
 ML = "ai.onnx.ml"
 
 zero_vjp("Binarizer", domain=ML, reason="a step function")
 zero_vjp("OneHotEncoder", domain=ML, reason="it compares with a list of categories: a step function")
+refused(
+    "TreeEnsemble",
+    "TreeEnsembleRegressor",
+    "TreeEnsembleClassifier",
+    domain=ML,
+    reason="a tree ensemble is piecewise constant, so its gradient is zero everywhere it exists",
+    advice="Use a method for trees, such as TreeSHAP, or attribute a differentiable model",
+)
 zero_vjp("CategoryMapper", "DictVectorizer", "CastMap", domain=ML, reason="its input is text, a map or integers")
-
-
-@vjp("TreeEnsemble", "TreeEnsembleRegressor", "TreeEnsembleClassifier", domain=ML)
-def tree_ensemble(op: OpBuilder, node: ir.Node, *dys: ir.Value | None) -> Cotangents:
-    """A sum of step functions.
-
-    Raises:
-        NotDifferentiableError: always.
-    """
-    raise refuse(
-        node,
-        "a tree ensemble is piecewise constant, so its gradient is zero everywhere it exists",
-        "Use a method for trees, such as TreeSHAP, or attribute a differentiable model",
-    )
 
 
 @lowering("Scaler", domain=ML)

@@ -1,0 +1,26 @@
+"""Operators through which no gradient is given, each with its reason; the families' own files name the rest."""
+
+from __future__ import annotations
+
+from onnx_ig.autodiff.registry import refused
+
+refused(
+    "FlexAttention",
+    domain="ai.onnx.preview",
+    reason="it is on trial in the standard, outside the main domain, and no runtime has a kernel for it",
+    advice="Export the model with Attention (opset 23) or with MatMul and Softmax",
+)
+refused(
+    "Adagrad",
+    "Adam",
+    "Gradient",
+    "Momentum",
+    domain="ai.onnx.preview.training",
+    reason="it is a step of training, not of a trained model",
+    advice="Export the model for inference",
+)
+refused(
+    "MaxRoiPool",
+    reason="it rounds the regions to whole pixels, and no rule is written for it",
+    advice="Use RoiAlign, which replaces it, or attribute at a tensor after it (--at)",
+)
