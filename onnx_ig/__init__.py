@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx_ig.autodiff import differentiate
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
-    from onnx_ig.export import export
+    from onnx_ig.exporting import export
     from onnx_ig.methods import InputXGradient, IntegratedGradients
     from onnx_ig.model import Model, load
-    from onnx_ig.verify import verify
+    from onnx_ig.verification import verify
 
 __version__ = "0.1.0"
 
@@ -36,9 +36,9 @@ _HOME = {
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
     "differentiate": "autodiff",
-    "export": "export",
+    "export": "exporting",
     "load": "model",
-    "verify": "verify",
+    "verify": "verification",
 }
 
 

@@ -121,6 +121,22 @@ def test_provider_asked_for_by_name_must_be_used() -> None:
     assert method.provider == "CPUExecutionProvider"
 
 
+MIXING = {
+    "mean over examples": "m = ReduceMean <keepdims = 1> (x, a)  d = Sub (x, m)  s = Exp (d)  y = MatMul (s, w)",
+    "sum along axis 0": "c = CumSum <reverse = 1> (x, z)  s = Sin (c)  y = MatMul (s, w)",
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_an_output_that_mixes_examples_is_refused(name: str) -> None:
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 2] y)
+        <float[3, 2] w = {{1, -2, 3, 4, -5, 6}}, int64[1] a = {{0}}, int64 z = {{0}}> {{ {MIXING[name]} }}"""
+    )
+    with pytest.raises(InputError, match="mixes examples"):
+        onnx_ig.IntegratedGradients(proto, provider="cpu").attribute(rows(2), baselines=0.3, target=0)
+
+
 BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "shape": ((np.zeros((2, 4), np.float32),), {"target": 0}, r"\[2, 4\].*\[N, 3\]"),
     "type": ((np.zeros((2, 3)),), {"target": 0}, "float64"),

@@ -169,7 +169,7 @@ def peak_memory(which: str, model: FullSize, steps: int) -> float:
 
 _EXPORT = """
 import sys; sys.path.insert(0, {root!r})
-import onnx_ig; from onnx_ig.export import write_model; from pathlib import Path; from tools.full_size import MODELS
+import onnx_ig; from onnx_ig.exporting import write_model; from pathlib import Path; from tools.full_size import MODELS
 m = MODELS[{name!r}]; t = m.inputs(2)
 model = onnx_ig.load(m.module(), example_inputs=t[0], additional_forward_args=t[1:] or None)
 write_model(model.ir_model, Path({file!r}))

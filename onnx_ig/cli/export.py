@@ -122,7 +122,7 @@ def export(
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import is_factory, open_factory, open_model
     from onnx_ig.cli.values import spec_of
-    from onnx_ig.export import export as exported
+    from onnx_ig.exporting import export as exported
     from onnx_ig.inspection import contract_of, inspect
     from onnx_ig.model import load
 

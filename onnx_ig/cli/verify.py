@@ -14,7 +14,7 @@ from onnx_ig.errors import UsageError
 if TYPE_CHECKING:
     from onnx_ig.cli.values import Values
     from onnx_ig.data import PictureOptions
-    from onnx_ig.verify import VerificationReport
+    from onnx_ig.verification import VerificationReport
 
 
 @click.command()
@@ -104,7 +104,7 @@ def verify(
     from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
     from onnx_ig.model import is_torch_source
-    from onnx_ig.verify import verify as verified
+    from onnx_ig.verification import verify as verified
 
     pictures = picture_options(mean, std, layout, size)
     chosen = read_target_option(target)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
+from onnx_ig.runtime.independence import require_independent_examples
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
 from onnx_ig.runtime.session import ProviderSpec, Session
 
@@ -94,6 +96,7 @@ class Engine:
         self.session = Session(self._built, provider)
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._rows: int | None = None
+        self._independent = False
 
     @property
     def provider(self) -> str:
@@ -116,6 +119,7 @@ class Engine:
         """
         wide = np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32
         nodes, weights = nodes.astype(wide), weights.astype(wide)
+        self._require_independent_examples(request, wide)
         sums: dict[str, Array] = {}
         done, total = 0, request.examples * len(nodes)
 
@@ -191,6 +195,19 @@ class Engine:
         target = request.target
         pieces = self._outputs(request, internal_batch_size)
         return np.concatenate([select(y, None if target is None else target[rows]) for y, rows in pieces])
+
+    def _require_independent_examples(self, request: Request, wide: type[np.floating[Any]]) -> None:
+        if self._independent or not self.plan.layout.batched:
+            return
+        feeds = self._feeds(request, slice(0, 1))
+        feeds |= {_PREFIX + name: np.ones(1, wide) for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
+        rows = {*request.inputs, *request.per_example, _PREFIX + contract.TARGET}
+        quantised = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
+        try:
+            require_independent_examples(self.session, feeds, rows, _PREFIX, quantised)
+        except OutOfMemoryError:
+            return  # two rows do not fit, so no two will ever ride together
+        self._independent = True
 
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""

@@ -1,0 +1,52 @@
+"""Does a model treat the examples on axis 0 apart? Path points ride as further examples, so everything rests on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from onnx_ig.attribution import contract
+from onnx_ig.errors import InputError
+from onnx_ig.runtime.session import Session
+
+Array = np.ndarray
+
+# Kernels choose other summation orders for other batch sizes; half precision rounds more.
+_TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
+_HALF = 2e-2
+# Dynamic quantisation gives all rows one scale, which is the model's own doing and small.
+_DYNAMICALLY_QUANTISED = 0.1
+
+
+def require_independent_examples(
+    session: Session, one: Mapping[str, Array], per_row: set[str], prefix: str, quantised: bool
+) -> None:
+    """Compare the first example's score alone with its score beside another example (its own baseline).
+
+    Args:
+        session: the step form.
+        one: its feeds for one example, baselines included, one path point at 1.
+        per_row: the names among them that have one row per example.
+        quantised: whether the model quantises its activations dynamically.
+
+    Raises:
+        InputError: the score changes, so the output mixes examples.
+    """
+    two = {name: np.concatenate([value, value]) if name in per_row else value for name, value in one.items()}
+    for name, value in one.items():
+        attributed = name.removeprefix(prefix + contract.BASELINE)
+        if attributed != name and attributed in two:
+            two[attributed] = np.concatenate([one[attributed], np.broadcast_to(value[:1], one[attributed].shape)])
+    alone = session.run(one)[prefix + contract.PATH_SCORES]
+    beside = session.run(two)[prefix + contract.PATH_SCORES]
+    if not (np.isfinite(alone).all() and np.isfinite(beside).all()):
+        return
+    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone.dtype, _HALF)
+    change = abs(float(beside[0, 0]) - float(alone[0, 0]))
+    if change > tolerance * max(abs(float(alone[0, 0])), abs(float(beside[0, 1]) - float(beside[0, 0])), 1e-6):
+        raise InputError(
+            f"the output mixes examples: the first one's score is {alone[0, 0]:.6g} alone and {beside[0, 0]:.6g} "
+            "beside another, so axis 0 is not a batch of independent examples (a time axis?). Declare axis 0 of the "
+            "inputs as a fixed number, and one path point is evaluated at a time"
+        )
