@@ -26,6 +26,7 @@ _NEW_VALUES: dict[tuple[str, str], dict[str, str | None]] = {
     ("Resize", "coordinate_transformation_mode"): {"half_pixel_symmetric": None},
 }
 _BODY_DOMAIN = "onnx_ig.body"
+PREVIEW = "ai.onnx.preview"  # the standard's operators on trial, all of one version and with function bodies
 
 
 def to_working_opset(model: ir.Model) -> ir.Model:
@@ -57,7 +58,7 @@ def _brought_down(model: ir.Model, opset: int) -> ir.Model | None:
         newer = [
             node
             for node in ir.traversal.RecursiveGraphIterator(model.graph)
-            if node.domain == "" and not _means_the_same(node, opset)
+            if node.domain == PREVIEW or (node.domain == "" and not _means_the_same(node, opset))
         ]
         if not newer:
             break
@@ -86,15 +87,19 @@ def _call(model: ir.Model, node: ir.Node, body: onnx.FunctionProto, name: str, o
     model.functions[function.identifier()] = function
     model.graph.opset_imports[_BODY_DOMAIN] = 1
     node.domain, node.op_type = _BODY_DOMAIN, name
+    for attribute in [a.name for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
+        node.attributes.pop(attribute)  # worked into the body already
 
 
 def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     """The function body for this node at this opset, the standard's or ours; None if the operator has none."""
-    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    opset = 1 if domain == PREVIEW else opset
+    if domain not in ("", PREVIEW) or not onnx.defs.has(node.op_type, opset, domain):
         return None
     if node.op_type == "AffineGrid":
         return own_body(node)
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    schema = onnx.defs.get_schema(node.op_type, opset, domain)
     if schema.has_context_dependent_function:
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
         if not versions:
@@ -116,6 +121,9 @@ def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
         return None
     for name in list(proto.attribute):  # bodies leave the defaults to the schema
         declared = schema.attributes.get(name)
+        if declared is not None and declared.type == onnx.defs.OpSchema.AttrType.GRAPH:
+            proto.attribute.remove(name)  # the body was made for this node, with the graph worked in
+            continue
         if declared is not None and declared.default_value.name and name not in node.attributes:
             proto.attribute.remove(name)
             proto.attribute_proto.append(declared.default_value)
