@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, take_off
@@ -12,6 +11,7 @@ from onnx_ig.autodiff.registry import lookup, prepare
 from onnx_ig.autodiff.reverse import REFUSAL, captured_by, dependents, is_float
 from onnx_ig.autodiff.surrogate import add_surrogates
 from onnx_ig.errors import NotDifferentiableError
+from onnx_ig.opset import function_body
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
@@ -70,10 +70,10 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
             node.meta[REFUSAL] = refusal
             return None
     else:
-        function = _function_body(node, op.opset)
+        function = function_body(node, op.opset)
         if function is None:
             return None
-        outputs = _instantiate(op, function, node)
+        outputs = _instantiate(op, ir.from_proto(function), node)
     return _replace(op.graph, node, take_off(op.graph, last), outputs)
 
 
@@ -101,45 +101,9 @@ def _replace(
     return taken
 
 
-def _function_body(node: ir.Node, opset: int) -> ir.Function | None:
-    """The standard's function body for this node at this opset, None if the operator has none."""
-    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
-        return None
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
-    if schema.has_context_dependent_function:
-        types = [_type_proto(x).SerializeToString() for x in node.inputs]
-        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
-        if not versions:
-            return None
-        body = schema.get_context_dependent_function_with_opset_version(
-            max(versions), ir.to_proto(node).SerializeToString(), types
-        )
-    elif schema.has_function:
-        versions = [v for v in schema.function_opset_versions if v <= opset]
-        if not versions:
-            return None
-        body = schema.get_function_with_opset_version(max(versions))
-    else:
-        return None
-    proto = onnx.FunctionProto()
-    proto.ParseFromString(body if isinstance(body, bytes) else body.SerializeToString())
-    return ir.from_proto(proto)
-
-
-def _type_proto(x: ir.Value | None) -> onnx.TypeProto:
-    proto = onnx.TypeProto()
-    if x is not None and x.dtype is not None:
-        proto.tensor_type.elem_type = int(x.dtype)
-    return proto
-
-
 def _instantiate(op: OpBuilder, function: ir.Function, node: ir.Node) -> list[ir.Value | None]:
     """Append the function's nodes with the caller's inputs and attributes put in; returns the body's outputs."""
     attributes = {name: a for name, a in function.attributes.items() if a.value is not None}
-    if onnx.defs.has(node.op_type, op.opset, ""):  # bodies leave the defaults to the schema
-        declared = onnx.defs.get_schema(node.op_type, op.opset, "").attributes
-        defaults = {name: a.default_value for name, a in declared.items() if a.default_value.name}
-        attributes.update({name: ir.from_proto(a) for name, a in defaults.items() if name not in attributes})
     attributes.update(node.attributes)
     values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, node.inputs, strict=False))
     for inner in function:
