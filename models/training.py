@@ -96,7 +96,5 @@ def check(network: nn.Module, inputs: torch.Tensor, path: Path) -> float:
         reference = network(inputs).numpy()
     error = float(np.abs(ours - reference).max() / np.abs(reference).max())
     if not error <= TOLERANCE:
-        raise SystemExit(
-            f"{path}: logits differ from torch by {error:.1e} of the largest, more than {TOLERANCE:.0e}"
-        )
+        raise SystemExit(f"{path}: logits differ from torch by {error:.1e} of the largest, more than {TOLERANCE:.0e}")
     return error

@@ -90,9 +90,7 @@ def _checked_steps(method: str, n_steps: int) -> int:
             raise TypeError
         steps = operator.index(n_steps)
     except TypeError:
-        raise UsageError(
-            f"n_steps is {n_steps!r}: give a whole number of path points, {least} or more"
-        ) from None
+        raise UsageError(f"n_steps is {n_steps!r}: give a whole number of path points, {least} or more") from None
     if steps < least:
         raise UsageError(f"n_steps is {steps}: {method} needs at least {least}")
     return steps

@@ -141,9 +141,7 @@ def _against_torch(
     from onnx_ig import reference
 
     dtype = torch.float64 if float64 else None
-    additional = tuple(
-        torch.as_tensor(a) if isinstance(a, np.ndarray) else a for a in arguments.as_tuple(additional)
-    )
+    additional = tuple(torch.as_tensor(a) if isinstance(a, np.ndarray) else a for a in arguments.as_tuple(additional))
     bound = tolerance or _TOLERANCE["torch"]
     gradient, integrated = InputXGradient(module, provider=provider), IntegratedGradients(module, provider=provider)
     rows = []

@@ -71,7 +71,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         output_names=["y"],
         opset_version=18,
         dynamic_shapes=(axes,),
-        verbose=False, external_data=False,
+        verbose=False,
+        external_data=False,
     )
     leaf = x.clone().requires_grad_()
     y = module(leaf)

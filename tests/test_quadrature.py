@@ -45,9 +45,7 @@ def test_weights_sum(method: str) -> None:
 
 
 def test_the_default_is_captums() -> None:
-    for default, expected in zip(
-        path_nodes_and_weights(), path_nodes_and_weights("gausslegendre", 50), strict=True
-    ):
+    for default, expected in zip(path_nodes_and_weights(), path_nodes_and_weights("gausslegendre", 50), strict=True):
         np.testing.assert_array_equal(default, expected)
 
 

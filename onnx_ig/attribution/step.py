@@ -62,8 +62,7 @@ def run_step(
         Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), and the scores [K, N].
     """
     replaced = {
-        f: _path_points(op, f, start, end, nodes, layout)
-        for f, (start, end) in zip(graph.frontier, ends, strict=True)
+        f: _path_points(op, f, start, end, nodes, layout) for f, (start, end) in zip(graph.frontier, ends, strict=True)
     }
     for value, given in per_example.items():
         replaced.setdefault(value, _per_point(op, given, nodes, layout))
