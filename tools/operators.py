@@ -86,7 +86,7 @@ def ways() -> dict[str, Row]:
     table = registered()
     rows = {}
     for schema in onnx.defs.get_all_schemas():
-        if schema.domain not in ("", "ai.onnx.ml"):
+        if schema.domain not in ("", "ai.onnx.ml", "ai.onnx.preview"):
             continue
         name = schema.name if not schema.domain else f"{schema.domain}::{schema.name}"
         entry = table.get((schema.domain, schema.name))

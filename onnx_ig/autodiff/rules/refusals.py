@@ -5,12 +5,6 @@ from __future__ import annotations
 from onnx_ig.autodiff.registry import refused
 
 refused(
-    "FlexAttention",
-    domain="ai.onnx.preview",
-    reason="it is on trial in the standard, outside the main domain, and no runtime has a kernel for it",
-    advice="Export the model with Attention (opset 23) or with MatMul and Softmax",
-)
-refused(
     "Adagrad",
     "Adam",
     "Gradient",
