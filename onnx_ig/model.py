@@ -18,7 +18,7 @@ import onnx_ir.passes.common as passes
 
 from onnx_ig import model_file, shape_facts
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
-from onnx_ig.opset import to_working_opset
+from onnx_ig.opset import WORKING_OPSET, to_working_opset
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
 
@@ -151,6 +151,8 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         model = passes.InlinePass()(model).model
         model = passes.RemoveInitializersFromInputsPass()(model).model
         model = passes.NameFixPass()(model).model
+        if all(node.domain != "" for node in ir.traversal.RecursiveGraphIterator(model.graph)):
+            model.graph.opset_imports.setdefault("", WORKING_OPSET)  # for what other domains are rewritten into
         opset = model.graph.opset_imports.get("", 0)
         if opset < OLDEST_OPSET:
             raise ModelError(

@@ -140,6 +140,8 @@ def table(judged: bool) -> list[Row]:
         with ProcessPoolExecutor() as pool:
             for result in pool.map(_judged, owner, chunksize=8):
                 row = rows[owner[result.name]]
+                if row.way == "refused" and result.outcome == "refused":  # as it should be: the reason stands beside
+                    result = replace(result, outcome="unjudged", detail="refused by name")
                 (row.newest if result.newest else row.outcomes)[result.outcome] += 1
                 if result.outcome == "unjudged":
                     row.notes.append(result.detail.split(":")[0])
