@@ -22,12 +22,14 @@ class FullSize:
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
     masked: bool = False
+    redrawn: bool = True  # False: torch's own initialisation, where redrawn weights make the network chaotic
 
     def module(self) -> nn.Module:
         """The module in eval mode, its weights redrawn from a fixed seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return randomise(self.build()).eval()
+            module = self.build()
+            return (randomise(module) if self.redrawn else module).eval()
 
     def inputs(self, examples: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Standard normal inputs, and the mask of token models (all tokens kept)."""
@@ -41,7 +43,7 @@ MODELS: dict[str, FullSize] = {
     "VGG-16": FullSize(plain.vgg16, _PICTURE),
     "DenseNet-121": FullSize(densenet.densenet121, _PICTURE),
     "MobileNetV3": FullSize(mobile.mobilenet_v3_large, _PICTURE),
-    "EfficientNet-B0": FullSize(mobile.efficientnet_b0, _PICTURE),
+    "EfficientNet-B0": FullSize(mobile.efficientnet_b0, _PICTURE, redrawn=False),
     "ConvNeXt-tiny": FullSize(convnext.convnext_tiny, _PICTURE),
     "U-Net": FullSize(functools.partial(unet.UNet, (32, 64, 128), 4, True), (3, 128, 128)),
     "ViT-small": FullSize(functools.partial(transformer.vit, 224, 16, 384, 12, 6, 1000), _PICTURE),
