@@ -14,7 +14,7 @@ import copy
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def measured(name: str, model: FullSize, batch: int, rounds: int) -> list[str]:
     ]
 
 
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def take_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each call over ``rounds`` in turn, after one warm-up each."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
