@@ -120,7 +120,7 @@ def _expected(
 ) -> tuple[dict[str, Array], str]:
     """What the attribution model must give, and where that comes from."""
     if module is not None and contract.layout != "none" and contract.at == contract.named("attributed"):
-        from onnx_ig.torch_expected import expected_by_torch
+        from onnx_ig.pytorch.expected import expected_by_torch
 
         outputs = [y.name for y in inspect(path).outputs]
         wanted = expected_by_torch(module, contract, feeds, baselines, outputs)

@@ -294,7 +294,7 @@ def _like(result: Array, given: Any) -> Any:
     """``result`` as a tensor on the device of ``given``, with its type if that is floating; arrays stay arrays."""
     if not arguments.is_torch(given):
         return result
-    from onnx_ig.torch_bridge import like
+    from onnx_ig.pytorch.bridge import like
 
     return like(result, given)
 

@@ -16,9 +16,9 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from onnx_ig import model_file, shape_facts
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
-from onnx_ig.opset import WORKING_OPSET, to_working_opset
+from onnx_ig.loading import model_file, shape_facts
+from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
 
@@ -86,7 +86,7 @@ def load(
     if isinstance(source, Model):
         return source
     if is_torch_source(source):
-        from onnx_ig.torch_export import export_torch
+        from onnx_ig.pytorch.export import export_torch
 
         inputs = () if example_inputs is None else example_inputs
         exported = export_torch(source, inputs, additional_forward_args, weights=weights, dynamic_batch="auto")
@@ -140,7 +140,7 @@ def tensors_of(graph: ir.Graph) -> Iterator[ir.Value]:
 def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
     """Bring ``model`` (changed in place where possible) to the form every other module expects.
 
-    * one opset of the default domain, 18 or what the source needs (see :mod:`onnx_ig.opset`);
+    * one opset of the default domain, 18 or what the source needs (see :mod:`onnx_ig.loading.opset`);
     * functions inlined, Constant nodes and subgraph initialisers lifted to initialisers of the main graph;
     * initialisers removed from the inputs (IR versions before 4 list them there);
     * unused nodes removed, default attributes spelt out, types and shapes inferred as far as they can be.

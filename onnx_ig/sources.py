@@ -1,6 +1,6 @@
 """From what a user hands to a method to a loaded model with named inputs.
 
-ONNX sources here, PyTorch's in torch_bridge.
+ONNX sources here, PyTorch's in pytorch/bridge.py.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def forward_of(forward_func: Any) -> Forward:
     if isinstance(forward_func, str):
         return OnnxForward(forward_func)
     if callable(forward_func):
-        from onnx_ig.torch_bridge import TorchForward  # torch is needed from here on, and only here
+        from onnx_ig.pytorch.bridge import TorchForward  # torch is needed from here on, and only here
 
         return TorchForward(forward_func)
     raise UsageError(

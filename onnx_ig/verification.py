@@ -307,7 +307,7 @@ def _predicted(output: Any) -> Any:
 def _module(source: Any, weights: Any) -> Any:
     if not isinstance(source, (str, os.PathLike)):
         return source
-    from onnx_ig.torch_files import load_exported_program, load_factory
+    from onnx_ig.pytorch.files import load_exported_program, load_factory
 
     if Path(os.fspath(source)).suffix == ".pt2":
         return load_exported_program(source).module(check_guards=False)

@@ -257,7 +257,7 @@ def test_torch_sources_of_several_arguments(work: Path) -> None:
 def test_exported_programs(work: Path) -> None:
     import torch
 
-    from onnx_ig.torch_files import load_factory
+    from onnx_ig.pytorch.files import load_factory
 
     module, batch = load_factory(FACTORY, WEIGHTS), torch.export.Dim("batch")
     program = torch.export.export(module, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: batch},))

@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 import onnx_ig
 from onnx_ig.runtime.session import Session
 from tools.judge import as_float64
-from tools.torch_kernels import KERNELS
+from tools.kernels.torch_ops import KERNELS
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 NAMES = ["bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet"]

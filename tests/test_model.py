@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 import onnx_ig
-import onnx_ig.model_file as model_file
+import onnx_ig.loading.model_file as model_file
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.model import load
 from onnx_ig.runtime.session import Session

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from onnx import parser
 
 from onnx_ig.autodiff import registry
-from tools.graph_excuse import excuse, shaken
+from tools.graphs.excuse import excuse, shaken
 from tools.judge import Case, as_float64, make_case
 from tools.random_graphs import SHAPES, graphs, judge_graph, reproduction
 

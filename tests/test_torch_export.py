@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from onnx_ig.errors import InputError, ModelError, OnnxIgWarning, UsageError
+from onnx_ig.pytorch.check import Argument, check_export
+from onnx_ig.pytorch.export import TorchExport, export_torch
 from onnx_ig.runtime.session import open_session
-from onnx_ig.torch_check import Argument, check_export
-from onnx_ig.torch_export import TorchExport, export_torch
 from tests.networks import NETWORKS
 
 _TORCHSCRIPT = {"swin", "t5_encoder"}  # torch 2.13's dynamo exporter fails on these

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.pytorch.export import TorchExport, export_torch
+from onnx_ig.pytorch.files import _is_size_expression, load_exported_program, load_factory, load_weights
 from onnx_ig.runtime.session import open_session
-from onnx_ig.torch_export import TorchExport, export_torch
-from onnx_ig.torch_files import _is_size_expression, load_exported_program, load_factory, load_weights
 
 _FACTORY = """
 from torch import nn

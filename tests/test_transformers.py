@@ -23,7 +23,7 @@ import onnx_ig
 from onnx_ig import reference
 from onnx_ig.inspection import inspect
 from onnx_ig.model import Model
-from onnx_ig.torch_export import export_torch
+from onnx_ig.pytorch.export import export_torch
 from tests.zoo import HIDDEN, VOCABULARY, ZOO, Entry, FromIds
 
 TOLERANCE = 1e-4  # of the largest attribution

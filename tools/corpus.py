@@ -30,8 +30,8 @@ import onnx_ig
 from onnx_ig.errors import NotDifferentiableError, OnnxIgError
 from onnx_ig.model import Model, load, tensors_of
 from onnx_ig.runtime.session import Session
-from tools.float64_kernels import KERNELS
-from tools.torch_kernels import Conv, ConvTranspose
+from tools.kernels.float64 import KERNELS
+from tools.kernels.torch_ops import Conv, ConvTranspose
 from tools.widening import as_float64
 
 ROOT = Path(__file__).resolve().parent.parent

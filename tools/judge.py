@@ -21,7 +21,7 @@ import onnx_ig
 from onnx_ig.autodiff.registry import lookup_name
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
 from onnx_ig.runtime.session import Session
-from tools.float64_kernels import KERNELS
+from tools.kernels.float64 import KERNELS
 from tools.widening import all_nodes, declared
 from tools.widening import as_float64 as as_float64
 

@@ -29,11 +29,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.runtime.session import Session
-from tools.graph_draft import FLOAT, Draft, Tensor
-from tools.graph_excuse import excuse, wide_feeds
-from tools.graph_indexing import INDEXING
-from tools.graph_pointwise import POINTWISE
-from tools.graph_structural import STRUCTURAL
+from tools.graphs.draft import FLOAT, Draft, Tensor
+from tools.graphs.excuse import excuse, wide_feeds
+from tools.graphs.indexing import INDEXING
+from tools.graphs.pointwise import POINTWISE
+from tools.graphs.structural import STRUCTURAL
 from tools.judge import Case, Forward, judge
 from tools.widening import as_float64
 

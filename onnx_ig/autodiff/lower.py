@@ -11,7 +11,7 @@ from onnx_ig.autodiff.registry import lookup, prepare
 from onnx_ig.autodiff.reverse import REFUSAL, captured_by, dependents, is_float
 from onnx_ig.autodiff.surrogate import add_surrogates
 from onnx_ig.errors import NotDifferentiableError
-from onnx_ig.opset import function_body
+from onnx_ig.loading.opset import function_body
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:

@@ -97,9 +97,9 @@ def open_factory(
         UsageError: no such factory or file, or nothing to call it with.
         ModelError: the factory or its weights are broken.
     """
-    import onnx_ig.torch_export  # noqa: F401  (says which extra to install where torch is missing)
-    from onnx_ig.torch_files import load_factory
-    from onnx_ig.torch_source import argument_names
+    import onnx_ig.pytorch.export  # noqa: F401  (says which extra to install where torch is missing)
+    from onnx_ig.pytorch.files import load_factory
+    from onnx_ig.pytorch.source import argument_names
 
     module = load_factory(source, weights)
     if not examples:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from onnx_ig.arguments import as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.model import Model, load
+from onnx_ig.pytorch.source import find_modules, refuse_training_mode
 from onnx_ig.sources import Bound
-from onnx_ig.torch_source import find_modules, refuse_training_mode
 
 
 class TorchForward:

@@ -1,6 +1,6 @@
 """Bring a model to the working opset: 18, unless it needs something newer.
 
-The one idea: older nodes are rewritten one by one (:mod:`onnx_ig.opset_adapters`), in subgraphs too; newer ones come
+The one idea: older nodes are rewritten one by one (opset_adapters.py), in subgraphs too; newer ones come
 down if they mean the same at 18 or the standard defines them by a function of such: all of them, or none.
 """
 
@@ -10,10 +10,10 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from onnx_ig.node_edit import constant_value, set_attributes, set_inputs
-from onnx_ig.opset_adapters import adapt
-from onnx_ig.opset_bodies import own_body, repaired
-from onnx_ig.shape_facts import onnx_inference
+from onnx_ig.loading.node_edit import constant_value, set_attributes, set_inputs
+from onnx_ig.loading.opset_adapters import adapt
+from onnx_ig.loading.opset_bodies import own_body, repaired
+from onnx_ig.loading.shape_facts import onnx_inference
 
 WORKING_OPSET = 18
 WORKING_IR_VERSION = 8

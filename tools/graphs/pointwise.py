@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from tools.graph_draft import FLOAT, Draft, Tensor, Unfit
+from tools.graphs.draft import FLOAT, Draft, Tensor, Unfit
 
 Step = Callable[[Draft], object]
 POINTWISE: dict[str, Step] = {}

@@ -13,7 +13,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_causal_conv_with_state import CausalConvWithState as StandardCausalConv
 
-from tools import index_kernels, pool_kernels, quantised_kernels, recurrent_kernels, resize_kernel, sampling_kernels
+from tools.kernels import index, pool, quantised, recurrent, resize, sampling
 
 
 class ConvTranspose(OpRun):
@@ -151,10 +151,10 @@ KERNELS: list[Any] = [
     Gelu,
     LRN,
     MeanVarianceNormalization,
-    *index_kernels.KERNELS,
-    *pool_kernels.KERNELS,
-    *quantised_kernels.KERNELS,
-    *recurrent_kernels.KERNELS,
-    *resize_kernel.KERNELS,
-    *sampling_kernels.KERNELS,
+    *index.KERNELS,
+    *pool.KERNELS,
+    *quantised.KERNELS,
+    *recurrent.KERNELS,
+    *resize.KERNELS,
+    *sampling.KERNELS,
 ]

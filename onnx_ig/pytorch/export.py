@@ -25,10 +25,10 @@ except ImportError as error:
 
 from torch import Tensor
 
-from onnx_ig.torch_check import Argument, check_export
-from onnx_ig.torch_exporters import EXPORTERS, Exporter, reason, run_exporter
-from onnx_ig.torch_files import load_exported_program, load_factory
-from onnx_ig.torch_source import (
+from onnx_ig.pytorch.check import Argument, check_export
+from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
+from onnx_ig.pytorch.files import load_exported_program, load_factory
+from onnx_ig.pytorch.source import (
     ForwardModule,
     argument_names,
     call_once,

@@ -10,7 +10,7 @@ import onnx
 import onnx.parser
 import onnx_ir as ir
 
-from onnx_ig.node_edit import constant_value
+from onnx_ig.loading.node_edit import constant_value
 
 
 def own_body(node: ir.Node) -> onnx.FunctionProto | None:

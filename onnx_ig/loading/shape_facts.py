@@ -13,7 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
-from onnx_ig.pool_facts import settle_ceil_mode
+from onnx_ig.loading.pool_facts import settle_ceil_mode
 
 Dims = Sequence["int | str | None"]
 

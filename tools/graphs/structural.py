@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.graph_draft import Draft, Tensor, Unfit
-from tools.graph_pointwise import Step, positive
+from tools.graphs.draft import Draft, Tensor, Unfit
+from tools.graphs.pointwise import Step, positive
 
 STRUCTURAL: dict[str, Step] = {}
 

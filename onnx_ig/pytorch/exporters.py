@@ -23,8 +23,8 @@ import onnxscript.optimizer
 import torch
 
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.torch_check import Argument
-from onnx_ig.torch_source import ForwardModule
+from onnx_ig.pytorch.check import Argument
+from onnx_ig.pytorch.source import ForwardModule
 
 OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
 BATCH = "batch"

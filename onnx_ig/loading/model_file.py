@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import ModelError, UsageError
-from onnx_ig.maps import without_maps
+from onnx_ig.loading.maps import without_maps
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000

@@ -1,0 +1,1 @@
+"""Reading a model and bringing it to one form: files, opsets, shapes; model.py puts them in order."""

@@ -1,0 +1,1 @@
+"""The steps random graphs are drawn from."""
