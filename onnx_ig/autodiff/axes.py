@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.autodiff.masks import cast_like, number
 from onnx_ig.autodiff.node import attr_int, constant, optional
+from onnx_ig.autodiff.shapes import ones
 
 # Known axes, or axes computed in the graph (int64 [k]); reductions take both.
 Axes: TypeAlias = "Sequence[int] | ir.Value"
@@ -89,8 +90,7 @@ def per_channel(op: OpBuilder, v: ir.Value, x: ir.Value) -> ir.Value:
     """v [C] as [C, 1, ..., 1], so that it broadcasts along axis 1 of x [N, C, ...]."""
     rank = rank_of(x)
     if rank is None:
-        ones = op.Expand(1, op.Reshape(op.Sub(op.rank(x), 2), [1]))
-        return op.Reshape(v, op.Concat([-1], ones, axis=0))
+        return op.Reshape(v, op.Concat([-1], ones(op, op.Sub(op.rank(x), 2)), axis=0))
     return v if rank <= 2 else op.Reshape(v, [-1, *[1] * (rank - 2)])
 
 

@@ -98,6 +98,11 @@ def zeros(op: OpBuilder, shape: ir.Value, like: ir.Value) -> ir.Value:
     return op.ConstantOfShape(shape, value=value)
 
 
+def ones(op: OpBuilder, count: ir.Value) -> ir.Value:
+    """int64 [count] of ones, to fill up a shape; ``count`` is a number."""
+    return op.Expand(1, op.Reshape(count, [1]))
+
+
 def pad(op: OpBuilder, x: ir.Value, amounts: Mapping[int, tuple[Size, Size]]) -> ir.Value:
     """``x`` with zeros added per axis: ``amounts[axis] = (before, after)``; negative amounts cut off."""
     wanted = {axis: pair for axis, pair in amounts.items() if not (_is(pair[0], 0) and _is(pair[1], 0))}
@@ -133,6 +138,15 @@ def positions(op: OpBuilder, x: ir.Value) -> ir.Value:
     """
     count = op.Range(op.constant(np.array(0, np.int64)), op.Size(x), op.constant(np.array(1, np.int64)))
     return op.Reshape(count, op.Shape(x), allowzero=1)
+
+
+def with_last_axes(op: OpBuilder, x: ir.Value, order: Sequence[int]) -> ir.Value:
+    """``x`` with its last axes in another order: ``order[i]`` is the place among them of what comes to place i."""
+    rank, n = rank_of(x), len(order)
+    if rank is not None:
+        return op.Transpose(x, perm=[*range(rank - n), *(rank - n + i for i in order)])
+    letters = "abcdefgh"[:n]  # the one operator that moves axes counted from the end
+    return op.Einsum(x, equation=f"...{letters}->...{''.join(letters[i] for i in order)}")
 
 
 def scatter_add(op: OpBuilder, shape: ir.Value, indices: ir.Value, dy: ir.Value, axis: int) -> ir.Value:

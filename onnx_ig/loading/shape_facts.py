@@ -14,6 +14,7 @@ import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.pool_facts import settle_ceil_mode
+from onnx_ig.loading.rank_facts import settle_ranks
 
 Dims = Sequence["int | str | None"]
 
@@ -84,13 +85,14 @@ def _believable(dim: int | ir.SymbolicDim) -> int | str | None:
 
 
 def _propagate(model: ir.Model) -> None:
-    """onnx's inference, and ours for operators that it knows nothing of, until neither finds more."""
+    """onnx's inference, and ours of ranks and for operators that it knows nothing of, until neither finds more."""
     others = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain in _SAME_AS_FIRST_INPUT]
-    for _ in range(len(others) + 1):
+    found = True
+    while found:
         onnx_inference(model)
-        found = sum(_infer_other(node) for node in others)
-        if not found:
-            return
+        found = any([settle_ranks(model.graph), *(_infer_other(node) for node in others)])
+        for x in model.graph.inputs:
+            x.shape = _named(x)
 
 
 def onnx_inference(model: ir.Model) -> None:
@@ -106,6 +108,9 @@ def onnx_inference(model: ir.Model) -> None:
         y = node.outputs[0] if node.outputs else None
         if node.op_type in _SEQUENCES and y is not None and isinstance(y.type, ir.TensorType):
             y.type = ir.SequenceType(y.type)  # the pass takes over the elements' type alone
+        if node.op_type == "Attention":  # of inputs of unknown rank it makes a number, where nothing is known
+            for y in node.outputs:
+                y.shape = y.shape or None
 
 
 _SEQUENCES = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SplitToSequence"})

@@ -6,8 +6,9 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.node import given, known_rank
+from onnx_ig.autodiff.node import given
 from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.shapes import with_last_axes
 
 
 @vjp("Det")
@@ -17,7 +18,7 @@ def det(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     ONNX has no inverse. The n² minors are gathered into one tensor [..., n, n, n−1, n−1]: meant for small n.
     """
     x = given(node, 0)
-    rank, size = known_rank(node, x), op.dim(x, -1)
+    size = op.dim(x, -1)
     dy = op.Unsqueeze(dy, [-2, -1])
     if x.shape is not None and 1 in (x.shape[-1], x.shape[-2]):
         return dy
@@ -27,10 +28,9 @@ def det(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     skipping = op.Add(
         rest, op.Cast(op.GreaterOrEqual(rest, column), to=ir.DataType.INT64)
     )  # [n, n−1]: 0..n−1 without i
-    without_row = op.Gather(x, skipping, axis=rank - 2)  # [..., i, n−1, n]
-    without_both = op.Gather(without_row, skipping, axis=rank)  # [..., i, n−1, j, n−1]
-    perm = [*range(rank - 2), rank - 2, rank, rank - 1, rank + 1]
-    minors = op.Det(op.Transpose(without_both, perm=perm))
+    without_row = op.Gather(x, skipping, axis=-2)  # [..., i, n−1, n]
+    without_both = op.Gather(without_row, skipping, axis=-1)  # [..., i, n−1, j, n−1]
+    minors = op.Det(with_last_axes(op, without_both, [0, 2, 1, 3]))
     odd = op.Mod(op.Add(rows, column), 2)
     sign = cast_like(op, op.Sub(1, op.Mul(odd, 2)), x)
     return op.Mul(dy, op.Mul(minors, sign))

@@ -1,7 +1,8 @@
 """VJP rule of Einsum: the cotangent of an operand is an Einsum of the output's cotangent with the other operands.
 
 The one idea: every operand and the output is a string of labels, one per axis. Labels that only one operand has were
-summed, so its cotangent is repeated along them; labels it has twice select a diagonal, where its cotangent lies.
+summed, so its cotangent is repeated along them; labels it has twice select a diagonal, where its cotangent lies. Axes
+are counted from the end, so that an ellipsis in front may stand for any number of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_str, given, known_rank, refuse
 from onnx_ig.autodiff.registry import Cotangents, vjp
+
+_ANY = "…"  # the label of an ellipsis in front that stands for a number of axes which only the run knows
 
 
 @vjp("Einsum")
@@ -41,15 +44,17 @@ def _cotangent(
     sources = [(output, dy), *others]
     # a label of size one everywhere else was broadcast against x and summed: the sum's cotangent is repeated
     present = [label for label in distinct if any(_spans(s, v, label) for s, v in sources)]
+    if _ANY not in present and any(_ANY in s for s, _ in sources):
+        present.insert(0, _ANY)  # summed afterwards: runtimes take no ellipsis that the result lacks
     kept = "".join(present)
-    equation = ",".join(s for s, _ in sources) + "->" + kept
+    equation = (",".join(s for s, _ in sources) + "->" + kept).replace(_ANY, "...")
     if not others and output == kept:
         dx = dy
-    elif not others and sorted(output) == sorted(kept):
+    elif not others and sorted(output) == sorted(kept) and _ANY not in kept:
         dx = op.Transpose(dy, perm=[output.index(label) for label in kept])
     else:
         dx = op.Einsum(*(v for _, v in sources), equation=equation)
-    alone = [axis for axis, label in enumerate(distinct) if label not in kept]
+    alone = [axis - len(distinct) for axis, label in enumerate(distinct) if label not in kept and label != _ANY]
     if alone:
         dx = op.Unsqueeze(dx, alone)
     if distinct != own:
@@ -61,31 +66,34 @@ def _cotangent(
 
 def _spans(labels: str, v: ir.Value, label: str) -> bool:
     """Whether ``v`` has the label with a size that is not known to be one."""
-    axes = [axis for axis, other in enumerate(labels) if other == label]
-    return bool(axes) and not (v.shape is not None and all(v.shape[axis] == 1 for axis in axes))
+    axes = [axis - len(labels) for axis, other in enumerate(labels) if other == label]
+    return bool(axes) and (label == _ANY or v.shape is None or any(v.shape[axis] != 1 for axis in axes))
 
 
 def _on_diagonal(op: OpBuilder, dx: ir.Value, x: ir.Value, own: str, distinct: str) -> ir.Value:
     """``dx`` [``distinct``] as [``own``]: zero where the axes of a repeated label differ."""
     first = [own.index(label) for label in distinct]
-    later = [axis for axis in range(len(own)) if axis not in first]
+    later = [axis - len(own) for axis in range(len(own)) if axis not in first]
     ordered = sorted(range(len(distinct)), key=lambda position: first[position])
     assert ordered == list(range(len(distinct)))  # distinct labels are in the order of their first axes
-    spread = op.Unsqueeze(dx, later)
+    spread, n = op.Unsqueeze(dx, later), len(own.replace(_ANY, ""))
     for axis in later:
-        mask = op.Equal(_positions(op, x, own.index(own[axis]), len(own)), _positions(op, x, axis, len(own)))
+        mask = op.Equal(_positions(op, x, own.index(own[axis]) - len(own), n), _positions(op, x, axis, n))
         spread = op.Mul(spread, cast_like(op, mask, x))
     return expand_to(op, spread, x)
 
 
-def _positions(op: OpBuilder, x: ir.Value, axis: int, rank: int) -> ir.Value:
-    """0, 1, ... along ``axis`` of x, with the other axes of size one."""
+def _positions(op: OpBuilder, x: ir.Value, axis: int, count: int) -> ir.Value:
+    """0, 1, ... along ``axis`` of x (negative), with the others of the last ``count`` axes of size one."""
     size = op.Squeeze(op.dim(x, axis), [0])
-    return op.Reshape(op.Range(0, size, 1), [-1 if a == axis else 1 for a in range(rank)])
+    return op.Reshape(op.Range(0, size, 1), [-1 if a == axis else 1 for a in range(-count, 0)])
 
 
 def _labels(node: ir.Node, operands: Sequence[ir.Value]) -> tuple[list[str], str]:
-    """One label per axis of each operand and of the output; an ellipsis becomes labels, aligned to the right."""
+    """One label per axis of each operand and of the output; an ellipsis becomes labels, aligned to the right.
+
+    In front of terms of unknown rank it stays a label of its own.
+    """
     equation = attr_str(node, "equation", "").replace(" ", "")
     left, arrow, output = equation.partition("->")
     terms = left.split(",")
@@ -93,6 +101,12 @@ def _labels(node: ir.Node, operands: Sequence[ir.Value]) -> tuple[list[str], str
         raise refuse(node, f"{equation!r} has {len(terms)} terms for {len(operands)} operands", "Repair the equation")
     free = _unused(equation)
     longest = 0
+    if not arrow:
+        letters = left.replace("...", "").replace(",", "")
+        output = ("..." if "..." in left else "") + "".join(c for c in sorted(set(letters)) if letters.count(c) == 1)
+    vague = any("..." in term and x.shape is None for term, x in zip(terms, operands, strict=True))
+    if vague and all(term.startswith("...") for term in (*terms, output) if "..." in term):
+        return [term.replace("...", _ANY) for term in terms], output.replace("...", _ANY)
     labels = []
     for term, x in zip(terms, operands, strict=True):
         if "..." in term:
@@ -100,11 +114,7 @@ def _labels(node: ir.Node, operands: Sequence[ir.Value]) -> tuple[list[str], str
             longest = max(longest, extra)
             term = term.replace("...", free[len(free) - extra :])
         labels.append(term)
-    ellipsis = free[len(free) - longest :]
-    if not arrow:
-        letters = left.replace("...", "").replace(",", "")
-        output = ("..." if "..." in left else "") + "".join(c for c in sorted(set(letters)) if letters.count(c) == 1)
-    return labels, output.replace("...", ellipsis)
+    return labels, output.replace("...", free[len(free) - longest :])
 
 
 def _unused(taken: Iterable[str]) -> str:

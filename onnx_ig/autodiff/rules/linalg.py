@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import attr_float, attr_int, given, known_rank
+from onnx_ig.autodiff.builder import OpBuilder, rank_of
+from onnx_ig.autodiff.node import attr_float, attr_int, given
 from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.shapes import ones, with_last_axes
 
 
 @vjp("MatMul")
@@ -16,19 +17,16 @@ def matmul(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     A vector A[K] stands for [1, K] and B[K] for [K, 1]; the axis so added is absent from Y (numpy's rule).
     """
     a, b = given(node, 0), given(node, 1)
-    row, column = known_rank(node, a) == 1, known_rank(node, b) == 1
-    a2 = op.Unsqueeze(a, [0]) if row else a
-    b2 = op.Unsqueeze(b, [-1]) if column else b
-    dy2 = op.Unsqueeze(dy, [-1]) if column else dy
-    dy2 = op.Unsqueeze(dy2, [-2]) if row else dy2
+    a2, b2 = _as_matrices(op, a, 0), _as_matrices(op, b, 1)
+    dy2 = _as_product(op, dy, a, a2, b, b2)
 
     def da() -> ir.Value:
-        da2 = op.unbroadcast(op.MatMul(dy2, _transposed(op, node, b2)), a2)
-        return op.Squeeze(da2, [0]) if row else da2
+        da2 = op.unbroadcast(op.MatMul(dy2, with_last_axes(op, b2, [1, 0])), a2)
+        return da2 if a2 is a else op.reshape_like(da2, a)
 
     def db() -> ir.Value:
-        db2 = op.unbroadcast(op.MatMul(_transposed(op, node, a2), dy2), b2)
-        return op.Squeeze(db2, [-1]) if column else db2
+        db2 = op.unbroadcast(op.MatMul(with_last_axes(op, a2, [1, 0]), dy2), b2)
+        return db2 if b2 is b else op.reshape_like(db2, b)
 
     return da, db
 
@@ -60,7 +58,21 @@ def gemm(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     return (da, db, dc)[: len(node.inputs)]
 
 
-def _transposed(op: OpBuilder, node: ir.Node, x: ir.Value) -> ir.Value:
-    """The last two axes of ``x`` swapped."""
-    axes = list(range(known_rank(node, x)))
-    return op.Transpose(x, perm=[*axes[:-2], axes[-1], axes[-2]])
+def _as_matrices(op: OpBuilder, x: ir.Value, place: int) -> ir.Value:
+    """``x``, or where it is a vector (only the run may know) the matrix with an axis of one element put in."""
+    rank = rank_of(x)
+    if rank is not None:
+        return x if rank > 1 else op.Unsqueeze(x, [place])
+    parts = [op.Shape(x)]
+    parts.insert(place, ones(op, op.Max(op.Sub(2, op.rank(x)), 0)))
+    return op.Reshape(x, op.Concat(*parts, axis=0), allowzero=1)
+
+
+def _as_product(op: OpBuilder, dy: ir.Value, a: ir.Value, a2: ir.Value, b: ir.Value, b2: ir.Value) -> ir.Value:
+    """``dy`` in the shape of a2 @ b2."""
+    if None in (rank_of(a), rank_of(b)):
+        lead = op.Sub(op.Max(op.rank(a2), op.rank(b2)), 2)
+        batch = op.Slice(op.Shape(dy), [0], op.Reshape(lead, [1]))
+        return op.Reshape(dy, op.Concat(batch, op.dim(a2, -2), op.dim(b2, -1), axis=0), allowzero=1)
+    dy = dy if b2 is b else op.Unsqueeze(dy, [-1])
+    return dy if a2 is a else op.Unsqueeze(dy, [-2])
