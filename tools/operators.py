@@ -8,7 +8,6 @@ python tools/operators.py --check    fail when operators, ways or case counts di
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -21,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table)
 from onnx_ig.autodiff.registry import Entry, registered
+from onnx_ig.runtime.kernels import table as table_of_kernels
 from tools.judge import judge
 from tools.node_tests import operators_of, standard_cases
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "tools" / "results" / "operators.md"
-RUNTIMES = ROOT / "tools" / "data" / "runtime_ops.tsv"
 # Operators that never reach the engine, and what becomes of them when a model is loaded.
 AT_LOAD = {
     "Scatter": ("lowering", "rewritten to ScatterElements at load"),
@@ -34,6 +33,7 @@ AT_LOAD = {
     "ai.onnx.ml::ZipMap": ("lowering", "at load: the scores it maps to labels are the output"),
 }
 WORKING, NEWEST_RUN = 18, 26  # the opset models are brought to; the newest that ONNX Runtime reads
+_NO_KERNEL = ("-", "N", "not listed", "")
 COLUMNS = {"CUDA": "ort_cuda", "WebGPU": "ort_webgpu", "TensorRT": "tensorrt", "OpenVINO": "openvino"}
 
 
@@ -94,10 +94,9 @@ def ways() -> dict[str, Row]:
     for (domain, op_type), entry in table.items():
         name = op_type if not domain else f"{domain}::{op_type}"
         rows.setdefault(name, Row(name, entry.kind, entry.reason))
-    with RUNTIMES.open() as file:
-        for record in csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t"):
-            if record["op"] in rows:
-                rows[record["op"]].runtimes = {c: record[key] not in ("-", "", "N") for c, key in COLUMNS.items()}
+    for name, record in table_of_kernels().items():
+        if name in rows:
+            rows[name].runtimes = {c: record[key] not in _NO_KERNEL for c, key in COLUMNS.items()}
     return dict(sorted(rows.items(), key=lambda item: ("::" in item[0], item[0])))
 
 
@@ -204,7 +203,7 @@ def rendered(rows: list[Row]) -> str:
         f"rule*: the body brings a model down to opset {WORKING}; the rule serves where another node keeps it newer.",
         "",
         "Right: the gradient agrees with central differences in float64, and in float32 in ONNX Runtime. Written by",
-        "`python tools/operators.py --refresh`; runtimes from tools/data/runtime_ops.tsv (early 2026; a lead, "
+        "`python tools/operators.py --refresh`; runtimes from onnx_ig/runtime/kernels.tsv (early 2026; a lead, "
         "not proof).",
         "",
         f"| operator | by | why zero or refused | node tests | {' | '.join(COLUMNS)} | right / judged | "

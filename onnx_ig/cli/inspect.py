@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,29 @@ import click
 from onnx_ig.cli import options
 
 if TYPE_CHECKING:
-    from onnx_ig.inspection import Gradient, Inspection, Layer
+    import onnx_ir as ir
 
-_LAYERS_PRINTED, _OPERATORS_PRINTED = 20, 12
+    from onnx_ig.inspection import Gradient, Inspection, Layer
+    from onnx_ig.model import Model
+    from onnx_ig.runtime.kernels import Finding
+
+# onnx_ig.runtime.kernels.RUNTIMES, which is slow to import for a --help
+RUNTIMES = ("onnxruntime", "onnxruntime-cuda", "onnxruntime-webgpu", "tensorrt", "openvino")
+_LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 
 
 @click.command()
 @click.argument("source")
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    help="Also say which nodes this runtime cannot run, and at which opsets it could; from tables, not from a run.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @options.weights
 @options.example_input
 @options.debug
-def inspect(source: str, as_json: bool, weights: Path | None, examples: Sequence[str]) -> None:
+def inspect(source: str, runtime: str | None, as_json: bool, weights: Path | None, examples: Sequence[str]) -> None:
     """Show inputs, outputs, what can be differentiated, obstacles, and tensors one can attribute at.
 
     SOURCE is an .onnx file, a .pt2 file, or package.module:factory. Nothing is run. Of an attribution model, the way it
@@ -33,16 +45,38 @@ def inspect(source: str, as_json: bool, weights: Path | None, examples: Sequence
     Examples:
       onnx-ig inspect model.onnx
       onnx-ig inspect bert.onnx --json
+      onnx-ig inspect explained.onnx --runtime tensorrt
       onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
     """
     from onnx_ig.cli.sources import open_model
     from onnx_ig.inspection import inspect as inspected
+    from onnx_ig.runtime.kernels import findings
 
-    found = inspected(open_model(source, weights, examples))
-    if as_json:
-        click.echo(json.dumps({"source": source, **found.to_dict()}, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(_lines(source, found)))
+    model = open_model(source, weights, examples)
+    found = inspected(model)
+    report = {"source": source, **found.to_dict()}
+    lines = _lines(source, found)
+    if runtime is not None:
+        in_runtime = findings(_as_given(source, model), runtime)
+        report["runtime"] = {"name": runtime, "findings": [asdict(one) for one in in_runtime]}
+        lines += _runtime_lines(runtime, in_runtime)
+    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def _as_given(source: str, model: Model) -> ir.Model:
+    """The nodes that a runtime is handed: an .onnx file's own, and of a PyTorch model those it is exported to."""
+    from onnx_ig.loading.model_file import read
+    from onnx_ig.model import is_torch_source
+
+    return model.ir_model if is_torch_source(source) else read(Path(source))[0]
+
+
+def _runtime_lines(runtime: str, found: Sequence[Finding]) -> list[str]:
+    lines = [f"in {runtime} (by lists of its operators; `onnx-ig conform` runs a model):"]
+    for one in found:
+        nodes = [*one.nodes[:_NODES_PRINTED], "..."] if len(one.nodes) > _NODES_PRINTED else one.nodes
+        lines.append(f"  {one.op_type} {len(one.nodes)} ({', '.join(nodes)}): {one.detail}")
+    return lines if found else [*lines, "  a kernel for every node"]
 
 
 def _lines(source: str, found: Inspection) -> list[str]:
