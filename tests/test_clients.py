@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
 from onnx_ig import reference
-from tests.node_runtime import CLIENT, ROOT, node_modules
+from tests.node_runtime import CLIENTS, ROOT, node_modules
 
 DIGITS = ROOT / "models" / "digits_cnn"
-CLIENTS = ROOT / "tools" / "clients"
 SOURCES = ("python/attribute.py", "node/attribute.js", "cpp/attribute.cpp", "csharp/Attribute.cs",
            "java/Attribute.java", "rust/main.rs", "go/attribute.go")  # fmt: skip
 
@@ -33,7 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def command(client: str) -> tuple[list[str], dict[str, str]]:
     if client == "python":
         return [sys.executable, str(CLIENTS / "python" / "attribute.py")], {}
-    return ["node", str(CLIENT / "attribute.js")], {"NODE_PATH": str(node_modules())}
+    return ["node", str(CLIENTS / "node" / "attribute.js")], {"NODE_PATH": str(node_modules("node"))}
 
 
 def run(client: str, *arguments: Path) -> subprocess.CompletedProcess[str]:

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 import onnx_ig
 from onnx_ig.conformance import conform, read_data_sets
 from onnx_ig.conformance_data import write_test_data
-from onnx_ig.errors import InputError, MissingDependencyError, UsageError, VerificationError
+from onnx_ig.errors import InputError, MissingDependencyError, ModelError, UsageError, VerificationError
 from onnx_ig.runtime.engines import ENGINES
-from tests.node_runtime import ROOT, node_modules
+from tests.node_runtime import ROOT, node_path
 from tools import runtimes
 
 DIGITS = ROOT / "models" / "digits_cnn" / "digits_cnn.onnx"
@@ -32,7 +32,7 @@ def exported(tmp_path: Path) -> Path:
 def test_every_runtime_gives_the_reference_s_numbers(
     name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NODE_PATH", str(node_modules()))
+    monkeypatch.setenv("NODE_PATH", node_path())
     path = runtimes.make(runtimes.SUBJECTS[name](), form, tmp_path)
     for runtime in ENGINES:
         cell = runtimes.judge(name, form, path, runtime)
@@ -119,20 +119,52 @@ def test_no_data(tmp_path: Path, exported: Path) -> None:
         conform(exported)
 
 
+BAD_CALLS = {
+    "no target": {"target": None},
+    "another shape": {"image": np.zeros((1, 1, 8, 9), np.float32)},
+    "a path of unequal lengths": {"path_weights": np.ones(3, np.float32)},
+    "no such target": {"target": np.array([10])},
+    "a negative target": {"target": np.array([-1])},
+}
+
+
+@pytest.mark.parametrize("runtime", ENGINES)
+def test_bad_calls_end_in_an_error_or_in_nan(runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_PATH", node_path())
+    opened = ENGINES[runtime].open(onnx_ig.export(DIGITS, tmp_path / "model.onnx", path_as_input=True))
+    path = np.full(2, 0.5, np.float32)
+    good = {"image": np.load(DIGITS.with_name("seven.npy")), "target": np.array([7]), "path_nodes": path,
+            "path_weights": path}  # fmt: skip
+    assert np.isfinite(opened.run(good)["attribution_image"]).all()
+    for what, changes in BAD_CALLS.items():
+        feeds = {name: value for name, value in {**good, **changes}.items() if value is not None}
+        try:
+            results = opened.run(feeds)
+        except ModelError:
+            continue
+        assert np.isnan(results["attribution_image"]).all(), what
+
+
 def test_a_runtime_that_is_not_installed_says_what_to_install(
     exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingDependencyError, match=r"onnx-ig\[openvino\]"):
         conform(exported, "openvino")
-    node_modules()
+    modules = node_path()
     monkeypatch.delenv("NODE_PATH", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingDependencyError, match="npm install onnxruntime-node"):
         conform(exported, "node")
+    with pytest.raises(MissingDependencyError, match="npm install onnxruntime-web"):
+        conform(exported, "web")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingDependencyError, match=r"Node\.js"):
         conform(exported, "node")
+    monkeypatch.setenv("NODE_PATH", modules)
+    monkeypatch.delenv("CHROME_PATH", raising=False)
+    with pytest.raises(MissingDependencyError, match="CHROME_PATH"):
+        conform(exported, "web")
 
 
 def test_command_line(tmp_path: Path) -> None:

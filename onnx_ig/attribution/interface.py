@@ -63,10 +63,14 @@ class Interface:
         return self._op.Expand(value, self._op.Shape(x)) if expanded else value
 
     def path(self) -> tuple[ir.Value, ir.Value]:
-        """path_nodes and path_weights, [K]; unequal lengths make the Run fail."""
+        """path_nodes and path_weights, [K]; unequal lengths make the Run fail, or give NaN where Reshape is unchecked
+        (OpenVINO)."""
         assert self._path is not None
-        nodes, weights = self._path
-        return nodes, self._op.Reshape(weights, self._op.Shape(nodes))
+        op, (nodes, weights) = self._op, self._path
+        paired = op.Where(
+            op.Equal(op.Shape(nodes), op.Shape(weights)), weights, op.constant(np.array(np.nan), like=weights)
+        )
+        return nodes, op.Reshape(paired, op.Shape(nodes))
 
     def attribution(self, tensor: ir.Value, value: ir.Value) -> None:
         """Declare ``attribution_<tensor>``."""

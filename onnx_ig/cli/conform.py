@@ -8,7 +8,7 @@ import click
 
 from onnx_ig.cli import options
 
-RUNTIMES = ("onnxruntime", "reference", "openvino", "node")
+RUNTIMES = ("onnxruntime", "reference", "openvino", "node", "web")
 
 
 @click.command()
@@ -18,7 +18,10 @@ RUNTIMES = ("onnxruntime", "reference", "openvino", "node")
     type=click.Choice(RUNTIMES),
     default="onnxruntime",
     show_default=True,
-    help="Where to run; reference: the reference evaluator of the onnx package; node: onnxruntime-node.",
+    help=(
+        "Where to run; reference: the reference evaluator of the onnx package; node: onnxruntime-node; web: "
+        "onnxruntime-web in Chromium."
+    ),
 )
 @click.option(
     "--tolerance",

@@ -7,11 +7,12 @@ once and asked of all of them.
 from __future__ import annotations
 
 from onnx_ig.errors import UsageError
-from onnx_ig.runtime.engines import evaluator, intel, javascript, microsoft
+from onnx_ig.runtime.engines import browser, evaluator, intel, javascript, microsoft
 from onnx_ig.runtime.engines.base import Engine, Opened
 
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (microsoft.ENGINE, evaluator.ENGINE, intel.ENGINE, javascript.ENGINE)
+    engine.name: engine
+    for engine in (microsoft.ENGINE, evaluator.ENGINE, intel.ENGINE, javascript.ENGINE, browser.ENGINE)
 }
 
 

@@ -23,6 +23,9 @@ class _Compiled:
             raise refused(_TITLE, "open the model", error) from error
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        for port in self._model.inputs:  # OpenVINO computes with what an input that is not fed held before
+            if not port.get_names() & set(feeds):
+                raise refused(_TITLE, "run the model", f"input {port.get_any_name()!r} is not fed")
         try:
             results = self._model(dict(feeds))
         except Exception as error:

@@ -1,0 +1,31 @@
+// Answers one request with an ONNX Runtime for JavaScript, in Node and in a page alike; tensors travel as base64.
+//   request  {model: path or address | null, feeds: [{name, type, dims, data}] | null}
+//   answer   {outputs: [{name, type, dims, data}]}
+// Without feeds the model is opened only. The model opened last stays open for the requests that follow.
+const ARRAYS = {
+  float32: Float32Array, float64: Float64Array, float16: globalThis.Float16Array ?? Uint16Array, int64: BigInt64Array,
+  int32: Int32Array, int16: Int16Array, int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, bool: Uint8Array,
+};
+let opened = null; // {model, session}
+
+function read(ort, { type, dims, data }) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  return new ort.Tensor(type, new ARRAYS[type](bytes.buffer), dims);
+}
+
+function written(name, { type, dims, data }) {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return { name, type, dims, data: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
+}
+
+export async function answer(ort, { model, feeds }) {
+  if (model && model !== opened?.model) {
+    const previous = opened;
+    opened = null;
+    await previous?.session.release();
+    opened = { model, session: await ort.InferenceSession.create(model, { logSeverityLevel: 3 }) };
+  }
+  if (!feeds) return { outputs: [] };
+  const results = await opened.session.run(Object.fromEntries(feeds.map((feed) => [feed.name, read(ort, feed)])));
+  return { outputs: opened.session.outputNames.map((name) => written(name, results[name])) };
+}
