@@ -41,25 +41,38 @@ def to_array(value: Any) -> Array:
     return np.asarray(value.numpy())
 
 
+def named_arrays(values: Any, names: Sequence[str], what: str) -> dict[str, Array]:
+    """Arrays by input name: of a dict, or of one value or a tuple for the first of ``names``.
+
+    Raises:
+        InputError: an unknown name, or more values than names; ``what`` says which argument it was.
+    """
+    if isinstance(values, Mapping):
+        unknown = [name for name in values if name not in names]
+        if unknown:
+            raise InputError(f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}")
+        return {name: to_array(value) for name, value in values.items()}
+    given = as_tuple(values)
+    if len(given) > len(names):
+        raise InputError(
+            f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}"
+        )
+    return {name: to_array(value) for name, value in zip(names, given, strict=False)}
+
+
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Whether arrays of this type can be attributed (bfloat16 is not a float to numpy)."""
     return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
 
 
 def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
-    """Attributed inputs are floating point, finite, and agree on the number of examples.
+    """Attributed inputs are finite and agree on the number of examples.
 
     Raises:
         InputError: naming the input.
     """
     rows: dict[str, int] = {}
     for name, x in inputs.items():
-        if not is_floating(x.dtype):
-            raise InputError(
-                f"input {name!r} holds {x.dtype}: only floating-point inputs have gradients. For token models "
-                "attribute at the "
-                "embedding's output instead (at=..., or inputs_embeds)"
-            )
         _finite(x, f"input {name!r}", allow_nonfinite)
         if x.ndim:
             rows[name] = x.shape[0]

@@ -18,6 +18,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import layout_of
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.embeddings import computed, lookups
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back, read_by
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
@@ -26,7 +27,6 @@ from onnx_ig.model import Model, Source, load, tensors_of
 LAYERS_SHOWN = 40
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
 _SUMS = frozenset({"Add", "Sum"})
-_SHAPE_ONLY = frozenset({"Shape", "Size"})
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def inspect(source: Source) -> Inspection:
     model = load(source)
     graph = model.ir_model.graph
     contract = contract_of(model)
-    embeddings = [] if contract else _embeddings(graph)
+    embeddings = [] if contract else [_layer(node.outputs[0], node) for node in lookups(graph)]
     layout, layout_note = (contract.layout, "") if contract else _layout(model)
     gradients, on_path = ([], set()) if contract else _gradients(model, [e.tensor.name for e in embeddings])
     embeddings = [e for e in embeddings if e.tensor.name in on_path]  # optimisers leave some for their shape alone
@@ -250,45 +250,27 @@ class _Walk:
 # -- where one can attribute ------------------------------
 
 
-def _embeddings(graph: ir.Graph) -> list[Layer]:
-    """Look-ups in a fixed float table by values of integer inputs (not by their shape: that is a position)."""
-    by_value = [node for node in graph if node.op_type not in _SHAPE_ONLY]
-    ids = dependents(by_value, [x for x in graph.inputs if not is_float(x)], differentiably=False)
-    computed = _computed(graph)
-    return [
-        _layer(node.outputs[0], node)
-        for node in graph
-        if node.op_type == "Gather" and node.domain == "" and node.inputs[0] not in computed
-        and is_float(node.outputs[0]) and node.outputs[0].shape is not None and node.inputs[1] in ids
-    ]  # fmt: skip
-
-
 def _layers(graph: ir.Graph, on_path: set[str]) -> list[Layer]:
     """Outputs of layers with weights (their bias included) and of residual sums, in order."""
-    computed = _computed(graph)
+    moving = computed(graph)
     found: dict[str, Layer] = {}
     for node in graph:
-        fixed = [x is not None and x not in computed for x in node.inputs]
+        fixed = [x is not None and x not in moving for x in node.inputs]
         weighted = node.op_type in _LAYERS and any(fixed)
         residual = node.op_type in _SUMS and not any(fixed)
         if not weighted and not residual:
             continue
-        value = _with_bias(node.outputs[0], computed)
+        value = _with_bias(node.outputs[0], moving)
         if value.name in on_path and not value.is_graph_output() and value.shape is not None:
             found.setdefault(str(value.name), _layer(value, node))
     return list(found.values())
 
 
-def _with_bias(value: ir.Value, computed: set[ir.Value]) -> ir.Value:
+def _with_bias(value: ir.Value, moving: set[ir.Value]) -> ir.Value:
     consumers = list(value.consumers())
-    if len(consumers) == 1 and consumers[0].op_type == "Add" and any(x not in computed for x in consumers[0].inputs):
+    if len(consumers) == 1 and consumers[0].op_type == "Add" and any(x not in moving for x in consumers[0].inputs):
         return consumers[0].outputs[0]
     return value
-
-
-def _computed(graph: ir.Graph) -> set[ir.Value]:
-    """Values that depend on an input of the model; all others are weights."""
-    return dependents(graph, graph.inputs, differentiably=False)
 
 
 def _layer(value: ir.Value, node: ir.Node) -> Layer:

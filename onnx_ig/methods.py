@@ -17,6 +17,7 @@ from onnx_ig import arguments
 from onnx_ig.errors import UsageError
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Array, Attribution, Engine, Progress, Request
+from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.sources import Bound, forward_of
 
@@ -97,9 +98,9 @@ class Method:
         self, inputs: Any, baselines: Any, target: Any, additional: Any, per_example: tuple[str, ...], nonfinite: bool
     ) -> tuple[Engine, Request, Bound]:
         bound = self._forward.bind(inputs, additional)
+        engine = self._engine(bound, per_example)
         if self._at is None:
             arguments.check_inputs(bound.inputs, nonfinite)
-        engine = self._engine(bound, per_example)
         layout, declared = engine.plan.layout, engine.plan.per_example
         examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
         request = Request(
@@ -116,8 +117,9 @@ class Method:
         key = (bound.key, tuple(bound.inputs), per_example)
         engine = self._engines.pop(key, None)
         if engine is None:
-            engine = Engine(
+            engine = open_engine(
                 bound.model,
+                {**bound.inputs, **bound.extra},
                 algorithm=self.algorithm,
                 provider=self._provider,
                 inputs=list(bound.inputs),

@@ -240,7 +240,8 @@ BROKEN: dict[str, tuple[str, int, list[str]]] = {
     "external data at an absolute path": ("attribute absolute.onnx -i both.npz -o out", 3, ["outside"]),
     "external data missing": ("attribute missing.onnx -i both.npz -o out", 3, ["gone.bin"]),
     # data
-    "integer input": ("attribute integers.onnx -i whole.npy -o out", 4, ["int64", "embedding"]),
+    "integer input": ("attribute integers.onnx -i whole.npy -o out", 4, ["int64", "--at"]),
+    "token model": ("attribute tokens.onnx -i ids=ids.npy --extra mask=mask.npy -o out", 4, ["at='embedded'"]),
     "integer input in export": ("export integers.onnx -o out.onnx", 4, ["--at"]),
     "wrong shape": ("attribute one.onnx -i wide.npy -o out", 4, ["[2, 5]", "[N, 3]"]),
     "wrong type": ("attribute one.onnx -i text.npy -o out", 4, ["text.npy", "float32"]),

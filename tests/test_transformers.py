@@ -21,6 +21,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 
 import onnx_ig
 from onnx_ig import reference
+from onnx_ig.errors import InputError
 from onnx_ig.inspection import inspect
 from onnx_ig.model import Model
 from onnx_ig.pytorch.export import export_torch
@@ -73,10 +74,12 @@ def of_model(model: Model, entry: Entry) -> Pair:
 
 
 def embedding(model: Model) -> str:
-    """The look-up in the token table, which inspection must propose."""
+    """The look-up in the token table, which inspection and the refusal of token ids must propose."""
     found = {str(node.outputs[0].name): node for node in model.ir_model.graph if node.op_type == "Gather"}
     names = [layer.tensor.name for layer in inspect(model).embeddings]
     (name,) = (name for name in names if found[name].inputs[0].shape[0] == VOCABULARY)
+    with pytest.raises(InputError, match=f"attribute at its embedding, at='{name}'"):
+        onnx_ig.differentiate(model)
     return name
 
 

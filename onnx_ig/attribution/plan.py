@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution.layout import Layout, example_shape, layout_of
+from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
@@ -178,11 +179,8 @@ def _only_float_input(model: Model) -> str:
         return str(floats[0].name)
     listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)
     if not floats:
-        raise InputError(
-            f"the model has no float input ({listed}): attribute at a float tensor inside it, such as the "
-            "embedding's output, "
-            "with at= (--at); `onnx-ig inspect` lists them"
-        )
+        graph = model.ir_model.graph
+        raise InputError(f"the model has no float input ({listed}): {where_instead(graph, graph.inputs)}")
     raise InputError(f"the model has {len(floats)} float inputs; choose with inputs=: {listed}")
 
 
@@ -195,11 +193,9 @@ def _input(model: Model, name: str) -> ir.Value:
 
 def _attributable(model: Model, name: str) -> ir.Value:
     value = _input(model, name)
-    if not is_float(value):
+    if value.dtype is not None and not is_float(value):
         raise InputError(
-            f"input {name!r} holds {value.dtype}: only float tensors have gradients; attribute at the embedding's "
-            "output "
-            "instead, with at= (--at); `onnx-ig inspect` lists such tensors"
+            f"input {name!r} holds {value.dtype.name.lower()}: {where_instead(model.ir_model.graph, [value])}"
         )
     return value
 

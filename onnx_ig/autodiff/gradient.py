@@ -11,6 +11,7 @@ import onnx_ir.passes.common as passes
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
+from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates
@@ -70,8 +71,8 @@ def gradient_model(
     )
     if not sources:
         raise InputError(
-            "the model has no float input; attribute at a float tensor inside it, such as an embedding's output "
-            f"(inputs: {', '.join(f'{x.name} {x.dtype}' for x in graph.inputs)})"
+            f"the model has no float input ({', '.join(f'{x.name} {x.dtype}' for x in graph.inputs)}): "
+            + where_instead(graph, graph.inputs)
         )
     cotangent, grad = prefix + COTANGENT, prefix + GRAD
     free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
@@ -163,11 +164,7 @@ def _float_tensor(graph: ir.Graph, name: str) -> ir.Value:
     for value in (*graph.inputs, *graph.initializers.values(), *(y for node in graph for y in node.outputs)):
         if value.name == name:
             if not is_float(value):
-                raise InputError(
-                    f"{name!r} holds {value.dtype}: only float tensors have gradients; attribute at a float "
-                    "tensor that "
-                    "depends on it, such as the embedding's output"
-                )
+                raise InputError(f"{name!r} holds {value.dtype}: {where_instead(graph, [value])}")
             return value
     known = ", ".join(str(v.name) for v in (*graph.inputs, *graph.outputs))
     raise InputError(f"the model has no tensor named {name!r}; its inputs and outputs are {known}")

@@ -38,8 +38,6 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         [spec_of(x) for x in model.inputs], default, options.inputs, options.extra, options.baselines, options.pictures,
         allow_nonfinite=options.allow_nonfinite,
     )  # fmt: skip
-    if not options.at:
-        check_inputs(values.inputs, options.allow_nonfinite)
     engine = Engine(
         model,
         algorithm=algorithm,
@@ -50,6 +48,8 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         per_example=tuple(options.per_example),
         multiply_by_inputs=options.multiply_by_inputs is not False,
     )
+    if not options.at:
+        check_inputs(values.inputs, options.allow_nonfinite)
     layout = engine.plan.layout
     examples = 1 if layout.kind == "none" else len(next(iter(values.inputs.values())))
     per_example = {name: value for name, value in values.extra.items() if name in engine.plan.per_example}
