@@ -17,6 +17,7 @@ import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import layout_of
+from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.embeddings import computed, lookups
 from onnx_ig.autodiff.lower import lower_path
@@ -79,6 +80,7 @@ class Inspection:
         layout: ``batched``, ``fixed`` or ``none``; None where the shapes do not tell (``layout_note`` says why).
         gradients: one entry per (float input or embedding, float output); empty for attribution models.
         embeddings: outputs of look-ups by integer inputs, on a path: where token models are attributed (``at``).
+        in_training_mode: nodes that make the model's output random, or an example's depend on others: it is refused.
         layers: at most :data:`LAYERS_SHOWN` further such tensors, spread evenly over ``layers_in_all``.
         contract: of an attribution model, else None.
         note: how a PyTorch source was exported.
@@ -97,6 +99,7 @@ class Inspection:
     embeddings: list[Layer]
     layers: list[Layer]
     layers_in_all: int
+    in_training_mode: list[Obstacle] = field(default_factory=list)
     contract: dict[str, Any] | None = None
     note: str = ""
 
@@ -134,6 +137,7 @@ def inspect(source: Source) -> Inspection:
         embeddings=embeddings,
         layers=_spread(layers, LAYERS_SHOWN),
         layers_in_all=len(layers),
+        in_training_mode=[_obstacle(one, one.node_name) for one in training_nodes(graph)],
         contract=None if contract is None else asdict(contract),
         note=model.note,
     )
@@ -239,12 +243,16 @@ class _Walk:
                 self._results[key] = set(sent), None
             except NotDifferentiableError as error:
                 name = error.node_name or f"the node that makes {node.outputs[0].name!r}"
-                self._results[key] = set(on_path), Obstacle(error.op_type, name, error.reason, error.advice)
+                self._results[key] = set(on_path), _obstacle(error, name)
         return self._results[key]
 
     def _seed(self, y: ir.Value) -> ir.Value:
         shape = None if y.shape is None else y.shape.copy()
         return ir.Value(name=self._op.fresh("seed"), type=y.type, shape=shape)
+
+
+def _obstacle(error: NotDifferentiableError, node: str) -> Obstacle:
+    return Obstacle(error.op_type, node, error.reason, error.advice)
 
 
 # -- where one can attribute ------------------------------

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
 from onnx_ig import reference
-from onnx_ig.attribution import Contract
-from onnx_ig.errors import InputError, ModelError, UsageError
+from onnx_ig.attribution import Contract, make_plan
+from onnx_ig.errors import InputError, ModelError, NotDifferentiableError, UsageError
+from onnx_ig.inspection import inspect
 from onnx_ig.quadrature import path_nodes_and_weights
 
 FOLDER = Path(__file__).parent.parent / "models" / "digits_cnn"
@@ -201,6 +202,40 @@ def test_refusals_write_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(error, match=words):
         onnx_ig.export(DIGITS, target, **keywords)
     assert not list(tmp_path.iterdir())
+
+
+# output, and whether the node in training mode stands in the way
+TRAINING: dict[str, tuple[str, bool]] = {
+    "dropout": ("y = Dropout (x, half, yes)", True),
+    "dropout with its default ratio": ("y = Dropout (x, , yes)", True),
+    "dropout of a mode known at run time": ("y = Dropout (x, half, mode)", True),
+    "in a branch": (
+        """y = If (mode) <then_branch = a () => (float[N, 3] p) { p = Dropout (x, half, yes) },
+                          else_branch = b () => (float[N, 3] q) { q = Sin (x) }>""",
+        True,
+    ),
+    "batch statistics": ("y, m, v = BatchNormalization <training_mode = 1> (x, one, one, one, one)", True),
+    "dropout of nothing": ("d = Dropout (x, zero, yes)  y = Sin (d)", False),
+    "evaluation": ("d = Dropout (x, half)  y = Sin (d)", False),
+    "off the way": ("y = Sin (x)  z = Dropout (x, half, yes)", False),
+}
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_model_in_training_mode_is_refused(name: str) -> None:
+    body, refused = TRAINING[name]
+    outputs = "float[N, 3] y, float[N, 3] z" if "z =" in body else "float[N, 3] y"
+    proto = text_model(
+        f"""f (float[N, 3] x, bool mode) => ({outputs}) <bool yes = {{1}}, float half = {{0.5}}, float zero = {{0}},
+        float[3] one = {{1, 1, 1}}> {{ {body} }}"""
+    )
+    onnx_ig.differentiate(proto, ["x"], ["y"])
+    if refused:
+        with pytest.raises(NotDifferentiableError, match=r"(Dropout|BatchNormalization).*evaluation mode"):
+            make_plan(onnx_ig.load(proto), output="y", inputs=["x"])
+        assert len(inspect(proto).in_training_mode) == 1
+    else:
+        assert make_plan(onnx_ig.load(proto), output="y", inputs=["x"]).output == "y"
 
 
 def test_a_clash_with_the_models_own_names_needs_a_prefix(tmp_path: Path) -> None:

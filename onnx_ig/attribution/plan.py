@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution.layout import Layout, example_shape, layout_of
+from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.embeddings import where_instead
+from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
@@ -86,6 +88,7 @@ def make_plan(
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
         InputError: the default input or output is ambiguous, or the target does not fit the output.
+        NotDifferentiableError: a node is in training mode.
     """
     for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
         if value not in allowed:
@@ -94,6 +97,8 @@ def make_plan(
         raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
     graph = model.ir_model.graph
     chosen_output = _output(model, output)
+    for refusal in training_nodes(needed_for([chosen_output], [], list(graph))):
+        raise refusal
     if at:
         tensors = [_inner(model, name) for name in at]
         attributed = list(inputs) if inputs else _inputs_reaching(graph, tensors)

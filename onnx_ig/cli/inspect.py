@@ -15,7 +15,7 @@ from onnx_ig.cli import options
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_ig.inspection import Gradient, Inspection, Layer
+    from onnx_ig.inspection import Gradient, Inspection, Layer, Obstacle
     from onnx_ig.model import Model
     from onnx_ig.runtime.kernels import Finding
 
@@ -94,6 +94,8 @@ def _lines(source: str, found: Inspection) -> list[str]:
     lines += ["outputs:", *aligned((y.name, shown(y)) for y in found.outputs)]
     lines += [f"examples: {found.layout or 'unknown layout'} ({found.layout_note})", "gradients:"]
     lines += _gradient_lines(found.gradients) or ["  none: no float input and no embedding"]
+    lines += ["in training mode, not attributed:"] if found.in_training_mode else []
+    lines += [_obstacle_line(one) for one in found.in_training_mode]
     lines += _layer_lines("embeddings (--at):", found.embeddings, len(found.embeddings))
     return lines + _layer_lines("layers (--at):", found.layers, found.layers_in_all)
 
@@ -110,8 +112,12 @@ def _gradient_lines(gradients: Sequence[Gradient]) -> list[str]:
         count = len(gradient.obstacles)
         blocked = f"cannot be differentiated: {count} node{'s stand' if count > 1 else ' stands'} in the way"
         lines.append(f"  {gradient.output} by {gradient.wrt}: {words.get(gradient.status, blocked)}")
-        lines += [f"    {one.op_type} (node {one.node!r}): {one.reason}. {one.advice}" for one in gradient.obstacles]
+        lines += [_obstacle_line(one) for one in gradient.obstacles]
     return lines
+
+
+def _obstacle_line(one: Obstacle) -> str:
+    return f"    {one.op_type} (node {one.node!r}): {one.reason}. {one.advice}"
 
 
 def _layer_lines(heading: str, layers: Sequence[Layer], in_all: int) -> list[str]:
