@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.arguments import as_tuple, named_arrays
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
 from onnx_ig.errors import UsageError
-from onnx_ig.model import Source, load
+from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
@@ -41,6 +43,8 @@ def export(
     example_inputs: Any = None,
     additional_forward_args: Any = None,
     weights: str | os.PathLike[str] | None = None,
+    with_test_data: bool | Mapping[str, np.ndarray] = False,
+    reference: Any = None,
 ) -> Path:
     """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
 
@@ -63,6 +67,9 @@ def export(
         per_example: additional inputs with one row per example, where their shape does not tell.
         prefix: put before the names this function adds, when they clash with the model's own.
         example_inputs, additional_forward_args, weights: of a PyTorch source.
+        with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
+            values of the model's own inputs by name, else they are the example inputs, or drawn.
+        reference: the nn.Module that tells what the test data expect, where ``source`` is not that itself.
 
     Returns:
         The path written. Weights over 2 GB lie beside it in ``<path>.data``.
@@ -98,7 +105,25 @@ def export(
         prefix=prefix,
     )
     write_model(build(model, plan), target_path)
+    if with_test_data is not False:
+        from onnx_ig.conformance_data import write_test_data  # runs the model, which export alone does not
+
+        if with_test_data is True:
+            with_test_data = _examples(model, example_inputs, additional_forward_args)
+        write_test_data(
+            target_path,
+            module=source if reference is None and hasattr(source, "state_dict") else reference,
+            arguments=with_test_data,
+            baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
+        )
     return target_path
+
+
+def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, np.ndarray]:
+    """The arrays a PyTorch source was exported with, by the names of the model's inputs; none of an ONNX source."""
+    arguments = (*as_tuple(example_inputs), *as_tuple(additional_forward_args))
+    tensors = tuple(x for x in arguments if hasattr(x, "shape"))
+    return named_arrays(tensors, [str(x.name) for x in model.inputs], "example_inputs")
 
 
 def write_model(model: ir.Model, path: Path) -> None:

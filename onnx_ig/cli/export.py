@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write.")
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write."
+    "--triton",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help=(
+        "Write an entry of a Triton model repository instead: DIR/config.pbtxt, for the onnxruntime backend, and "
+        "DIR/1/model.onnx, or the next version. It is served under DIR's last name."
+    ),
 )
 @options.algorithm
 @click.option(
@@ -88,7 +95,8 @@ if TYPE_CHECKING:
 @options.debug
 def export(
     source: str,
-    out: Path,
+    out: Path | None,
+    triton: Path | None,
     algorithm: str | None,
     form: str,
     inputs: Sequence[str],
@@ -115,20 +123,26 @@ def export(
     Examples:
       onnx-ig export digits.onnx -o digits_ig.onnx
       onnx-ig export net.onnx -o net_ig.onnx --target predicted --baseline image=0.5 --n-steps 20
+      onnx-ig export digits.onnx --triton models/digits_ig --target predicted
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import is_factory, open_factory, open_model
+    from onnx_ig.cli.sources import is_factory, open_factory, open_model, read_arguments
     from onnx_ig.cli.values import spec_of
+    from onnx_ig.conformance import FOLDER, NOTE
     from onnx_ig.exporting import export as exported
     from onnx_ig.inspection import contract_of, inspect
     from onnx_ig.model import load
+    from onnx_ig.triton import repository_entry
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
     _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
-    if out.is_dir():
+    given = out or triton
+    if given is None or (out and triton):
+        raise UsageError("give either the file to write, -o FILE, or an entry of a model repository, --triton DIR")
+    if out and out.is_dir():
         raise UsageError(f"{out} is a folder; give the file to write")
     chosen = _target(target)
     made = open_factory(source, weights, examples) if is_factory(source) else None
@@ -137,10 +151,11 @@ def export(
     else:
         model = open_model(source, weights, examples)
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
-    with obstacles_named(model):
-        path = exported(
+    arguments = made.arguments if made else read_arguments(model, examples) if with_test_data else {}
+    with obstacles_named(model), repository_entry(given) if triton else nullcontext(given) as file:
+        exported(
             model,
-            out,
+            file,
             algorithm=algorithm,
             form=form,
             inputs=list(inputs) or None,
@@ -155,26 +170,17 @@ def export(
             multiply_by_inputs=multiply_by_inputs is not False,
             per_example=per_example,
             prefix=prefix,
+            with_test_data=arguments if with_test_data else False,
+            reference=None if made is None else made.module,
         )
-    written = inspect(path)
-    contract = contract_of(load(path))
-    assert contract is not None
+        written, contract = inspect(file), contract_of(load(file))
+        assert contract is not None
+        note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8") if with_test_data else ""
     if model.note:
         click.echo(f"model: {model.note}")
     if with_test_data:
-        from onnx_ig.cli.sources import read_arguments
-        from onnx_ig.conformance_data import write_test_data
-
-        note = write_test_data(
-            path,
-            module=None if made is None else made.module,
-            arguments=read_arguments(model, examples) if made is None else made.arguments,
-            baselines={n: b for n, b in starts.items() if isinstance(b, np.ndarray)}
-            if isinstance(starts, dict)
-            else None,
-        )
-        click.echo(f"test data: {path.parent / 'test_data_set_0'}; {note}")
-    click.echo(f"wrote {path}: {call_signature(contract, written.inputs, written.outputs)}")
+        click.echo(f"test data: {note.strip().splitlines()[-1]}")
+    click.echo(f"wrote {given}: {call_signature(contract, written.inputs, written.outputs)}")
 
 
 def _refuse_what_is_not_baked(

@@ -1,0 +1,22 @@
+"""Packages that one check needs and no user does, fetched from PyPI once into .cache, beside the environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CACHE = Path(__file__).parent.parent / ".cache"
+
+
+def from_pypi(requirement: str) -> Path:
+    """The folder with the package of ``requirement``, name==version, without what it depends on.
+
+    Raises:
+        subprocess.CalledProcessError: pip cannot fetch it.
+    """
+    folder = CACHE / requirement
+    if not folder.is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
+        subprocess.run([*pip, "--target", folder, requirement], check=True)
+    return folder
