@@ -14,6 +14,7 @@ from onnx_ig.cli.ending import Ending
 from onnx_ig.cli.export import export
 from onnx_ig.cli.inspect import inspect
 from onnx_ig.cli.verify import verify
+from onnx_ig.cli.web import web
 
 
 class Commands(click.Group):
@@ -53,6 +54,7 @@ def app() -> None:
       onnx-ig attribute model.onnx -i picture.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
       onnx-ig export model.onnx -o explained.onnx
       onnx-ig conform explained.onnx --runtime openvino
+      onnx-ig web digits.onnx -o page
       onnx-ig verify package.module:factory --weights weights.safetensors --example-input 1x3x224x224
 
     \b
@@ -61,7 +63,7 @@ def app() -> None:
     """
 
 
-for command in (attribute, conform, export, inspect, verify):
+for command in (attribute, conform, export, inspect, verify, web):
     app.add_command(command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli import options
-from onnx_ig.errors import InputError, UsageError
+from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_ig.cli.ending import Ending
@@ -65,14 +64,9 @@ if TYPE_CHECKING:
 )
 @options.provider
 @options.pictures
-@click.option(
-    "--names",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help='JSON with the names to show: {"features": [...] or {input: [...]}, "classes": [...]}.',
-)
+@options.names
 @options.weights
-@click.option("--overwrite", is_flag=True, help="Replace files in DIR that no earlier report wrote.")
+@options.overwrite
 @options.allow_nonfinite
 @options.debug
 @click.pass_obj
@@ -106,6 +100,7 @@ def attribute(
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
     """
+    from onnx_ig.cli.names import read_names
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
@@ -116,7 +111,7 @@ def attribute(
     began = time.perf_counter()
     pictures = picture_options(mean, std, layout, size)
     chosen_target = read_target_option(target)
-    shown = _names(names)
+    shown = read_names(names)
     if is_factory(model):
         made = open_factory(model, weights, [*inputs, *extra], pictures)
         inputs, extra = made.texts[: len(inputs)], made.texts[len(inputs) :]
@@ -158,7 +153,7 @@ def _finish(
     overwrite: bool,
 ) -> None:
     """Write the report, then say what is in it."""
-    from onnx_ig.cli.display import print_attributions
+    from onnx_ig.cli.display import print_attributions, straight_through
     from onnx_ig.report import AttributionReport, write_report
 
     for note in found.notes:
@@ -184,6 +179,7 @@ def _finish(
         class_names=shown.get("classes"),
         pictures=found.pictures,
         batched=found.batched,
+        straight_through=found.straight_through,
         seconds=seconds,
         warnings=(*ending.warnings, *found.notes),
     )
@@ -192,31 +188,6 @@ def _finish(
     click.echo(f"provider: {found.provider}")
     if model.note:
         click.echo(f"model: {model.note}")
+    if found.straight_through:
+        click.echo(straight_through(found.straight_through))
     click.echo(f"wrote {', '.join(file.name for file in files)} to {out}")
-
-
-def _names(path: Path | None) -> dict[str, Any]:
-    """``features`` and ``classes`` from a JSON file.
-
-    Raises:
-        UsageError: no such file; InputError: not the JSON that is meant.
-    """
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise UsageError(f"--names {path}: no such file")
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:  # of JSON or of UTF-8
-        raise InputError(f"--names {path}: not a JSON file ({error})") from error
-    features = content.get("features", {}) if isinstance(content, dict) else None
-    lists = [
-        *(features.values() if isinstance(features, dict) else [features]),
-        *([content["classes"]] if features is not None and "classes" in content else []),
-    ]
-    if not all(isinstance(entry, list) and all(isinstance(name, str) for name in entry) for entry in lists):
-        raise InputError(
-            f'--names {path}: expected {{"features": [...] or {{input: [...]}}, "classes": [...]}} with '
-            "lists of strings"
-        )
-    return dict(content)

@@ -117,6 +117,15 @@ pictures = together(
         "--size", metavar="HxW", help="Size pictures are brought to. [default: the declared one, else the picture's]"
     ),
 )
+names = click.option(
+    "--names",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help='JSON with the names to show: {"features": [...] or {input: [...]}, "classes": [...]}.',
+)
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace files in DIR that no earlier run of this command wrote."
+)
 allow_nonfinite = click.option(
     "--allow-nonfinite", is_flag=True, help="Accept NaN and infinity in inputs and baselines."
 )

@@ -10,7 +10,7 @@ from onnx_ig.data.options import (
     read_target,
     split_name,
 )
-from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions
+from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
 from onnx_ig.data.read import InputValue, read_baseline, read_input, read_inputs
 from onnx_ig.data.spec import InputSpec
 
@@ -22,6 +22,7 @@ __all__ = [
     "Picture",
     "PictureOptions",
     "Target",
+    "declared_picture",
     "parse_baseline",
     "parse_numbers",
     "parse_size",

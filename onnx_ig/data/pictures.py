@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_ig.data.spec import Array, InputSpec, kind_of
+from onnx_ig.data.spec import Array, InputSpec, fit, kind_of
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -70,18 +71,30 @@ def read_picture(path: Path, spec: InputSpec, options: PictureOptions) -> tuple[
     picture; UsageError for ``mean``/``std`` that contradict the channel count.
     """
     axes = _axes_of(spec, options.layout)
-    channels, height, width = _declared_sizes(spec, axes)
-    pixels, notes = _pixels(path, channels, options.size or (height, width))  # -> (H, W, C) in [0, 1]
-    values = _normalised(pixels, spec, options)
-    if "C" in axes:
-        values = values.transpose(["HWC".index(axis) for axis in axes.removeprefix("N")])
-    else:  # one grey channel, without an axis of its own
-        values = values[:, :, 0]
-    if axes.startswith("N"):
-        values = values[np.newaxis]
+    channels, *size = _declared_sizes(spec, axes, options)
+    pixels, notes = _pixels(path, channels, size)  # -> (H, W, C) in [0, 1]
+    values = _arranged(_normalised(pixels, spec, options), axes)
     if max(abs(mean) for mean in options.mean) > 1:
         notes.append(f"mean {options.mean} is applied to pixels in [0, 1]; divide by 255 if it is meant for 0..255")
     return values.astype(spec.dtype), Picture(axes, options.mean, options.std), notes
+
+
+def declared_picture(spec: InputSpec, options: PictureOptions) -> tuple[Picture, tuple[int, ...]]:
+    """How any picture lies in input ``spec``, and the shape of its array: what a reader elsewhere needs to know.
+
+    Raises: InputError where the input takes no picture, or neither it nor ``options`` state the sizes; UsageError for
+    ``mean``/``std`` that contradict the channel count.
+    """
+    axes = _axes_of(spec, options.layout)
+    channels, height, width = _declared_sizes(spec, axes, options)
+    if channels is None or height is None or width is None:
+        raise InputError(
+            f"input {spec.name!r} declares {spec.describe_shape()}: its channels must be stated, and its height and "
+            "width, or --size HxW given"
+        )
+    grey = _normalised(np.full((height, width, channels), 0.5), spec, options)
+    array, _ = fit(_arranged(grey, axes).astype(spec.dtype), spec, "a picture")
+    return Picture(axes, options.mean, options.std), array.shape
 
 
 def _axes_of(spec: InputSpec, layout: str | None) -> str:
@@ -111,8 +124,8 @@ def _axes_of(spec: InputSpec, layout: str | None) -> str:
     return layout if len(shape) == 4 else layout.removeprefix("N")
 
 
-def _declared_sizes(spec: InputSpec, axes: str) -> tuple[int | None, int | None, int | None]:
-    """(channels, height, width) as far as the model states them."""
+def _declared_sizes(spec: InputSpec, axes: str, options: PictureOptions) -> tuple[int | None, int | None, int | None]:
+    """(channels, height, width) as far as the options or the model state them."""
     sizes = dict(zip(axes, spec.shape or (None,) * len(axes), strict=True))
     channels, height, width = (size if isinstance(size := sizes.get(axis), int) else None for axis in "CHW")
     if "C" not in axes:
@@ -122,10 +135,19 @@ def _declared_sizes(spec: InputSpec, axes: str) -> tuple[int | None, int | None,
             f"input {spec.name!r} has {channels} channels ({spec.describe_shape()} read as {axes}), a "
             "picture has 1 or 3; check --layout, or save the values as .npy"
         )
-    return channels, height, width
+    return channels, *(options.size or (height, width))
 
 
-def _pixels(path: Path, channels: int | None, size: tuple[int | None, int | None]) -> tuple[Array, list[str]]:
+def _arranged(pixels: Array, axes: str) -> Array:
+    """(H, W, C) with the axes in the order of ``axes``."""
+    if "C" in axes:
+        pixels = pixels.transpose(["HWC".index(axis) for axis in axes.removeprefix("N")])
+    else:  # one grey channel, without an axis of its own
+        pixels = pixels[:, :, 0]
+    return pixels[np.newaxis] if axes.startswith("N") else pixels
+
+
+def _pixels(path: Path, channels: int | None, size: Sequence[int | None]) -> tuple[Array, list[str]]:
     """(H, W, C) float64 in [0, 1]; a height or width of None is the picture's own."""
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError

@@ -13,6 +13,7 @@ from onnx_ig.data.spec import Array
 from onnx_ig.report.record import AttributionReport
 
 TOP = 10
+FORMAT = "onnx-ig report"
 
 
 def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ``algorithm``           ``"integrated-gradients"`` or ``"input-x-gradient"``
     ``method``, ``n_steps``  quadrature rule and number of path points; null for input-x-gradient
     ``provider``            the execution provider that was used
+    ``straight_through``    object: operator → number of nodes whose gradient is a straight-through one
     ``seconds``             object: phase → seconds
     ``tensors``             object: attributed tensor → ``shape``, ``dtype``, ``sum`` (of attributions)
     ``examples``            one object per example, in order:
@@ -41,13 +43,14 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ======================  ==========================================================================
     """
     return {
-        "format": "onnx-ig report",
+        "format": FORMAT,
         "version": 1,
         "model": {"file": report.model, "sha256": report.model_sha256, "exporter": report.exporter},
         "algorithm": report.algorithm,
         "method": report.method,
         "n_steps": report.n_steps,
         "provider": report.provider,
+        "straight_through": dict(report.straight_through),
         "seconds": {phase: _number(seconds) for phase, seconds in report.seconds.items()},
         "tensors": {
             name: {

@@ -47,6 +47,8 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         "path points": document["n_steps"],
         "provider": document["provider"],
         "exported by": model["exporter"],
+        "straight-through gradient": ", ".join(f"{n} {name}" for name, n in document["straight_through"].items())
+        or None,
         "attributed": ", ".join(f"{name} {tensor['shape']}" for name, tensor in document["tensors"].items()),
         **{
             f"{phase} (seconds)": f"{seconds:.3g}"

@@ -22,7 +22,8 @@ class AttributionReport:
     (input-x-gradient), as are ``method`` and ``n_steps``. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), ``class_names`` the targets; ``pictures`` says how a picture became an array.
     ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape and N
-    is 1. ``seconds`` maps a phase to its duration.
+    is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the
+    float equivalent. ``seconds`` maps a phase to its duration.
 
     Raises InputError when shapes or names contradict one another.
     """
@@ -44,6 +45,7 @@ class AttributionReport:
     class_names: Sequence[str] | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     batched: bool = True
+    straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import numpy as np
 
 from onnx_ig.data.spec import Array
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.report.atomic import MANIFEST, staged
-from onnx_ig.report.document import document
+from onnx_ig.report.atomic import Manifest, staged
+from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
 
 ARRAYS, PAGE = "attributions.npz", "report.html"
+_MANIFEST = Manifest(
+    "report.json",
+    FORMAT,
+    re.compile(r"attributions\.npz|report\.(json|html)|(overlay|features|positions)_[A-Za-z0-9_-]+\.png"),
+)
 
 
 def write_report(
@@ -43,15 +49,15 @@ def write_report(
     """
     drawn, notes = _drawings(result, pictures, max_pictures)
     result = replace(result, warnings=(*result.warnings, *notes))
-    names = [ARRAYS, MANIFEST, PAGE, *(one.file for one in drawn)]
+    names = [ARRAYS, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
     content = document(result, names)
     directory = Path(directory)
-    with staged(directory, overwrite=overwrite) as stage:
+    with staged(directory, _MANIFEST, overwrite=overwrite) as stage:
         np.savez_compressed(stage / ARRAYS, allow_pickle=False, **_arrays(result))
         for one in drawn:
             (stage / one.file).write_bytes(one.png)
         (stage / PAGE).write_text(page(content, drawn), "utf-8")
-        (stage / MANIFEST).write_text(
+        (stage / _MANIFEST.name).write_text(
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
         )
     return [directory / name for name in sorted(names)]

@@ -1,0 +1,215 @@
+// The page: takes a picture, asks the worker for its attribution, shows it.
+import { drawPanels, limitOf, perPixel } from "./heatmap.js";
+import { drawingPad } from "./pad.js";
+import { axesOf, prepared } from "./picture.js";
+
+const SHOWN = 5; // classes, and strongest pixels
+const element = (id) => document.getElementById(id);
+const settings = await (await fetch("settings.json")).json();
+const sizes = axesOf(settings.input);
+const nameOf = (index) => settings.classes[index] ?? String(index);
+
+let source = null; // the canvas or bitmap to explain
+let seen = null; // {picture, scores}: the source as the model's input, and the model's output for it
+let working = false;
+let again = false;
+
+// -- the worker, one call at a time -------------------------------------------------------------------------------------
+
+const worker = new Worker("worker.js", { type: "module" });
+const calls = new Map();
+const opened = new Promise((resolve, reject) => calls.set(null, { resolve, reject }));
+worker.onmessage = ({ data: { id, result, error } }) => {
+  const { resolve, reject } = calls.get(id);
+  calls.delete(id);
+  if (error === undefined) resolve(result);
+  else reject(new Error(error));
+};
+worker.onerror = (event) => calls.get(null)?.reject(new Error(event.message || "worker.js could not be loaded"));
+
+function attribute(values, target, steps) {
+  const id = crypto.getRandomValues(new Uint32Array(1))[0];
+  return new Promise((resolve, reject) => {
+    calls.set(id, { resolve, reject });
+    worker.postMessage({ id, values, target, steps });
+  });
+}
+
+// -- from a picture to its explanation ------------------------------------------------------------------------------------
+
+function changed() {
+  seen = null;
+  update();
+}
+
+/** Explain the source as the controls say; a change that comes meanwhile is explained next, the last one only. */
+async function update() {
+  again = true;
+  if (!source || working) return;
+  working = true;
+  element("explanation").setAttribute("aria-busy", "true");
+  try {
+    while (again) {
+      again = false;
+      await explain();
+    }
+  } catch (error) {
+    fail(error.message);
+  }
+  working = false;
+  element("explanation").setAttribute("aria-busy", "false");
+}
+
+async function explain() {
+  const steps = element("steps");
+  if (!steps.checkValidity()) throw new Error(`Steps: give a whole number from ${steps.min} to ${steps.max}.`);
+  if (!seen) {
+    const picture = prepared(source, settings.input, element("invert").checked);
+    const { scores } = await attribute(picture.values, 0, 1); // any target: the scores come with it
+    seen = { picture, scores };
+    offerTargets(scores.length);
+  }
+  const { picture, scores } = seen;
+  const chosen = element("target").value;
+  const target = chosen === "" ? scores.indexOf(Math.max(...scores)) : Number(chosen);
+  const result = await attribute(picture.values, target, steps.valueAsNumber);
+  if (![result.score, result.delta, ...result.attribution].every(Number.isFinite)) {
+    throw new Error("The attribution is not finite: the model cannot take this picture or this class.");
+  }
+  show(picture, scores, target, result);
+}
+
+// -- what is shown ----------------------------------------------------------------------------------------------------------
+
+function show(picture, scores, target, result) {
+  element("error").hidden = true;
+  const sums = perPixel(result.attribution, settings.input);
+  const limit = limitOf(sums);
+  drawPanels({ seen: element("seen"), heatmap: element("heatmap"), overlay: element("overlay") }, picture, sums, limit);
+  const order = [...sums.keys()].sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a])).slice(0, SHOWN);
+  const strongest = order.map((i) => [Math.floor(i / picture.width), i % picture.width, sums[i]]);
+  element("seen").ariaLabel = "The picture as the model sees it";
+  element("heatmap").ariaLabel = `Attribution of each pixel, strongest in row ${strongest[0][0]}, column ${strongest[0][1]}`;
+  element("overlay").ariaLabel = "Attribution over the picture";
+  element("strongest").replaceChildren(...strongest.map(tableRow));
+  element("low").textContent = signed(-limit);
+  element("high").textContent = signed(limit);
+  element("score").textContent = result.score.toPrecision(4);
+  element("baseline-score").textContent = result.baselineScore.toPrecision(4);
+  element("delta").textContent = signed(result.delta);
+  element("time").textContent = `${result.milliseconds.toFixed(result.milliseconds < 10 ? 1 : 0)} ms`;
+  showClasses(probabilities(scores), target);
+  const predicted = scores.indexOf(Math.max(...scores));
+  element("status").textContent = `Predicted ${nameOf(predicted)}; explained ${nameOf(target)}.`;
+  element("result").hidden = false;
+}
+
+function showClasses(shares, target) {
+  const list = element("classes");
+  const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
+  const best = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, SHOWN);
+  list.replaceChildren(...best.map((index) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", value: index });
+    const meter = Object.assign(document.createElement("meter"), { value: shares[index], ariaHidden: "true" });
+    button.ariaPressed = String(index === target);
+    button.append(nameOf(index), meter, Object.assign(document.createElement("span"), { textContent: percent(shares[index]) }));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  list.querySelector(`[value="${focused}"]`)?.focus();
+}
+
+function offerTargets(count) {
+  const select = element("target");
+  if (select.length > 1) return;
+  for (let index = 0; index < count; index++) select.add(new Option(nameOf(index), index));
+}
+
+function tableRow([row, column, value]) {
+  const line = document.createElement("tr");
+  for (const text of [row, column, signed(value)]) line.insertCell().textContent = text;
+  line.lastChild.className = value > 0 ? "positive" : "negative";
+  return line;
+}
+
+function fail(message) {
+  Object.assign(element("error"), { textContent: message, hidden: false });
+  element("result").hidden = true;
+  element("status").textContent = "";
+}
+
+/** The scores as they are where they are probabilities already, else their softmax. */
+function probabilities(scores) {
+  const total = scores.reduce((a, b) => a + b, 0);
+  if (Math.min(...scores) >= 0 && Math.abs(total - 1) < 1e-3) return scores;
+  const largest = Math.max(...scores);
+  const powers = Float32Array.from(scores, (score) => Math.exp(score - largest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Number(Math.abs(value).toPrecision(3));
+
+// -- where pictures come from -------------------------------------------------------------------------------------------------
+
+async function take(file) {
+  if (!file) return;
+  try {
+    source = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  } catch {
+    fail(`${file.name || "The file"} is not a picture that this browser can read.`);
+    return;
+  }
+  changed();
+}
+
+element("file").addEventListener("change", ({ target }) => {
+  take(target.files[0]);
+  target.value = ""; // the same file can be chosen again
+});
+document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files[0]));
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    element("curtain").hidden = kind !== "dragover";
+    if (kind === "drop") take(event.dataTransfer.files[0]);
+  });
+}
+element("invert").addEventListener("change", changed);
+element("target").addEventListener("change", update);
+element("steps").addEventListener("change", update);
+element("settings").addEventListener("submit", (event) => event.preventDefault());
+element("classes").addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (!button) return;
+  element("target").value = button.value;
+  update();
+});
+
+// -- the start ------------------------------------------------------------------------------------------------------------------
+
+document.title = `${settings.title}: what did the model see?`;
+element("title").textContent = settings.title;
+if (sizes.C[0] === 1) {
+  const canvas = element("pad");
+  const pad = drawingPad(canvas, sizes.W[0], () => {
+    source = canvas;
+    changed();
+  });
+  element("clear").addEventListener("click", () => {
+    pad.clear();
+    source = null;
+    element("result").hidden = true;
+    element("status").textContent = "Draw, or choose a picture.";
+  });
+  element("drawing").hidden = element("clear").hidden = false;
+}
+try {
+  await opened;
+  element("status").textContent = sizes.C[0] === 1 ? "Draw, or choose a picture." : "Choose a picture.";
+} catch (error) {
+  fail(`The model could not be opened: ${error.message}`);
+}
+element("explanation").setAttribute("aria-busy", "false");
