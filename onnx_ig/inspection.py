@@ -22,6 +22,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.embeddings import computed, lookups
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back, read_by
+from onnx_ig.autodiff.surrogate import straight_through_operators
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
 from onnx_ig.model import Model, Source, load, tensors_of
 
@@ -55,12 +56,14 @@ class Gradient:
     """Whether ``output`` can be differentiated with respect to ``wrt``.
 
     ``status``: ``yes``; ``zero`` (no dependence, or only through operators whose derivative is zero); ``blocked``.
+    ``straight_through``: how many nodes of which operators lend their derivative from the float equivalent.
     """
 
     wrt: str
     output: str
     status: str
     obstacles: list[Obstacle] = field(default_factory=list)
+    straight_through: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,8 @@ class _Walk:
         if start not in arrived:
             return Gradient(source, output, "zero")
         self.visited |= {str(value.name) for value in arrived}
-        return Gradient(source, output, "blocked" if obstacles else "yes", obstacles[::-1])
+        quantised = straight_through_operators(arrived)
+        return Gradient(source, output, "blocked" if obstacles else "yes", obstacles[::-1], quantised)
 
     def _through(
         self, node: ir.Node, seeded: tuple[ir.Value, ...], on_path: tuple[ir.Value, ...]

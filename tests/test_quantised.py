@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import onnx
 import onnx.parser
 import pytest
 import torch
+from click.testing import CliRunner
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from torch import nn
 
 import onnx_ig
+from onnx_ig.cli import app
 from onnx_ig.errors import NoGradientPathError, NotDifferentiableError
+from onnx_ig.inspection import inspect
 from onnx_ig.runtime.session import Session
 from tests.torch_twin import Twin, dequantise, quantise
 
@@ -173,6 +177,37 @@ def test_islands_of_integers(name: str) -> None:
     body, initializers = ISLANDS[name]
     x = _rng.standard_normal((3, 6)).astype(np.float32) * 1.5
     agree(_model(body, initializers), x, 1e-4)
+
+
+def test_what_is_straight_through_is_reported(tmp_path: Path) -> None:
+    body = (
+        f"{_QUANTISE} a = Reshape (q, shape) p = DequantizeLinear (a, s, z) r = Mul (p, p) n = Round (x) y = Add (r, n)"
+    )
+    model = _model(body, _BASE | {"shape": np.array([-1, 6])})
+    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)
+    counts = {"DequantizeLinear": 1, "QuantizeLinear": 1}
+    metadata = {entry.key: entry.value for entry in onnx_ig.differentiate(model).metadata_props}
+    assert json.loads(metadata["onnx_ig.straight_through"]) == counts
+    assert [gradient.straight_through for gradient in inspect(model).gradients] == [counts]
+    onnx.save(model, tmp_path / "q.onnx")
+    onnx_ig.export(tmp_path / "q.onnx", tmp_path / "ig.onnx")
+    np.save(tmp_path / "x.npy", np.ones((1, 6), np.float32))
+    for file in ("q.onnx", "ig.onnx"):
+        arguments = [
+            "attribute",
+            tmp_path / file,
+            "-i",
+            tmp_path / "x.npy",
+            "--target",
+            "0",
+            "-o",
+            tmp_path / file[:-5],
+        ]
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == 0, result.stderr
+        assert "straight-through at 1 DequantizeLinear, 1 QuantizeLinear" in result.stdout
+        assert json.loads((tmp_path / file[:-5] / "report.json").read_text())["straight_through"] == counts
+    assert json.loads(onnx_ig.differentiate(_model("y = Sin (x)", {})).metadata_props[0].value) == {}
 
 
 def test_as_torch_fake_quantizes() -> None:

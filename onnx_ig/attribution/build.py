@@ -6,6 +6,7 @@ inputs ── prefix at x ──────────┐ difference          
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.step import GradientGraph, accumulator_type, rank, run_step
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.gradient import COTANGENT, GRAD, free_names, gradient_model, tidy
+from onnx_ig.autodiff.gradient import COTANGENT, GRAD, STRAIGHT_THROUGH, free_names, gradient_model, tidy
 from onnx_ig.autodiff.instantiate import Copy, needed_for
 from onnx_ig.autodiff.reverse import pull_back
 from onnx_ig.errors import OnnxIgWarning
@@ -274,5 +275,6 @@ class _Builder:
             prefix=plan.prefix,
             inputs=self.interface.described,
             baked=self.interface.baked,
+            straight_through=json.loads(self.result.metadata_props.pop(STRAIGHT_THROUGH)),
             source_sha256=self.source.source_sha256,
         )

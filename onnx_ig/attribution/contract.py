@@ -34,7 +34,8 @@ class ContractInput:
 class Contract:
     """What an attribution model computes and how it is called (JSON Schema: onnx_ig/attribution/contract.schema.json).
 
-    Outputs are called ``prefix`` + the names above; ``layout`` is batched, fixed or none.
+    Outputs are called ``prefix`` + the names above; ``layout`` is batched, fixed or none. ``straight_through``: how
+    many nodes of which operators have a straight-through derivative (quantised models).
     """
 
     form: str
@@ -45,6 +46,7 @@ class Contract:
     layout: str
     inputs: list[ContractInput]
     baked: dict[str, Any] = field(default_factory=dict)
+    straight_through: dict[str, int] = field(default_factory=dict)
     source_sha256: str = ""
     prefix: str = ""
     version: int = VERSION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -13,14 +14,16 @@ import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
-from onnx_ig.autodiff.reverse import dependents, is_float, pull_back
-from onnx_ig.autodiff.surrogate import forget_surrogates
+from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
+from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
 from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.model import Model, Source, load
 
 COTANGENT = "cotangent_"
 GRAD = "grad_"
+# Metadata property: a JSON object, operator → number of its nodes whose derivative is a straight-through one.
+STRAIGHT_THROUGH = "onnx_ig.straight_through"
 
 
 def differentiate(
@@ -37,7 +40,8 @@ def differentiate(
 
     Returns:
         Inputs: the model's own, then ``cotangent_<output>`` of each output's shape. Outputs: the model's own, then
-        ``grad_<tensor>`` of each tensor's shape.
+        ``grad_<tensor>`` of each tensor's shape. The metadata property ``onnx_ig.straight_through`` counts, by
+        operator, the quantising nodes whose derivative is that of their float equivalent.
 
     Raises:
         NoGradientPathError: none of ``wrt`` reaches any of ``outputs`` through differentiable operators.
@@ -106,6 +110,8 @@ def gradient_model(
         gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
+    passed = [y for node in nodes for y in node.outputs if PASSED in y.meta]
+    result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
     tidy(result)
     return result

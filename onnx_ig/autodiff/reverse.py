@@ -12,6 +12,8 @@ from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
 
 # Key of a value's ``meta``: the float expression whose derivative is taken for the value's (see autodiff/surrogate.py).
 SURROGATE = "onnx_ig.surrogate"
+# Key of a surrogate's ``meta``: a cotangent has been handed to it.
+PASSED = "onnx_ig.passed"
 # Key of a node's ``meta``: the error with which its lowering refused it.
 REFUSAL = "onnx_ig.refusal"
 
@@ -111,6 +113,7 @@ def pull_back(
         for y, expression in surrogates.items():
             if y in arrived and expression in on_path:
                 _accumulate(op, arrived, expression, arrived[y])
+                expression.meta[PASSED] = True
         ends = targets.union(surrogates) if partial else surrogates
         dys = [arrived.get(y) if y in on_path and y not in ends else None for y in node.outputs]
         if all(dy is None for dy in dys) or not any(x in on_path for x in read_by(node)):

@@ -16,6 +16,7 @@ walk hands the value's cotangent to the surrogate instead of the node that made 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import onnx
@@ -26,6 +27,7 @@ from onnx_ig.autodiff.node import refuse
 from onnx_ig.autodiff.registry import lookup
 from onnx_ig.autodiff.reverse import SURROGATE, extend, is_float, read_by
 
+_OF = "onnx_ig.straight_through_of"  # in a surrogate's meta: the node that quantises or computes on quantised numbers
 _REAL = "onnx_ig.real"  # in an integer tensor's meta: the float copy of its numbers
 _DONE = "onnx_ig.surrogates"  # in a node's meta: its outputs have their surrogates
 
@@ -52,6 +54,12 @@ def forget_surrogates(graph: ir.Graph) -> None:
         for y in node.outputs:
             y.meta.pop(SURROGATE, None)
             y.meta.pop(_REAL, None)
+
+
+def straight_through_operators(arrived: Iterable[ir.Value]) -> dict[str, int]:
+    """How many nodes of which operators gave their cotangent to a surrogate, if a cotangent is at ``arrived``."""
+    nodes = dict.fromkeys(value.meta[_OF] for value in arrived if _OF in value.meta)
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
 
 def real(op: OpBuilder, x: ir.Value) -> ir.Value:
@@ -88,9 +96,9 @@ def _attach(op: OpBuilder, node: ir.Node) -> tuple[list[ir.Node], list[ir.Node]]
     graph, last = op.graph, op.graph[-1]
     entry = lookup(node)
     if entry is not None and entry.function is not None and entry.kind == "straight-through":
-        expressions = entry.function(op, node, lambda x: real(op, x))
+        expressions, straight_through = entry.function(op, node, lambda x: real(op, x)), True
     else:
-        expressions = _same_on_floats(op, node)
+        expressions, straight_through = _same_on_floats(op, node), False
     # An Identity is never rewritten, so the note stays true whatever becomes of the expression.
     anchored = [None if e is None or e.const_value is not None else op.Identity(e) for e in expressions]
     surrogates = {y: e for y, e in zip(node.outputs, anchored, strict=False) if e is not None}
@@ -100,6 +108,8 @@ def _attach(op: OpBuilder, node: ir.Node) -> tuple[list[ir.Node], list[ir.Node]]
     else:
         before, after = [], added  # it may read what the node made
     for y, expression in surrogates.items():
+        if straight_through:
+            expression.meta[_OF] = node
         if is_float(y):
             y.meta[SURROGATE] = expression
             continue

@@ -116,6 +116,7 @@ class _Run:
             n_steps=n_steps if integrated else None,
             pictures={name: value for name, value in values.pictures.items() if name in contract.at},
             notes=notes,
+            straight_through=contract.straight_through,
         )
 
     # -- the two forms ------------------------------

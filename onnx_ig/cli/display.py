@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,18 @@ def call_signature(contract: Contract, inputs: Sequence[Tensor], outputs: Sequen
     lines += ["inputs:", *aligned((x.name, shown(x), roles.get(x.name, ""), x.doc) for x in inputs)]
     lines += ["outputs:", *aligned((y.name, shown(y), y.doc) for y in outputs)]
     baked = [f"{key} = {_baked(value)}" for key, value in contract.baked.items()]
-    return "\n".join([*lines, "baked in: " + (", ".join(baked) or "nothing")])
+    lines.append("baked in: " + (", ".join(baked) or "nothing"))
+    return "\n".join(lines + ([straight_through(contract.straight_through)] if contract.straight_through else []))
+
+
+def counted(operators: Mapping[str, int]) -> str:
+    """``2 DequantizeLinear, 1 QuantizeLinear``."""
+    return ", ".join(f"{count} {name}" for name, count in operators.items())
+
+
+def straight_through(operators: Mapping[str, int]) -> str:
+    """The line that says what of a gradient is not that of the model itself."""
+    return f"gradient: straight-through at {counted(operators)} (that of the float equivalent, not of rounding)"
 
 
 def shown(tensor: Tensor) -> str:

@@ -101,6 +101,8 @@ def _lines(source: str, found: Inspection) -> list[str]:
 
 
 def _gradient_lines(gradients: Sequence[Gradient]) -> list[str]:
+    from onnx_ig.cli.display import counted
+
     words = {
         "yes": "can be differentiated",
         "zero": (
@@ -111,7 +113,8 @@ def _gradient_lines(gradients: Sequence[Gradient]) -> list[str]:
     for gradient in gradients:
         count = len(gradient.obstacles)
         blocked = f"cannot be differentiated: {count} node{'s stand' if count > 1 else ' stands'} in the way"
-        lines.append(f"  {gradient.output} by {gradient.wrt}: {words.get(gradient.status, blocked)}")
+        quantised = f" (straight-through: {counted(gradient.straight_through)})" if gradient.straight_through else ""
+        lines.append(f"  {gradient.output} by {gradient.wrt}: {words.get(gradient.status, blocked)}{quantised}")
         lines += [_obstacle_line(one) for one in gradient.obstacles]
     return lines
 

@@ -84,6 +84,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         n_steps=n_steps if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         notes=values.notes,
+        straight_through=engine.straight_through,
     )
 
 

@@ -51,3 +51,4 @@ class Found:
     n_steps: int | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    straight_through: Mapping[str, int] = field(default_factory=dict)

@@ -103,6 +103,11 @@ class Engine:
         """The execution provider in use."""
         return self.session.provider
 
+    @property
+    def straight_through(self) -> dict[str, int]:
+        """How many nodes of which operators have a straight-through derivative (quantised models)."""
+        return contract.Contract.from_json(self._built.metadata_props[contract.KEY]).straight_through
+
     def integrate(
         self,
         request: Request,
