@@ -61,10 +61,9 @@ class _Page:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self._profile = tempfile.TemporaryDirectory(prefix="onnx_ig_", ignore_cleanup_errors=True)
         address = f"http://127.0.0.1:{self._server.server_port}{self.prefix}"
-        as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # else it does not start
         self._log = (Path(self._profile.name) / "log").open("w+")
         self._process = subprocess.Popen(
-            [program, *_FLAGS, *as_root, f"--user-data-dir={self._profile.name}", address],
+            [program, *flags(), f"--user-data-dir={self._profile.name}", address],
             stdout=subprocess.DEVNULL, stderr=self._log,
         )  # fmt: skip
         threading.Thread(target=self._watch, daemon=True).start()
@@ -164,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Model:
     def __init__(self, path: Path) -> None:
-        self._page = _page(_program(), _package())
+        self._page = _page(program(), _package())
         self._name = f"model-{len(self._page.files)}"
         self._page.files[self._name] = path.resolve()
         self._page.ask({"model": self._name, "feeds": None}, "open the model")
@@ -177,14 +176,25 @@ class _Model:
 _page = functools.cache(_Page)
 
 
-def _program() -> str:
-    program = os.environ.get("CHROME_PATH") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
+def flags() -> list[str]:
+    """What Chromium is started with: no window, and no business of its own with the network."""
+    as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # else it does not start
+    return [*_FLAGS, *as_root]
+
+
+def program() -> str:
+    """Chromium or Chrome: CHROME_PATH, else the first on PATH.
+
+    Raises:
+        MissingDependencyError: there is none.
+    """
+    found = os.environ.get("CHROME_PATH") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if found is None:
         raise MissingDependencyError(
             "running a model in a browser needs Chromium or Chrome: install it (Debian: apt install chromium), or set "
             "CHROME_PATH to its program"
         )
-    return program
+    return found
 
 
 def _package() -> Path:

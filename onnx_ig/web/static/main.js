@@ -94,13 +94,15 @@ function show(picture, scores, target, result) {
   element("strongest").replaceChildren(...strongest.map(tableRow));
   element("low").textContent = signed(-limit);
   element("high").textContent = signed(limit);
-  element("score").textContent = result.score.toPrecision(4);
-  element("baseline-score").textContent = result.baselineScore.toPrecision(4);
-  element("delta").textContent = signed(result.delta);
+  element("score").textContent = signed(result.score, 4);
+  element("baseline-score").textContent = signed(result.baselineScore, 4);
+  const relative = Math.abs(result.delta / (result.score - result.baselineScore));
+  element("delta").textContent = `${signed(result.delta)} (${percent(relative)})`;
   element("time").textContent = `${result.milliseconds.toFixed(result.milliseconds < 10 ? 1 : 0)} ms`;
   showClasses(probabilities(scores), target);
   const predicted = scores.indexOf(Math.max(...scores));
-  element("status").textContent = `Predicted ${nameOf(predicted)}; explained ${nameOf(target)}.`;
+  element("status").textContent =
+    `Predicted ${nameOf(predicted)}` + (target === predicted ? "" : `, explained ${nameOf(target)}`);
   element("result").hidden = false;
 }
 
@@ -110,9 +112,9 @@ function showClasses(shares, target) {
   const best = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, SHOWN);
   list.replaceChildren(...best.map((index) => {
     const button = Object.assign(document.createElement("button"), { type: "button", value: index });
-    const meter = Object.assign(document.createElement("meter"), { value: shares[index], ariaHidden: "true" });
     button.ariaPressed = String(index === target);
-    button.append(nameOf(index), meter, Object.assign(document.createElement("span"), { textContent: percent(shares[index]) }));
+    button.style.setProperty("--share", `${100 * shares[index]}%`);
+    button.append(nameOf(index), Object.assign(document.createElement("span"), { textContent: percent(shares[index]) }));
     const item = document.createElement("li");
     item.append(button);
     return item;
@@ -150,7 +152,8 @@ function probabilities(scores) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Number(Math.abs(value).toPrecision(3));
+const signed = (value, digits = 3) =>
+  (value > 0 ? "+" : value < 0 ? "−" : "") + Number(Math.abs(value).toPrecision(digits));
 
 // -- where pictures come from -------------------------------------------------------------------------------------------------
 
@@ -213,3 +216,4 @@ try {
   fail(`The model could not be opened: ${error.message}`);
 }
 element("explanation").setAttribute("aria-busy", "false");
+element("explanation").dataset.state = "open";

@@ -15,12 +15,11 @@ export function gaussLegendre(n) {
   const weights = new Float32Array(n);
   for (let k = 0; k < n; k++) {
     let x = -Math.cos((Math.PI * (k + 0.75)) / (n + 0.5)); // within Newton's reach of the k-th root of P_n
-    let step, slope;
-    do {
-      let value;
+    let value, slope;
+    for (let step = 0; step < 6; step++) { // each doubles the digits that are right
       [value, slope] = legendre(n, x);
-      x -= step = value / slope;
-    } while (Math.abs(step) > 1e-14);
+      x -= value / slope;
+    }
     nodes[k] = (1 + x) / 2;
     weights[k] = 1 / ((1 - x * x) * slope * slope);
   }
