@@ -8,16 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from onnx_ig.arguments import named_arrays
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
 from onnx_ig.loading import model_file, shape_facts
+from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
@@ -74,7 +77,9 @@ def load(
     Args:
         source: path of an .onnx file, its bytes, a ModelProto, an onnx_ir model, a Model (returned as it is); or
             a PyTorch model: an nn.Module or callable on tensors, a ``.pt2`` file, ``package.module:factory``.
-        example_inputs, additional_forward_args: what a PyTorch model is called with, examples on axis 0.
+        example_inputs, additional_forward_args: what a PyTorch model is called with, examples on axis 0; of an ONNX
+            model, values for all its inputs (arrays in declared order, or by name), which settle ranks that only a
+            run tells: see :func:`with_observed_ranks`.
         weights: state dict or .safetensors for ``package.module:factory``.
         shapes: dimensions of an ONNX model's inputs by name, in place of those it declares: numbers, names
             (equal names are equal dimensions), None for unknown.
@@ -83,14 +88,32 @@ def load(
         UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
         ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset.
     """
-    if isinstance(source, Model):
-        return source
     if is_torch_source(source):
         from onnx_ig.pytorch.export import export_torch
 
         inputs = () if example_inputs is None else example_inputs
         exported = export_torch(source, inputs, additional_forward_args, weights=weights, dynamic_batch="auto")
         return _loaded(exported.model, "", _torch_name(source), exported.note)
+    model = source if isinstance(source, Model) else _onnx(source, shapes)
+    if example_inputs is None:
+        return model
+    names = [str(x.name) for x in model.inputs]
+    feeds = named_arrays(example_inputs, names, "example_inputs")
+    rest = [name for name in names if name not in feeds]
+    return with_observed_ranks(model, feeds | named_arrays(additional_forward_args, rest, "additional_forward_args"))
+
+
+def with_observed_ranks(model: Model, feeds: Mapping[str, np.ndarray]) -> Model:
+    """The model, its tensors of unknown rank (only a run tells) held to the ranks that they have at ``feeds``.
+
+    At data with other ranks its Run fails. A model whose ranks are all known is returned as it is; nothing is run.
+    """
+    held = model.clone_ir()
+    return replace(model, ir_model=held) if hold_observed_ranks(held, feeds) else model
+
+
+def _onnx(source: Source, shapes: Shapes | None) -> Model:
+    """The model in an .onnx file, its bytes, a ModelProto or an onnx_ir model."""
     if isinstance(source, ir.Model):
         return _loaded(source.clone(), "", source.graph.name or "model", shapes=shapes)
     if isinstance(source, onnx.ModelProto):

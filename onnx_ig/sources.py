@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.arguments import as_tuple, to_array
+from onnx_ig.arguments import named_arrays
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, load
 
@@ -60,9 +60,9 @@ class OnnxForward:
         """
         declared = {str(x.name): x for x in self._model.inputs}
         named = isinstance(inputs, Mapping)
-        attributed = self._named(inputs, list(declared), "input")
+        attributed = named_arrays(inputs, list(declared), "inputs")
         rest = [name for name in declared if name not in attributed]
-        extra = self._named(additional_forward_args, rest, "additional_forward_args")
+        extra = named_arrays(additional_forward_args, rest, "additional_forward_args")
         unfed = [name for name in declared if name not in attributed and name not in extra]
         if unfed:
             raise InputError(
@@ -72,23 +72,8 @@ class OnnxForward:
             )
         for name, value in (*attributed.items(), *extra.items()):
             _check(name, value, declared[name])
-        return Bound(self._model, tuple(attributed), attributed, extra, named)
-
-    @staticmethod
-    def _named(values: Any, names: list[str], what: str) -> dict[str, Array]:
-        if isinstance(values, Mapping):
-            unknown = [name for name in values if name not in names]
-            if unknown:
-                raise InputError(
-                    f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}"
-                )
-            return {name: to_array(value) for name, value in values.items()}
-        given = as_tuple(values)
-        if len(given) > len(names):
-            raise InputError(
-                f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}"
-            )
-        return {name: to_array(value) for name, value in zip(names, given, strict=False)}
+        ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
+        return Bound(self._model, (tuple(attributed), ranks), attributed, extra, named)
 
 
 def forward_of(forward_func: Any) -> Forward:
