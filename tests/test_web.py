@@ -157,10 +157,13 @@ def expected(model: onnx.ModelProto, picture: Path, options: PictureOptions) -> 
     return target, float(scores[target]), attribution[0].sum(axis=0)
 
 
-def test_a_drawn_seven_is_read_and_explained(open_site: Any) -> None:
+def test_a_drawn_seven_is_read_and_explained(open_site: Any, tmp_path: Path) -> None:
     site = open_site("digits")
     site.draw()
     site.says("Predicted 7")
+    site.page.get_by_label("Drawing area").screenshot(path=tmp_path / "drawn.png")
+    _, score, _ = expected(onnx.load(DIGITS), tmp_path / "drawn.png", PictureOptions())
+    assert site.number("score") == pytest.approx(score, rel=0.05), "not the whole drawing is explained"
     assert site.page.locator("#classes button").first.inner_text().startswith("7")
     red, _, blue = colours(site.page.locator("#heatmap")).T.astype(int)
     assert (red > blue + 60).sum() > 5, "no pixel raises the score"

@@ -1,6 +1,6 @@
 // The page: takes a picture, asks the worker for its attribution, shows it.
 import { drawPanels, limitOf, perPixel } from "./heatmap.js";
-import { drawingPad } from "./pad.js";
+import { drawingPad, showOn } from "./pad.js";
 import { axesOf, prepared } from "./picture.js";
 
 const SHOWN = 5; // classes, and strongest pixels
@@ -11,6 +11,7 @@ const nameOf = (index) => settings.classes[index] ?? String(index);
 
 let source = null; // the canvas or bitmap to explain
 let seen = null; // {picture, scores}: the source as the model's input, and the model's output for it
+let stale = true; // the source has changed since
 let working = false;
 let again = false;
 
@@ -38,7 +39,7 @@ function attribute(values, target, steps) {
 // -- from a picture to its explanation ------------------------------------------------------------------------------------
 
 function changed() {
-  seen = null;
+  stale = true;
   update();
 }
 
@@ -63,7 +64,9 @@ async function update() {
 async function explain() {
   const steps = element("steps");
   if (!steps.checkValidity()) throw new Error(`Steps: give a whole number from ${steps.min} to ${steps.max}.`);
-  if (!seen) {
+  if (stale || !seen) {
+    stale = false; // before waiting: what changes meanwhile makes it stale again
+    seen = null;
     const picture = prepared(source, settings.input, element("invert").checked);
     const { scores } = await attribute(picture.values, 0, 1); // any target: the scores come with it
     seen = { picture, scores };
@@ -96,8 +99,9 @@ function show(picture, scores, target, result) {
   element("high").textContent = signed(limit);
   element("score").textContent = signed(result.score, 4);
   element("baseline-score").textContent = signed(result.baselineScore, 4);
-  const relative = Math.abs(result.delta / (result.score - result.baselineScore));
-  element("delta").textContent = `${signed(result.delta)} (${percent(relative)})`;
+  element("delta").textContent = signed(result.delta);
+  const change = Math.abs(result.score - result.baselineScore);
+  element("relative").textContent = change ? `${percent(Math.abs(result.delta) / change)} of F(x) − F(x′)` : "";
   element("time").textContent = `${result.milliseconds.toFixed(result.milliseconds < 10 ? 1 : 0)} ms`;
   showClasses(probabilities(scores), target);
   const predicted = scores.indexOf(Math.max(...scores));
@@ -152,8 +156,12 @@ function probabilities(scores) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const signed = (value, digits = 3) =>
-  (value > 0 ? "+" : value < 0 ? "−" : "") + Number(Math.abs(value).toPrecision(digits));
+
+function signed(value, digits = 3) {
+  const size = Math.abs(value);
+  const text = size === 0 || size >= 1e-3 ? String(Number(size.toPrecision(digits))) : size.toExponential(1);
+  return (value > 0 ? "+" : value < 0 ? "−" : "") + text.replace("e-", "e−");
+}
 
 // -- where pictures come from -------------------------------------------------------------------------------------------------
 
@@ -165,6 +173,8 @@ async function take(file) {
     fail(`${file.name || "The file"} is not a picture that this browser can read.`);
     return;
   }
+  element("drawing").hidden = false;
+  showOn(element("pad"), source);
   changed();
 }
 
@@ -195,8 +205,10 @@ element("classes").addEventListener("click", ({ target }) => {
 
 document.title = `${settings.title}: what did the model see?`;
 element("title").textContent = settings.title;
-if (sizes.C[0] === 1) {
-  const canvas = element("pad");
+const drawable = sizes.C[0] === 1;
+const invitation = drawable ? "Draw, or choose a picture." : "Choose a picture.";
+const canvas = element("pad");
+if (drawable) {
   const pad = drawingPad(canvas, sizes.W[0], () => {
     source = canvas;
     changed();
@@ -205,13 +217,18 @@ if (sizes.C[0] === 1) {
     pad.clear();
     source = null;
     element("result").hidden = true;
-    element("status").textContent = "Draw, or choose a picture.";
+    element("status").textContent = invitation;
   });
-  element("drawing").hidden = element("clear").hidden = false;
+  element("drawing").hidden = false;
+} else {
+  element("clear").remove();
+  element("pad-help").remove();
+  canvas.removeAttribute("tabindex");
+  Object.assign(canvas, { role: "img", ariaLabel: "The picture that was chosen" });
 }
 try {
   await opened;
-  element("status").textContent = sizes.C[0] === 1 ? "Draw, or choose a picture." : "Choose a picture.";
+  element("status").textContent = invitation;
 } catch (error) {
   fail(`The model could not be opened: ${error.message}`);
 }

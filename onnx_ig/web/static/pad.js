@@ -1,6 +1,17 @@
-// A canvas to draw on, white on black, with pointer or keyboard. Calls ``changed`` after each stroke of the pen.
+// A canvas to draw on, white on black, with pointer or keyboard; pictures can be shown on it too.
 
-/** ``cells``: how many of the model's pixels lie side by side; the pen is about one of them wide. */
+/** Shows ``picture`` whole and centred, black around it. */
+export function showOn(canvas, picture) {
+  const context = canvas.getContext("2d");
+  const scale = Math.min(canvas.width / picture.width, canvas.height / picture.height);
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingEnabled = scale < 1;
+  context.drawImage(picture, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+}
+
+/** Calls ``changed`` after each move of the pen. ``cells``: how many of the model's pixels lie side by side; the pen is about one of them wide. */
 export function drawingPad(canvas, cells, changed) {
   const side = canvas.width;
   const step = side / Math.min(cells, 28);
@@ -19,7 +30,7 @@ export function drawingPad(canvas, cells, changed) {
   function lineTo(place) {
     context.beginPath();
     context.moveTo(pen.x, pen.y);
-    context.lineTo(place.x, place.y);
+    context.lineTo(place.x + 0.01, place.y); // a line of no length draws nothing, not even a dot
     context.stroke();
     pen = place;
     changed();
