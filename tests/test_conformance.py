@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,8 @@ from onnx import numpy_helper
 
 import onnx_ig
 from onnx_ig.conformance import conform, read_data_sets
-from onnx_ig.conformance_data import write_test_data
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, UsageError, VerificationError
-from onnx_ig.runtime.engines import ENGINES
+from onnx_ig.runtime.engines import ENGINES, Engine
 from tests.node_runtime import ROOT, node_path
 from tools import runtimes
 
@@ -22,9 +22,7 @@ DIGITS = ROOT / "models" / "digits_cnn" / "digits_cnn.onnx"
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    path = onnx_ig.export(DIGITS, tmp_path / "model.onnx", n_steps=5)
-    write_test_data(path)
-    return path
+    return onnx_ig.export(DIGITS, tmp_path / "model.onnx", n_steps=5, with_test_data=True)
 
 
 @pytest.mark.parametrize("form", runtimes.FORMS)
@@ -95,16 +93,15 @@ def test_what_no_tolerance_can_excuse(exported: Path, wrong: str) -> None:
 
 
 def test_baking_the_target_removes_the_older_data_of_open_targets(exported: Path) -> None:
-    onnx_ig.export(DIGITS, exported, target="predicted", n_steps=5)
-    write_test_data(exported)
+    onnx_ig.export(DIGITS, exported, target="predicted", n_steps=5, with_test_data=True)
     assert [d.folder for d in read_data_sets(exported)] == ["test_data_set_0"]
     assert conform(exported).passed
 
 
 def test_another_model_s_data_are_neither_used_nor_overwritten(exported: Path) -> None:
-    other = onnx_ig.export(DIGITS, exported.with_name("other.onnx"), algorithm="input-x-gradient")
+    other = exported.with_name("other.onnx")
     with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
-        write_test_data(other)
+        onnx_ig.export(DIGITS, other, algorithm="input-x-gradient", with_test_data=True)
     with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
         conform(other)
 
@@ -119,30 +116,70 @@ def test_no_data(tmp_path: Path, exported: Path) -> None:
         conform(exported)
 
 
+CALL = {
+    "image": np.repeat(np.load(DIGITS.with_name("seven.npy")).astype(np.float32), 2, axis=0),
+    "target": np.array([7, 1]),
+    "baseline_image": np.zeros((1, 1, 8, 8), np.float32),
+    "path_nodes": np.full(2, 0.5, np.float32),
+    "path_weights": np.full(2, 0.5, np.float32),
+}
 BAD_CALLS = {
     "no target": {"target": None},
-    "another shape": {"image": np.zeros((1, 1, 8, 9), np.float32)},
+    "no baseline": {"baseline_image": None},
+    "another shape": {"image": np.zeros((2, 1, 8, 9), np.float32)},
+    "an axis too few": {"image": np.zeros((2, 8, 8), np.float32)},
+    "baselines for three examples": {"baseline_image": np.zeros((3, 1, 8, 8), np.float32)},
+    "a target for one of two examples": {"target": np.array([7])},
+    "targets for three examples": {"target": np.array([7, 1, 1])},
     "a path of unequal lengths": {"path_weights": np.ones(3, np.float32)},
-    "no such target": {"target": np.array([10])},
-    "a negative target": {"target": np.array([-1])},
+    "one weight for two points": {"path_weights": np.ones(1, np.float32)},
+    "no such target": {"target": np.array([10, 10**9])},
+    "a negative target": {"target": np.array([-1, -10])},
 }
 
 
+@pytest.mark.parametrize("form", ["complete", "step"])
 @pytest.mark.parametrize("runtime", ENGINES)
-def test_bad_calls_end_in_an_error_or_in_nan(runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_calls_end_in_an_error_or_in_nan(
+    runtime: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NODE_PATH", node_path())
-    opened = ENGINES[runtime].open(onnx_ig.export(DIGITS, tmp_path / "model.onnx", path_as_input=True))
-    path = np.full(2, 0.5, np.float32)
-    good = {"image": np.load(DIGITS.with_name("seven.npy")), "target": np.array([7]), "path_nodes": path,
-            "path_weights": path}  # fmt: skip
-    assert np.isfinite(opened.run(good)["attribution_image"]).all()
+    path = onnx_ig.export(DIGITS, tmp_path / "model.onnx", form=form, baselines="input", path_as_input=True)
+    opened = ENGINES[runtime].open(path)
+    assert np.isfinite(opened.run(CALL)["attribution_image"]).all()
     for what, changes in BAD_CALLS.items():
-        feeds = {name: value for name, value in {**good, **changes}.items() if value is not None}
+        feeds = {name: value for name, value in {**CALL, **changes}.items() if value is not None}
         try:
             results = opened.run(feeds)
         except ModelError:
             continue
         assert np.isnan(results["attribution_image"]).all(), what
+
+
+# what a wrong runtime makes of an output, by its name
+WRONG = {
+    "a little off": lambda name, y: y * 1.001 if name.startswith("attribution") else y,
+    "computes in half precision": lambda name, y: y.astype(np.float16).astype(y.dtype),
+    "a number where NaN is due": lambda name, y: np.nan_to_num(y),
+    "examples mixed up": lambda name, y: y[::-1],
+    "another type": lambda name, y: y.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_a_runtime_that_computes_wrong_is_caught(how: str, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ENGINES["onnxruntime"]
+
+    class Wrong:
+        def __init__(self, path: Path) -> None:
+            self._opened = right.open(path)
+
+        def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: np.asarray(WRONG[how](name, y)) for name, y in self._opened.run(feeds).items()}
+
+    monkeypatch.setitem(ENGINES, "wrong", Engine("wrong", "A wrong runtime", right.version, Wrong))
+    with pytest.raises(VerificationError, match=r"A wrong runtime .* do not deploy"):
+        conform(exported, "wrong").require()
 
 
 def test_a_runtime_that_is_not_installed_says_what_to_install(

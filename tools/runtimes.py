@@ -25,7 +25,6 @@ import numpy as np
 
 import onnx_ig
 from onnx_ig.conformance import TOLERANCE, conform, read_data_sets
-from onnx_ig.conformance_data import write_test_data
 from onnx_ig.errors import MissingDependencyError, ModelError
 from onnx_ig.model import Model, load
 from onnx_ig.runtime.engines import ENGINES
@@ -116,9 +115,14 @@ def make(subject: Subject, form: str, folder: Path) -> Path:
     """Export one form with its test data; returns the model's path."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = onnx_ig.export(subject.model, folder / "model.onnx", inputs=subject.attributed, **FORMS[form])
-        write_test_data(path, module=subject.module, arguments=subject.arguments)
-    return path
+        return onnx_ig.export(
+            subject.model,
+            folder / "model.onnx",
+            inputs=subject.attributed,
+            with_test_data=subject.arguments,
+            reference=subject.module,
+            **FORMS[form],
+        )
 
 
 def judge(name: str, form: str, path: Path, runtime: str, times: bool = False) -> Cell:
