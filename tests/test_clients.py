@@ -3,21 +3,25 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 from safetensors.torch import load_file
 
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
 from onnx_ig import reference
+from tests.browser import chromium, served
 from tests.node_runtime import CLIENTS, ROOT, node_modules
 
 DIGITS = ROOT / "models" / "digits_cnn"
-SOURCES = ("python/attribute.py", "node/attribute.js", "cpp/attribute.cpp", "csharp/Attribute.cs",
+SOURCES = ("python/attribute.py", "node/attribute.js", "web/index.html", "cpp/attribute.cpp", "csharp/Attribute.cs",
            "java/Attribute.java", "rust/main.rs", "go/attribute.go")  # fmt: skip
+RUN = ("python", "node", "web")
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +40,29 @@ def command(client: str) -> tuple[list[str], dict[str, str]]:
 
 
 def run(client: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    if client == "web":
+        return open_page(*arguments)
     words, environment = command(client)
     return subprocess.run(
         [*words, *map(str, arguments)], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
 
 
-@pytest.mark.parametrize("client", ["python", "node"])
+def open_page(model: Path, picture: Path) -> subprocess.CompletedProcess[str]:
+    """What the page shows, as if it were printed."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(Path(folder)) as address:
+        places = {"index.html": CLIENTS / "web" / "index.html", "node_modules": node_modules("web"),
+                  "model.onnx": model, "picture.f32": picture}  # fmt: skip
+        for name, place in places.items():
+            (Path(folder) / name).symlink_to(place)
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.get_by_role("status")).not_to_have_text("computing …")
+        shown, error = page.get_by_role("status").inner_text(), page.get_by_role("alert").text_content()
+    return subprocess.CompletedProcess("web", bool(error), shown, error)
+
+
+@pytest.mark.parametrize("client", RUN)
 def test_prints_the_reference_s_features(client: str, files: tuple[Path, Path]) -> None:
     done = run(client, *files)
     assert done.returncode == 0, done.stderr
@@ -58,7 +78,7 @@ def test_prints_the_reference_s_features(client: str, files: tuple[Path, Path]) 
     np.testing.assert_allclose(list(shown.values()), wanted[list(shown)], rtol=1e-4)
 
 
-@pytest.mark.parametrize("client", ["python", "node"])
+@pytest.mark.parametrize("client", RUN)
 def test_a_picture_that_gives_nan_is_an_error(client: str, files: tuple[Path, Path], tmp_path: Path) -> None:
     broken = tmp_path / "nan.f32"
     np.full(64, np.nan, np.float32).tofile(broken)
