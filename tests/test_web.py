@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import onnx_ig
+from onnx_ig.cli import app
 from onnx_ig.data import InputSpec, PictureOptions, read_input
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -357,3 +359,37 @@ def test_writing_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingDependencyError, match="npm install onnxruntime-web"):
         write_site(site, model)
+
+
+COMMANDS: dict[str, tuple[str, int, str]] = {
+    "a plain model": (f"{DIGITS}", 0, "wrote 13 files"),
+    "an attribution model": ("open.onnx --names digits.json", 0, "wrote 13 files"),
+    "a torch source": (
+        f"models.digits_cnn.model:digits_cnn --weights {DIGITS.with_suffix('.safetensors')} --example-input 1x1x8x8",
+        0,
+        "wrote 13 files",
+    ),
+    "what is baked": ("baked.onnx", 2, "the path baked in"),
+    "an option for plain models": ("open.onnx --baseline 1", 2, "--baseline"),
+    "no picture": (f"{ROOT / 'models' / 'tabular_mlp' / 'tabular_mlp.onnx'}", 4, "rank 4"),
+    "no size": ("rgb.onnx", 4, "--size"),
+    "no model": ("absent.onnx", 2, "absent.onnx"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_command_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, code, said = COMMANDS[case]
+    monkeypatch.chdir(tmp_path)
+    if "open" in arguments:
+        onnx_ig.export(DIGITS, "open.onnx", path_as_input=True)
+    elif "baked" in arguments:
+        onnx_ig.export(DIGITS, "baked.onnx")
+    onnx.save(rgb_classifier(), "rgb.onnx")
+    Path("digits.json").write_text(json.dumps({"classes": [f"digit {i}" for i in range(10)]}))
+    done = CliRunner().invoke(app, ["web", *arguments.split(), "-o", "page"])
+    assert done.exit_code == code, done.output
+    assert said in done.output
+    assert Path("page").exists() == (code == 0)
+    if "--names" in arguments:
+        assert json.loads(Path("page/settings.json").read_text())["classes"][9] == "digit 9"

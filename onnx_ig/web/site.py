@@ -28,6 +28,7 @@ from onnx_ig.runtime import npm
 _STATIC = Path(__file__).with_name("static")
 _MODEL = "model.onnx"
 _RUNTIME = {"ort.wasm.bundle.min.mjs": "ort.js", "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm"}
+_STEPS_PER_RUN = 4  # path points held at once: a phone's page has little memory, and more were not faster
 _MANIFEST = Manifest("settings.json", "onnx-ig page", re.compile(r"[a-z-]+\.(html|css|js|json|onnx|svg|wasm)"))
 
 
@@ -60,7 +61,7 @@ def write_site(
     with staged(directory, _MANIFEST, overwrite=overwrite) as stage:
         file = stage / _MODEL
         if contract_of(model) is None:
-            export(model, file, output=output, baselines=baseline, path_as_input=True)
+            export(model, file, output=output, baselines=baseline, path_as_input=True, steps_per_run=_STEPS_PER_RUN)
         else:
             write_model(model.ir_model, file)
         settings = _settings(model.name, load(file), pictures or PictureOptions(), classes)

@@ -4,6 +4,7 @@ import { drawingPad, showOn } from "./pad.js";
 import { axesOf, prepared } from "./picture.js";
 
 const SHOWN = 5; // classes, and strongest pixels
+const PATIENCE = 400; // milliseconds before it is said that something is being computed
 const element = (id) => document.getElementById(id);
 const settings = await (await fetch("settings.json")).json();
 const sizes = axesOf(settings.input);
@@ -49,6 +50,7 @@ async function update() {
   if (!source || working) return;
   working = true;
   element("explanation").setAttribute("aria-busy", "true");
+  const patience = setTimeout(() => (element("status").textContent = "Computing …"), PATIENCE);
   try {
     while (again) {
       again = false;
@@ -57,6 +59,7 @@ async function update() {
   } catch (error) {
     fail(error.message);
   }
+  clearTimeout(patience);
   working = false;
   element("explanation").setAttribute("aria-busy", "false");
 }
@@ -102,7 +105,7 @@ function show(picture, scores, target, result) {
   element("delta").textContent = signed(result.delta);
   const change = Math.abs(result.score - result.baselineScore);
   element("relative").textContent = change ? `${percent(Math.abs(result.delta) / change)} of F(x) − F(x′)` : "";
-  element("time").textContent = `${result.milliseconds.toFixed(result.milliseconds < 10 ? 1 : 0)} ms`;
+  element("time").textContent = duration(result.milliseconds);
   showClasses(probabilities(scores), target);
   const predicted = scores.indexOf(Math.max(...scores));
   element("status").textContent =
@@ -156,6 +159,7 @@ function probabilities(scores) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const duration = (ms) => (ms < 1000 ? `${Number(ms.toPrecision(2))} ms` : `${Number((ms / 1000).toPrecision(3))} s`);
 
 function signed(value, digits = 3) {
   const size = Math.abs(value);
