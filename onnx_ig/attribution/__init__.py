@@ -2,6 +2,6 @@
 
 from onnx_ig.attribution.build import build
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.attribution.plan import Plan, make_plan
+from onnx_ig.attribution.plan import Plan, default_inputs, make_plan
 
-__all__ = ["Contract", "Plan", "build", "make_plan"]
+__all__ = ["Contract", "Plan", "build", "default_inputs", "make_plan"]

@@ -99,12 +99,8 @@ def make_plan(
     chosen_output = _output(model, output)
     for refusal in training_nodes(needed_for([chosen_output], [], list(graph))):
         raise refusal
-    if at:
-        tensors = [_inner(model, name) for name in at]
-        attributed = list(inputs) if inputs else _inputs_reaching(graph, tensors)
-    else:
-        attributed = list(inputs) if inputs else [_only_float_input(model)]
-        tensors = [_attributable(model, name) for name in attributed]
+    attributed = list(inputs) if inputs else default_inputs(model, at or ())
+    tensors = [_inner(model, name) for name in at] if at else [_attributable(model, name) for name in attributed]
     sources = [_input(model, name) for name in attributed]
     layout = layout_of(sources, chosen_output)
     dims = example_shape(chosen_output, layout)
@@ -214,7 +210,13 @@ def _inner(model: Model, name: str) -> ir.Value:
     raise UsageError(f"the model has no tensor {name!r}; `onnx-ig inspect` lists them")
 
 
-def _inputs_reaching(graph: ir.Graph, tensors: Sequence[ir.Value]) -> list[str]:
-    """The inputs that the tensors are computed from: the baseline replaces them."""
-    nodes = list(graph)
-    return [str(x.name) for x in graph.inputs if set(tensors) & dependents(nodes, [x], differentiably=False)]
+def default_inputs(model: Model, at: Sequence[str]) -> list[str]:
+    """The inputs that the baseline replaces unless named: what the tensors ``at`` are computed from, or the only float.
+
+    Raises:
+        UsageError, InputError: no such tensor, or several float inputs.
+    """
+    if not at:
+        return [_only_float_input(model)]
+    tensors, nodes = {_inner(model, name) for name in at}, list(model.ir_model.graph)
+    return [str(x.name) for x in model.inputs if tensors & dependents(nodes, [x], differentiably=False)]

@@ -64,12 +64,18 @@ def known_rank(node: ir.Node, value: ir.Value) -> int:
     """
     rank = rank_of(value)
     if rank is None:
-        raise refuse(
-            node,
-            f"the number of axes of {value.name!r} is unknown",
-            "Declare the shapes of the model's inputs, so that it can be inferred",
-        )
+        raise unknown_rank(node, value)
     return rank
+
+
+def unknown_rank(node: ir.Node, value: ir.Value) -> NotDifferentiableError:
+    """The error for a node whose derivative needs the number of axes of ``value``; raise it."""
+    return refuse(
+        node,
+        f"the number of axes of {value.name!r} is unknown",
+        "Give the inputs' shapes (onnx_ig.load(..., shapes=...)), or data from which to take it "
+        "(load(..., example_inputs=...), --example-input)",
+    )
 
 
 def refuse(node: ir.Node, reason: str, advice: str) -> NotDifferentiableError:

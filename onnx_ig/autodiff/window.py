@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, rank_of
-from onnx_ig.autodiff.node import attr_ints, attr_str, refuse
+from onnx_ig.autodiff.node import attr_ints, attr_str, unknown_rank
 
 Size = int | ir.Value  # a number known now, or an int64 [1] tensor
 
@@ -54,11 +54,7 @@ def spatial_rank(node: ir.Node, x: ir.Value, w: ir.Value | None = None) -> int:
         rank = None if value is None else rank_of(value)
         if rank is not None:
             return rank - 2
-    raise refuse(
-        node,
-        f"the number of axes of {x.name!r} is unknown",
-        "Give the inputs' shapes (onnx_ig.load(..., shapes=...))",
-    )
+    raise unknown_rank(node, x)
 
 
 def window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value | None = None) -> list[Axis]:

@@ -12,7 +12,7 @@ from onnx_ig.cli.ending import Ending
 
 ALGORITHMS = ("integrated-gradients", "input-x-gradient")
 METHODS = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
-PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino", "openvino-bf16")
 DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS = ALGORITHMS[0], METHODS[0], 50
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -98,7 +98,8 @@ example_input = click.option(
     metavar="[NAME=]FILE|SHAPE",
     help=(
         "What package.module:factory is called with: a .npy/.npz file, or a shape such as "
-        "1x3x224x224 or 2x16:int64 (random floats, zero integers). Once per argument."
+        "1x3x224x224 or 2x16:int64 (random floats, zero integers). Once per argument. Of an .onnx file: data of "
+        "its inputs, from which numbers of axes are taken that only a run tells."
     ),
 )
 pictures = together(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
-from onnx_ig.attribution import make_plan
+from onnx_ig.attribution import default_inputs
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import check_rows, chosen_target, read_values, spec_of
 from onnx_ig.errors import UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.engine import Attribution, Engine, Request
+from onnx_ig.runtime.engine import Attribution, Request
+from onnx_ig.runtime.opening import open_engine
 
 Progress = Callable[[int, int], None]
 
@@ -31,15 +32,13 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     method, n_steps = options.method or DEFAULT_METHOD, options.n_steps or DEFAULT_STEPS
     nodes, weights = path_nodes_and_weights(method, n_steps)
 
-    def default() -> Sequence[str]:
-        return make_plan(model, output=options.output, at=list(options.at), baselines="input").attributed
-
     values = read_values(
-        [spec_of(x) for x in model.inputs], default, options.inputs, options.extra, options.baselines, options.pictures,
-        allow_nonfinite=options.allow_nonfinite,
+        [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
+        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite,
     )  # fmt: skip
-    engine = Engine(
+    engine = open_engine(
         model,
+        {**values.inputs, **values.extra},
         algorithm=algorithm,
         provider=options.provider,
         inputs=list(values.inputs),

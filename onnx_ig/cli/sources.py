@@ -53,13 +53,15 @@ def open_model(
     """The model behind SOURCE.
 
     Args:
-        examples: ``[NAME=]FILE`` or ``[NAME=]SHAPE`` for each argument of a factory's module.
+        examples: ``[NAME=]FILE`` or ``[NAME=]SHAPE`` for each argument of a factory's module; ``[NAME=]FILE`` for each
+            input of an .onnx file, to settle ranks that only a run tells.
     """
     if is_factory(source):
         made = open_factory(source, weights, examples, pictures)
         return load(made.module, example_inputs=tuple(made.arguments.values()))
     refuse_torch_options(weights=weights)
-    return load(source)
+    model = load(source)
+    return load(model, example_inputs=read_arguments(model, examples)) if examples else model
 
 
 def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:

@@ -164,15 +164,15 @@ def _values(
     pictures: PictureOptions,
 ) -> Values:
     """Data for the inputs that a model declares, in their order."""
-    from onnx_ig.attribution import make_plan
+    from onnx_ig.attribution import default_inputs
     from onnx_ig.cli.values import read_values, spec_of
     from onnx_ig.model import load
 
     model = load(source)
     specs = [spec_of(x) for x in model.inputs]
-    return read_values(
-        specs, lambda: make_plan(model, output=output, baselines="input").attributed, inputs, extra, baselines, pictures
-    ).ordered([spec.name for spec in specs])
+    return read_values(specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures).ordered(
+        [spec.name for spec in specs]
+    )
 
 
 def _starts(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.errors import InputError
 from onnx_ig.loading.shape_facts import infer
 from onnx_ig.runtime.session import Session
 
@@ -21,10 +22,14 @@ def hold_observed_ranks(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> boo
     The sizes of axes stay unknown. At other data with another rank the model's Run fails.
 
     Raises:
+        InputError: an input has no data.
         ModelError: ONNX Runtime refuses the model, or the data.
     """
     if not unknown_ranks(model.graph):
         return False
+    unfed = [str(x.name) for x in model.graph.inputs if x.name not in feeds]
+    if unfed:
+        raise InputError(f"numbers of axes that only a run tells need data of every input; {unfed[0]!r} has none")
     infer(model, {str(x.name): [None] * feeds[str(x.name)].ndim for x in model.graph.inputs if x.shape is None})
     for value, rank in _observed(model, feeds).items():
         if value.shape is None:  # still, with those before it known
