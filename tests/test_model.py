@@ -12,7 +12,7 @@ import pytest
 
 import onnx_ig
 import onnx_ig.loading.model_file as model_file
-from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.errors import ModelError, OnnxIgWarning, UsageError
 from onnx_ig.model import load
 from onnx_ig.runtime.session import Session
 
@@ -214,6 +214,11 @@ def test_a_model_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert kinds["W"] is ir.ExternalTensor and kinds["b"] is ir.Tensor
     y = Session(model.ir_model, "cpu", threads=1).run({"x": X})["y"]
     np.testing.assert_allclose(y, X @ weights + weights[0], rtol=1e-5, atol=1e-5)
+    with pytest.warns(OnnxIgWarning, match=re.escape(f"stay in w.bin; save the result in {tmp_path}")):
+        gradient = onnx_ig.differentiate(tmp_path / "model.onnx")
+    onnx.save(gradient, tmp_path / "gradient.onnx")
+    result = Session(tmp_path / "gradient.onnx", "cpu", threads=1).run({"x": X, "cotangent_y": y})
+    np.testing.assert_allclose(result["grad_x"], y @ weights.T, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_over_two_gigabytes_stay_on_disk(tmp_path: Path) -> None:

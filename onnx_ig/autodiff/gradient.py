@@ -41,14 +41,26 @@ def differentiate(
     Returns:
         Inputs: the model's own, then ``cotangent_<output>`` of each output's shape. Outputs: the model's own, then
         ``grad_<tensor>`` of each tensor's shape. The metadata property ``onnx_ig.straight_through`` counts, by
-        operator, the quantising nodes whose derivative is that of their float equivalent.
+        operator, the quantising nodes whose derivative is that of their float equivalent. A message holds less than
+        2 GB: of a larger model the weights stay in the files beside it, named relative to its folder, with a warning.
+        Save the result in that folder, or use :func:`onnx_ig.export`, which writes a file of its own.
 
     Raises:
         NoGradientPathError: none of ``wrt`` reaches any of ``outputs`` through differentiable operators.
         NotDifferentiableError: a node on the path has no rule; the message names it.
         InputError: an unknown or non-float name.
     """
-    return ir.to_proto(gradient_model(load(model), wrt, outputs))
+    result = gradient_model(load(model), wrt, outputs)
+    tensors = [value.const_value for value in result.graph.initializers.values()]
+    outside = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
+    if outside:
+        files = ", ".join(sorted({str(tensor.location) for tensor in outside}))
+        warnings.warn(
+            f"too large for a message: weights stay in {files}; save the result in {outside[0].base_dir}, beside them",
+            OnnxIgWarning,
+            stacklevel=2,
+        )
+    return ir.to_proto(result)
 
 
 def gradient_model(
