@@ -7,6 +7,7 @@ is needed to drive one. It is started once and ends with this process.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -61,10 +62,9 @@ class _Page:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self._profile = tempfile.TemporaryDirectory(prefix="onnx_ig_", ignore_cleanup_errors=True)
         address = f"http://127.0.0.1:{self._server.server_port}{self.prefix}"
-        self._log = (Path(self._profile.name) / "log").open("w+")
         self._process = subprocess.Popen(
             [program, *flags(), f"--user-data-dir={self._profile.name}", address],
-            stdout=subprocess.DEVNULL, stderr=self._log,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
         )  # fmt: skip
         threading.Thread(target=self._watch, daemon=True).start()
         atexit.register(self.close)
@@ -76,16 +76,12 @@ class _Page:
             ModelError: onnxruntime-web refused, or the browser ended.
         """
         with self._one_at_a_time:
-            if self._process.poll() is not None:
-                self.close()
-                raise refused(_TITLE, doing, "the browser has ended: open the model again")
-            self.requests.put(request)
-            try:
-                answer = self.answers.get()
-            except BaseException:  # interrupted: the answer still to come must not be taken for the next one's
-                self.close()
-                raise
-            if answer.get("ended"):
+            mark = secrets.token_hex(8)
+            self.requests.put({**request, "mark": mark})
+            while (answer := self.answers.get())["mark"] not in (mark, None):
+                pass  # of a run that was interrupted
+            if answer["mark"] is None:
+                self.answers.put(answer)  # for whoever asks again
                 self.close()
         if "error" in answer:
             raise refused(_TITLE, doing, str(answer["error"]))
@@ -93,7 +89,7 @@ class _Page:
 
     def end(self, why: str) -> None:
         """Tell whoever waits that no answer will come."""
-        self.answers.put({"error": f"the browser ended: {why}", "ended": True})
+        self.answers.put({"error": f"the browser ended: {why}", "mark": None})
 
     def close(self) -> None:
         """End the browser and forget its profile; the next model gets a new one."""
@@ -103,13 +99,11 @@ class _Page:
         self._process.wait()
         self._server.shutdown()
         self._server.server_close()
-        self._log.close()
         self._profile.cleanup()
 
     def _watch(self) -> None:
-        status = self._process.wait()
-        said = (Path(self._profile.name) / "log").read_text("utf-8", "replace")[-300:] if not self._log.closed else ""
-        self.end(f"status {status}. {said}")
+        _, said = self._process.communicate()
+        self.end(f"status {self._process.returncode}. {said[-300:]}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -151,11 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._page.end("the page died, perhaps for want of memory")
 
     def _send(self, kind: str, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # the page is gone, which ends ``alive`` too
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: standard error is the user's."""
@@ -171,6 +166,10 @@ class _Model:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         request = {"model": self._name, "feeds": described(feeds, _TITLE)}
         return arrays(self._page.ask(request, "run the model")["outputs"])
+
+    def seconds(self, feeds: Mapping[str, Array], runs: int) -> float:
+        request = {"model": self._name, "feeds": described(feeds, _TITLE), "runs": runs}
+        return float(self._page.ask(request, "run the model")["milliseconds"]) / 1000
 
 
 _page = functools.cache(_Page)

@@ -6,7 +6,12 @@ import { axesOf, prepared } from "./picture.js";
 const SHOWN = 5; // classes, and strongest pixels
 const PATIENCE = 400; // milliseconds before it is said that something is being computed
 const element = (id) => document.getElementById(id);
-const settings = await (await fetch("settings.json")).json();
+addEventListener("unhandledrejection", (event) => fail(event.reason.message)); // what goes wrong is said in the page
+
+const settings = await fetch("settings.json").then((response) => response.json()).catch((error) => {
+  fail(`settings.json is missing or damaged: ${error.message}`);
+  throw error;
+});
 const sizes = axesOf(settings.input);
 const nameOf = (index) => settings.classes[index] ?? String(index);
 

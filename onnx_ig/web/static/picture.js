@@ -15,15 +15,16 @@ export function axesOf({ axes, dims }) {
 /** The input's values for anything that a canvas can draw, and the picture as the model sees it, RGB in [0, 1]. */
 export function prepared(source, input, invert) {
   const { C: [channels, c], H: [height, h], W: [width, w] } = axesOf(input);
-  const planes = planesOf(source, channels).map((plane) => resized(plane, width, height));
+  const pixels = pixelsOf(source);
+  const planes = Array.from({ length: channels }, (_, k) => resized(planeOf(pixels, channels, k), width, height));
   const values = new Float32Array(input.dims.reduce((a, b) => a * b));
   const shown = new Float32Array(height * width * 3);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       for (let channel = 0; channel < 3; channel++) {
         const k = Math.min(channel, channels - 1);
-        const pixel = planes[k].values[y * width + x];
-        const value = invert ? 1 - pixel : pixel;
+        const light = planes[k].values[y * width + x];
+        const value = invert ? 1 - light : light;
         shown[(y * width + x) * 3 + channel] = value;
         values[k * c + y * h + x * w] = (value - at(input.mean, k)) / at(input.std, k);
       }
@@ -34,23 +35,24 @@ export function prepared(source, input, invert) {
 
 const at = (numbers, channel) => numbers[numbers.length > 1 ? channel : 0];
 
-/** The source's pixels in [0, 1]: one plane of grey, or three of red, green and blue. */
-function planesOf(source, channels) {
+function pixelsOf(source) {
   const { width, height } = source;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.drawImage(source, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  return Array.from({ length: channels }, (_, channel) => {
-    const values = new Float32Array(width * height);
-    for (let i = 0, p = 0; i < values.length; i++, p += 4) {
-      values[i] = channels > 1
-        ? data[p + channel] / 255
-        : (0.299 * data[p] + 0.587 * data[p + 1] + 0.114 * data[p + 2]) / 255;
-    }
-    return { values, width, height };
-  });
+  return context.getImageData(0, 0, width, height);
+}
+
+/** One channel in [0, 1]: red, green or blue, or grey where the input has one channel only. */
+function planeOf({ data, width, height }, channels, channel) {
+  const values = new Float32Array(width * height);
+  for (let i = 0, p = 0; i < values.length; i++, p += 4) {
+    values[i] = channels > 1
+      ? data[p + channel] / 255
+      : (0.299 * data[p] + 0.587 * data[p + 1] + 0.114 * data[p + 2]) / 255;
+  }
+  return { values, width, height };
 }
 
 function resized(plane, width, height) {
