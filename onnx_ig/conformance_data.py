@@ -18,7 +18,7 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.conformance import FOLDER, DataSet, remove_data_set, write_data_set
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.inspection import Tensor, contract_of, inspect
-from onnx_ig.model import load
+from onnx_ig.model import Model, load
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engines import engine_named
 
@@ -53,13 +53,14 @@ def write_test_data(
         InputError: an input for which no values can be drawn is not in ``arguments``.
         UsageError: another model's test data lie there.
     """
-    contract = contract_of(load(path))
+    written = load(path)
+    contract, described = contract_of(written), inspect(written)
     assert contract is not None
-    declared = {x.name: x for x in inspect(path).inputs}
+    declared = {x.name: x for x in described.inputs}
     rng = np.random.default_rng(seed)
     feeds = _feeds(contract, declared, dict(arguments or {}), rng)
-    order = [y.name for y in inspect(path).outputs]
-    expected, note = _expected(path, contract, feeds, module, baselines or {})
+    order = [y.name for y in described.outputs]
+    expected, note = _expected(path, written, contract, feeds, module, baselines or {})
     main = DataSet(f"{FOLDER}0", feeds, {name: expected[name] for name in order})
     write_data_set(path.parent, path.name, main, note)
     if not contract.named("target"):
@@ -116,20 +117,24 @@ def _drawn(tensor: Tensor, rng: np.random.Generator) -> Array:
 
 
 def _expected(
-    path: Path, contract: Contract, feeds: Mapping[str, Array], module: Any, baselines: Mapping[str, Array]
+    path: Path,
+    written: Model,
+    contract: Contract,
+    feeds: Mapping[str, Array],
+    module: Any,
+    baselines: Mapping[str, Array],
 ) -> tuple[dict[str, Array], str]:
     """What the attribution model must give, and where that comes from."""
     if module is not None and contract.layout != "none" and contract.at == contract.named("attributed"):
         from onnx_ig.pytorch.expected import expected_by_torch
 
-        outputs = [y.name for y in inspect(path).outputs]
-        wanted = expected_by_torch(module, contract, feeds, baselines, outputs)
-        types = {y.name: y.dtype for y in inspect(path).outputs}
+        types = {str(y.name): y.dtype.numpy() for y in written.outputs if y.dtype is not None}
+        wanted = expected_by_torch(module, contract, feeds, baselines, list(types))
         return {n: np.asarray(v).astype(types[n]) for n, v in wanted.items()}, (
             "expected outputs: torch autograd in float64, one path point at a time; not computed by the model itself"
         )
-    model = load(path).ir_model
-    size = sum(v.const_value.size for v in model.graph.initializers.values() if v.const_value is not None)
+    initializers = written.ir_model.graph.initializers.values()
+    size = sum(v.const_value.size for v in initializers if v.const_value is not None)
     why = f"it has {size:,} weights, too many for onnx's reference evaluator"
     if size <= _EVALUATED_AT_MOST:
         engine = engine_named("reference")

@@ -56,7 +56,8 @@ def configuration(path: Path, name: str) -> str:
     Raises:
         ModelError: a tensor whose number of axes is unknown, or a file that is no attribution model.
     """
-    model, contract = inspect(path), contract_of(load(path))
+    written = load(path)
+    model, contract = inspect(written), contract_of(written)
     if contract is None:
         raise ModelError(f"{path} is no attribution model: write it with onnx_ig.export")
     examples = next((x.shape or [None])[0] for x in model.inputs if x.name in contract.named("attributed"))

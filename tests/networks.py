@@ -101,7 +101,7 @@ _TABLE = [
     Network("lstm_stacked", functools.partial(plain.LSTMClassifier, layers=2, bidirectional=True), ((5, 6),)),
     Network("vit", transformer.vit, ((3, 16, 16),)),
     Network("swin", transformer.swin, _PICTURE),
-    _token("bert", transformer.bert),
+    _token("bert", functools.partial(transformer.bert, positions=32)),  # onnx's evaluator gathers from few
     _token("distilbert", transformer.distilbert),
     _token("gpt2", transformer.gpt2),
     _token("t5_encoder", transformer.t5_encoder),

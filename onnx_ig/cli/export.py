@@ -173,14 +173,15 @@ def export(
             with_test_data=arguments if with_test_data else False,
             reference=None if made is None else made.module,
         )
-        written, contract = inspect(file), contract_of(load(file))
+        written = load(file)
+        described, contract = inspect(written), contract_of(written)
         assert contract is not None
         note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8") if with_test_data else ""
     if model.note:
         click.echo(f"model: {model.note}")
     if with_test_data:
         click.echo(f"test data: {note.strip().splitlines()[-1]}")
-    click.echo(f"wrote {given}: {call_signature(contract, written.inputs, written.outputs)}")
+    click.echo(f"wrote {given}: {call_signature(contract, described.inputs, described.outputs)}")
 
 
 def _refuse_what_is_not_baked(

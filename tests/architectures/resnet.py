@@ -1,4 +1,4 @@
-"""ResNet with bottleneck blocks (He et al. 2015), any depth and width."""
+"""ResNet (He et al. 2015) with basic or bottleneck blocks, any depth and width."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from tests.architectures.blocks import activation_layer, classifier, conv_norm
+
+
+class BasicBlock(nn.Module):
+    """act(x + W₃ₓ₃ W₃ₓ₃ x), with a 1×1 convolution on the shortcut where shapes change."""
+
+    expansion = 1
+
+    def __init__(self, before: int, width: int, stride: int, activation: str) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(conv_norm(before, width, 3, stride, activation=activation), conv_norm(width, width))
+        same = stride == 1 and before == width
+        self.shortcut = nn.Identity() if same else conv_norm(before, width, 1, stride)
+        self.activation = activation_layer(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.layers(x))
 
 
 class Bottleneck(nn.Module):
@@ -31,10 +47,15 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem 7×7/2 and pooling 3×3/2, four (or fewer) stages of bottlenecks, one linear layer."""
+    """Stem 7×7/2 and pooling 3×3/2, four (or fewer) stages of blocks, one linear layer."""
 
     def __init__(
-        self, depths: Sequence[int] = (1, 2), width: int = 8, classes: int = 10, activation: str = "relu"
+        self,
+        depths: Sequence[int] = (1, 2),
+        width: int = 8,
+        classes: int = 10,
+        activation: str = "relu",
+        block: type[BasicBlock] | type[Bottleneck] = Bottleneck,
     ) -> None:
         super().__init__()
         pool = nn.MaxPool2d if activation == "relu" else nn.AvgPool2d
@@ -44,8 +65,8 @@ class ResNet(nn.Module):
         for stage, depth in enumerate(depths):
             for index in range(depth):
                 stride = 2 if stage and not index else 1
-                blocks.append(Bottleneck(channels, width << stage, stride, activation))
-                channels = (width << stage) * Bottleneck.expansion
+                blocks.append(block(channels, width << stage, stride, activation))
+                channels = (width << stage) * block.expansion
         self.blocks = nn.Sequential(*blocks)
         self.head = classifier(channels, classes)
 
@@ -56,3 +77,8 @@ class ResNet(nn.Module):
 def resnet50() -> ResNet:
     """The full ResNet-50, 224×224 pictures, 25.6 M parameters."""
     return ResNet((3, 4, 6, 3), 64, 1000)
+
+
+def resnet18(activation: str = "relu") -> ResNet:
+    """The full ResNet-18, 11.7 M parameters."""
+    return ResNet((2, 2, 2, 2), 64, 1000, activation, BasicBlock)

@@ -101,13 +101,13 @@ def swin(
 
 
 def bert(
-    hidden: int = 16, layers: int = 2, heads: int = 2, classes: int = 3, vocabulary: int = 40
+    hidden: int = 16, layers: int = 2, heads: int = 2, classes: int = 3, vocabulary: int = 40, positions: int = 512
 ) -> EmbeddedTokenModel:
     """BERT for classification; ``bert(768, 12, 12, 2, 30522)`` is BERT-base."""
     from transformers import BertConfig, BertForSequenceClassification
 
     sizes = _encoder_sizes(hidden, layers, heads)
-    config = BertConfig(**sizes, vocab_size=vocabulary, num_labels=classes)
+    config = BertConfig(**sizes, vocab_size=vocabulary, num_labels=classes, max_position_embeddings=positions)
     return EmbeddedTokenModel(BertForSequenceClassification(config))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnx_ig.errors import UsageError
 from onnx_ig.runtime.engines import browser, evaluator, intel, javascript, microsoft
-from onnx_ig.runtime.engines.base import Engine, Opened
+from onnx_ig.runtime.engines.base import Engine, Opened, Timed
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
@@ -27,4 +27,4 @@ def engine_named(name: str) -> Engine:
     return ENGINES[name]
 
 
-__all__ = ["ENGINES", "Engine", "Opened", "engine_named"]
+__all__ = ["ENGINES", "Engine", "Opened", "Timed", "engine_named"]

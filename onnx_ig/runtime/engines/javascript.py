@@ -30,6 +30,10 @@ class _Script:
         request = {"model": self._model, "feeds": described(feeds, _TITLE)}
         return arrays(_call(request, "run the model")["outputs"])
 
+    def seconds(self, feeds: Mapping[str, Array], runs: int) -> float:
+        request = {"model": self._model, "feeds": described(feeds, _TITLE), "runs": runs}
+        return float(_call(request, "run the model")["milliseconds"]) / 1000
+
 
 def _call(request: Mapping[str, Any], doing: str) -> dict[str, Any]:
     node = shutil.which("node")
