@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from onnx_ig.errors import InputError, ModelError, OnnxIgWarning, UsageError
 from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.export import TorchExport, export_torch
-from onnx_ig.runtime.session import open_session
+from onnx_ig.runtime.session import Session
 from tests.networks import NETWORKS
 
 _TORCHSCRIPT = {"swin", "t5_encoder"}  # torch 2.13's dynamo exporter fails on these
@@ -26,7 +26,7 @@ _SMOOTH_TWINS = {name for name in NETWORKS if name.endswith("_smooth")}  # the s
 
 
 def _run(exported: TorchExport, *arrays: np.ndarray) -> np.ndarray:
-    session = open_session(exported.model, provider="cpu")
+    session = Session(exported.model, provider="cpu")
     return session.run(dict(zip(session.input_names, arrays, strict=True)))[session.output_names[0]]
 
 

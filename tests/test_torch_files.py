@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.pytorch.export import TorchExport, export_torch
 from onnx_ig.pytorch.files import _is_size_expression, load_exported_program, load_factory, load_weights
-from onnx_ig.runtime.session import open_session
+from onnx_ig.runtime.session import Session
 
 _FACTORY = """
 from torch import nn
@@ -69,7 +69,7 @@ def _module() -> nn.Module:
 
 
 def _assert_same(exported: TorchExport, module: nn.Module, x: Tensor) -> None:
-    session = open_session(exported.model, provider="cpu")
+    session = Session(exported.model, provider="cpu")
     actual = session.run({session.input_names[0]: x.numpy()})[session.output_names[0]]
     np.testing.assert_allclose(actual, module(x).detach().numpy(), atol=1e-5)
 

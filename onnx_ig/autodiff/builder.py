@@ -18,6 +18,7 @@ from onnxscript import GraphBuilder
 # Results up to this size are stored; larger ones stay nodes, so that a transposed copy of a weight costs no file size.
 # Every runtime folds them when it opens the model.
 _FOLD_LIMIT_BYTES = 1 << 20
+_VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze"})  # in memory they cost nothing, whatever their size
 _NEVER_FOLDED = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
     | {"QuantizeLinear", "DequantizeLinear"}  # quantised weights stay small
@@ -131,7 +132,7 @@ class OpBuilder:
             size = sum(x.const_value.nbytes for x in node.inputs if x is not None and x.const_value is not None)
         else:
             size = int(np.prod(static_shape(value), dtype=np.int64) * value.dtype.itemsize)
-        if size > _FOLD_LIMIT_BYTES or any(
+        if (size > _FOLD_LIMIT_BYTES and node.op_type not in _VIEWS) or any(
             a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
         ):
             return value

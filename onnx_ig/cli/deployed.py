@@ -22,7 +22,7 @@ from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
-from onnx_ig.runtime.session import Session
+from onnx_ig.runtime.providers import open_session
 
 Progress = Callable[[int, int], None]
 
@@ -66,7 +66,7 @@ class _Run:
             values,
             progress,
         )
-        self._session = Session(path, options.provider)
+        self._session = open_session(path, options.provider)
         self._shapes = {str(x.name): x.shape for x in model.inputs}
         first = next(iter(values.inputs.values()))
         fixed = self._shapes[contract.named("attributed")[0]]

@@ -14,7 +14,7 @@ from onnx_ig.cli.grid import Array, Grid
 from onnx_ig.cli.values import chosen_target
 from onnx_ig.errors import UsageError
 from onnx_ig.model import Model, tensors_of
-from onnx_ig.runtime.session import Session
+from onnx_ig.runtime.providers import open_session
 
 
 class OpenTarget:
@@ -69,7 +69,7 @@ class OpenTarget:
             raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
         own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
         graph = ir.convenience.extract(self._model.ir_model.graph, own, [contract.output])
-        session = Session(ir.Model(graph, ir_version=self._model.ir_model.ir_version), self._provider)
+        session = open_session(ir.Model(graph, ir_version=self._model.ir_model.ir_version), self._provider)
         outputs: dict[str, Array] = {}
 
         def run(rows: slice, points: slice) -> None:

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from onnx_ig.errors import ModelError
-from onnx_ig.runtime.session import open_session
+from onnx_ig.runtime.session import Session
 
 # relative to the largest element of torch's output
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
@@ -125,7 +125,7 @@ def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], np.ndarray]:
     output = model.graph.outputs[0].name
     assert output is not None
     try:
-        session = open_session(model, provider="cpu")
+        session = Session(model, provider="cpu")
     except ModelError as error:
         if not any(sign in str(error) for sign in ("NOT_IMPLEMENTED", "bfloat16", "Could not find an implementation")):
             raise

@@ -22,6 +22,7 @@ from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.independence import require_independent_examples
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
+from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 
 Array = np.ndarray
@@ -93,7 +94,7 @@ class Engine:
         )
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
-        self.session = Session(self._built, provider)
+        self.session: AnySession = open_session(self._built, provider)
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._rows: int | None = None
         self._independent = False
@@ -209,7 +210,9 @@ class Engine:
         rows = {*request.inputs, *request.per_example, _PREFIX + contract.TARGET}
         quantised = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
         try:
-            require_independent_examples(self.session, feeds, rows, _PREFIX, quantised)
+            # OpenVINO would compile two more models for these two shapes
+            session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
+            require_independent_examples(session, feeds, rows, _PREFIX, quantised)
         except OutOfMemoryError:
             return  # two rows do not fit, so no two will ever ride together
         self._independent = True

@@ -9,7 +9,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.model import Model, tensors_of
-from onnx_ig.runtime.session import ProviderSpec, Session
+from onnx_ig.runtime.providers import AnySession, open_session
+from onnx_ig.runtime.session import ProviderSpec
 
 Array = np.ndarray
 
@@ -22,12 +23,12 @@ class ForwardModel:
 
     def __init__(self, model: Model, output: str, one_row: bool, provider: ProviderSpec) -> None:
         self._model, self._output, self._one_row, self._provider = model, output, one_row, provider
-        self._session: Session | None = None
+        self._session: AnySession | None = None
 
     def __call__(self, feeds: Mapping[str, Array]) -> Array:
         """The output for ``feeds`` (those the output depends on are taken), [N, ...]."""
         if self._session is None:
-            self._session = Session(_only(self._model, self._output), self._provider)
+            self._session = open_session(_only(self._model, self._output), self._provider)
         needed = {name: value for name, value in feeds.items() if name in self._session.input_names}
         output = self._session.run(needed)[self._output]
         return output[np.newaxis] if self._one_row else output

@@ -30,7 +30,7 @@ _SMALLEST_SHARED = 4096
 _SHARED_TYPES = frozenset(
     (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT64)
 )
-_OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
+OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
 
 
 def import_onnxruntime() -> ModuleType:
@@ -76,7 +76,7 @@ class Session:
                     values = [_ort_value(ort, a, t.dtype) for a, t in zip(self._weights, weights.values(), strict=True)]
                     options.add_external_initializers(list(weights), values)
                 else:
-                    opened = _openable(model, Path(scratch))
+                    opened = openable(model, Path(scratch))
                 self._session = ort.InferenceSession(opened, options, providers=requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
@@ -112,11 +112,6 @@ class Session:
         return dict(zip(names, values, strict=True))
 
 
-def open_session(model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> Session:
-    """Open ``model``; see :class:`Session`."""
-    return Session(model, provider, threads=threads)
-
-
 def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[Any], bool]:
     """ONNX Runtime's provider list and whether each of them must really be used."""
     available = ort.get_available_providers()
@@ -124,7 +119,9 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
         return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in available], False
     if isinstance(provider, str):
         if provider not in PROVIDERS:
-            raise ProviderError(f"unknown provider {provider!r}: choose auto, {', '.join(PROVIDERS)}")
+            raise ProviderError(
+                f"unknown provider {provider!r}: choose auto, {', '.join(PROVIDERS)}, openvino, openvino-bf16"
+            )
         entries: list[Any] = [PROVIDERS[provider]]
     else:
         entries = list(provider)
@@ -160,12 +157,14 @@ def _ort_value(ort: ModuleType, array: np.ndarray, dtype: ir.DataType) -> Any:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, int(dtype))
 
 
-def _openable(model: str | os.PathLike[str] | bytes | onnx.ModelProto, scratch: Path) -> str | bytes:
-    """A path or bytes that ONNX Runtime opens; a ModelProto over 2 GB goes through a scratch folder."""
+def openable(model: ModelLike, scratch: Path) -> str | bytes:
+    """A path or bytes that a runtime opens; a model over 2 GB in memory goes through a scratch folder."""
     if isinstance(model, bytes):
         return model
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
+    if isinstance(model, ir.Model):
+        model = ir.to_proto(model)
     if model.ByteSize() < _SERIALISED_LIMIT:
         return bytes(model.SerializeToString())
     onnx.save(model, scratch / "model.onnx", save_as_external_data=True, location="model.data")
@@ -175,6 +174,6 @@ def _openable(model: str | os.PathLike[str] | bytes | onnx.ModelProto, scratch: 
 def _translated(error: Exception, doing: str) -> Exception:
     """ONNX Runtime's exception as one of ours, its first line kept."""
     text = str(error).strip()
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
+    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return OutOfMemoryError(f"out of memory while trying to {doing}: {text.splitlines()[0]}")
     return ModelError(f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}")

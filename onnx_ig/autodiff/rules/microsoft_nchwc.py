@@ -18,7 +18,7 @@ from onnx_ig.autodiff.node import attr_int, attr_str, constant, given, optional,
 from onnx_ig.autodiff.registry import lowering
 from onnx_ig.autodiff.rules.microsoft_activation import activated
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.runtime.session import open_session
+from onnx_ig.runtime.session import Session
 
 BLOCKED = "com.microsoft.nchwc"
 _BLOCKS = (8, 16)
@@ -177,7 +177,7 @@ def _block_size_here() -> int:
     x = np.zeros((1, 64, 1, 2), np.float32)
     x[0, 0, 0, 1] = 1
     try:
-        y = open_session(proto, "cpu").run({"x": x})["y"]
+        y = Session(proto, "cpu").run({"x": x})["y"]
     except MissingDependencyError:
         return 0
     return int(y.argmax())

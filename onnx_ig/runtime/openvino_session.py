@@ -1,0 +1,133 @@
+"""Open a model in OpenVINO on CPU, and believe its numbers only after ONNX Runtime has given the same.
+
+The one idea: OpenVINO is fastest with static shapes, so each set of input shapes gets a compiled model of its own; and
+it has been seen to compute wrong gradients without a word, so the first run is compared with ONNX Runtime's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable
+
+# What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
+PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
+# Largest ‖y − y'‖ / ‖y'‖ to ONNX Runtime's y': a norm, because single elements at the kink of a Relu may flip.
+_TOLERANCE = {"f32": 2e-2, "bf16": 2e-1}
+_KEPT = 2  # compiled models: full pieces, and the last one
+
+_Signature = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class OpenVinoSession:
+    """A model opened in OpenVINO, with the methods of :class:`onnx_ig.runtime.session.Session`.
+
+    Args:
+        model: a path, serialised bytes, a ModelProto or an onnx_ir model.
+        provider: ``openvino`` (computes in float32) or ``openvino-bf16``.
+        checked: compare the first run with ONNX Runtime's.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        ModelError: OpenVINO refuses the model.
+    """
+
+    def __init__(self, model: ModelLike, provider: str = "openvino", *, checked: bool = True) -> None:
+        self.provider, self.providers = provider, [provider]
+        self._precision = PRECISIONS[provider]
+        self._core = import_openvino().Core()
+        self._unchecked: ModelLike | None = model if checked else None
+        self._scratch = tempfile.TemporaryDirectory(prefix="onnx_ig_")  # a model over 2 GB is mapped from there
+        try:
+            self._model = self._core.read_model(openable(model, Path(self._scratch.name)))
+        except Exception as error:  # OpenVINO's exceptions are RuntimeErrors
+            raise _translated(error, "open the model") from error
+        # an input may have further names, of tensors that OpenVINO finds to be the same
+        self.input_names: list[str] = [port.node.friendly_name for port in self._model.inputs]
+        self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
+        self._compiled: OrderedDict[_Signature, Any] = OrderedDict()
+
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Evaluate the model; returns arrays by output name.
+
+        Raises:
+            ModelError: an input is missing, or of a shape that the model does not take.
+            OutOfMemoryError: memory did not suffice (a smaller batch may).
+            ProviderError: the first run differs from ONNX Runtime's.
+        """
+        missing = next((name for name in self.input_names if name not in feeds), None)
+        if missing is not None:
+            raise ModelError(f"OpenVINO could not run the model: input {missing!r} is not fed")
+        try:
+            request = self._request(feeds)
+            request.infer({name: feeds[name] for name in self.input_names}, share_inputs=True)
+        except Exception as error:
+            raise _translated(error, "run the model") from error
+        found = {
+            name: np.array(request.get_output_tensor(index).data)
+            for index, port in enumerate(self._model.outputs)
+            for name in port.get_names()
+        }
+        if self._unchecked is not None:
+            self._check(self._unchecked, feeds, found)
+            self._unchecked = None
+        return found if outputs is None else {name: found[name] for name in outputs}
+
+    def _request(self, feeds: Mapping[str, np.ndarray]) -> Any:
+        """The inference request of the model compiled for these shapes."""
+        signature = tuple((name, feeds[name].shape) for name in self.input_names)
+        if signature not in self._compiled:
+            while len(self._compiled) >= _KEPT:
+                self._compiled.popitem(last=False)
+            model = self._model.clone()
+            model.reshape({port: list(feeds[port.node.friendly_name].shape) for port in model.inputs})
+            options = {"INFERENCE_PRECISION_HINT": self._precision, "PERFORMANCE_HINT": "LATENCY"}
+            self._compiled[signature] = self._core.compile_model(model, "CPU", options).create_infer_request()
+        self._compiled.move_to_end(signature)
+        return self._compiled[signature]
+
+    def _check(self, model: ModelLike, feeds: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> None:
+        """Compare a run with ONNX Runtime's."""
+        expected = Session(model, "cpu").run({name: feeds[name] for name in self.input_names})
+        for name, right in expected.items():
+            difference = _difference(found[name], right)
+            if not difference <= _TOLERANCE[self._precision]:
+                raise ProviderError(
+                    f"OpenVINO's numbers for {name!r} are not ONNX Runtime's (relative difference {difference:.2g}): "
+                    "they would be wrong; use provider='cpu'"
+                )
+
+
+def _difference(mine: np.ndarray, right: np.ndarray) -> float:
+    """‖y − y'‖ / ‖y'‖ over the finite elements; infinity where others, or integers, are not the same."""
+    if right.dtype.kind != "f":
+        return 0.0 if np.array_equal(mine, right) else float("inf")
+    finite = np.isfinite(right)
+    if mine.shape != right.shape or not np.array_equal(np.isfinite(mine), finite):
+        return float("inf")
+    a, b = mine[finite].astype(np.float64), right[finite].astype(np.float64)
+    return float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0))
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO, or an error naming the extra that brings it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingDependencyError("running a model in OpenVINO needs it: pip install 'onnx-ig[openvino]'") from error
+    return openvino
+
+
+def _translated(error: Exception, doing: str) -> Exception:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
+        return OutOfMemoryError(f"out of memory while trying to {doing}: {text[:400]}")
+    return ModelError(f"OpenVINO could not {doing}: {text[:400]}")

@@ -1,0 +1,17 @@
+"""Open a model where the caller asks: in ONNX Runtime, or in OpenVINO."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from onnx_ig.runtime.openvino_session import PRECISIONS, OpenVinoSession
+from onnx_ig.runtime.session import ModelLike, ProviderSpec, Session
+
+AnySession: TypeAlias = Session | OpenVinoSession
+
+
+def open_session(model: ModelLike, provider: ProviderSpec = "auto") -> AnySession:
+    """``model`` opened by ``provider``: one of :class:`Session`'s, ``openvino`` or ``openvino-bf16``."""
+    if isinstance(provider, str) and provider in PRECISIONS:
+        return OpenVinoSession(model, provider)
+    return Session(model, provider)

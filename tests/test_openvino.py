@@ -1,0 +1,93 @@
+"""OpenVINO as a provider: the numbers of ONNX Runtime, compared on the first run, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+import pytest
+from numpy.testing import assert_allclose
+
+import onnx_ig
+from onnx_ig.errors import ModelError, ProviderError
+from onnx_ig.runtime.openvino_session import OpenVinoSession
+from tests.networks import NETWORKS
+
+HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
+
+
+def model(size: int = 4) -> onnx.ModelProto:
+    text = f"g (float[N, {size}] x) => (float[N, {size}] y) {{ h = MatMul(x, W) t = Tanh(h) y = MatMul(t, V) }}"
+    proto = onnx.parser.parse_model(HEADER + text)
+    for seed, name in enumerate(("W", "V")):
+        values = np.random.default_rng(seed).normal(size=(size, size)).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    return proto
+
+
+@pytest.mark.parametrize(
+    "name, provider, tolerance",
+    [
+        ("mlp_smooth", "openvino", 1e-4),
+        ("mlp_smooth", "openvino-bf16", 5e-2),
+        ("resnet_smooth", "openvino", 1e-4),
+        ("lstm", "openvino", 1e-4),
+        ("bert", "openvino", 1e-4),
+    ],
+)
+def test_same_attributions(name: str, provider: str, tolerance: float) -> None:
+    network = NETWORKS[name]
+    source: Any = network.module()
+    x, extra = network.inputs(3), network.extras(3)
+    keywords: dict[str, Any] = {"target": network.target, "additional_forward_args": extra or None, "n_steps": 8}
+    expected = onnx_ig.IntegratedGradients(source, provider="cpu").attribute(x, **keywords, internal_batch_size=6)
+    method = onnx_ig.IntegratedGradients(source, provider=provider)
+    found, delta = method.attribute(x, **keywords, internal_batch_size=6, return_convergence_delta=True)
+    assert method.provider == provider
+    assert delta.shape == (3,)
+    for a, b in zip(found, expected, strict=True):
+        assert_allclose(a, b, atol=tolerance * float(b.abs().max()))
+
+
+class _Wrong:
+    """A request whose results are off by a tenth."""
+
+    def __init__(self, right: Any) -> None:
+        self._right = right
+
+    def infer(self, feeds: Mapping[str, Any], **options: Any) -> None:
+        self._right.infer(feeds, **options)
+
+    def get_output_tensor(self, index: int) -> Any:
+        tensor = self._right.get_output_tensor(index)
+        tensor.data[:] *= 1.1
+        return tensor
+
+
+def test_wrong_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = OpenVinoSession._request
+    monkeypatch.setattr(OpenVinoSession, "_request", lambda self, feeds: _Wrong(request(self, feeds)))
+    with pytest.raises(ProviderError, match=r"OpenVINO's numbers for .* are not ONNX Runtime's .* provider='cpu'"):
+        onnx_ig.IntegratedGradients(model(), provider="openvino").attribute(np.ones((2, 4), np.float32), target=1)
+
+
+def test_a_missing_input_is_an_error() -> None:
+    """OpenVINO itself would compute with what the input held before."""
+    session = OpenVinoSession(model())
+    session.run({"x": np.ones((2, 4), np.float32)})
+    with pytest.raises(ModelError, match="input 'x' is not fed"):
+        session.run({})
+    with pytest.raises(ModelError, match="OpenVINO could not run the model"):
+        session.run({"x": np.ones((2, 5), np.float32)})
+
+
+def test_no_square_matrix_is_read_both_ways() -> None:
+    graph = ir.from_proto(onnx_ig.differentiate(model(520))).graph  # large enough to stay Transpose nodes
+    for weight in graph.initializers.values():
+        readers = {node.op_type for node, _ in weight.uses()}
+        assert not {"MatMul", "Transpose"} <= readers, weight.name
+    assert any(node.op_type == "Transpose" for node in graph)
