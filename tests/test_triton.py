@@ -112,3 +112,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no attribution model"), repository_entry(tmp_path / "entry") as file:
         file.write_bytes(DIGITS.read_bytes())
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_beyond_two_gigabytes_lie_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_ig.exporting._SINGLE_FILE_LIMIT", 0)
+    with repository_entry(tmp_path / "entry") as file:
+        onnx_ig.export(DIGITS, file, n_steps=2, with_test_data=True)
+    written = tmp_path / "entry" / "1"
+    assert {"model.onnx", "model.onnx.data"} <= {p.name for p in written.iterdir()}
+    assert all(conform(written / "model.onnx", runtime).passed for runtime in ("onnxruntime", "reference", "openvino"))

@@ -186,7 +186,7 @@ def _shown(cell: Cell, base: Cell, notes: dict[str, int]) -> str:
     text = f"{cell.error:.1e}" + ("" if cell.error <= TOLERANCE else " **wrong**")
     if cell.seconds is None or base.seconds is None:
         return text
-    time_taken = f"{1000 * cell.seconds:.3g} ms" if cell is base else f"× {cell.seconds / base.seconds:.2g}"
+    time_taken = f"{1000 * cell.seconds:.3g} ms" if cell is base else f"× {cell.seconds / base.seconds:.3g}"
     return f"{text}, {time_taken}"
 
 
