@@ -1,15 +1,20 @@
-// Attributions as colours, as in the report of `onnx-ig attribute`: red raises the score, blue lowers it, on a scale that
-// is symmetric and ends at the 99th percentile of the magnitudes.
+// Attributions as colours, as in the report of `onnx-ig attribute`: red raises the score, blue lowers it, on a scale
+// that is symmetric and ends at the 99th percentile of the magnitudes.
 import { axesOf } from "./picture.js";
 
 const STOPS = ["#0b3c7d", "#1f6fc4", "#f7f7f7", "#c9242f", "#7d0b17"].map((colour) =>
-  [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16) / 255));
+  [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16) / 255),
+);
 const [, NEGATIVE, , POSITIVE] = STOPS;
 const TINY = 64; // up to this many pixels a side every pixel is shown as a square
 
 /** The attribution of each pixel, summed over the channels, row by row. */
 export function perPixel(attribution, input) {
-  const { C: [channels, c], H: [height, h], W: [width, w] } = axesOf(input);
+  const {
+    C: [channels, c],
+    H: [height, h],
+    W: [width, w],
+  } = axesOf(input);
   const sums = new Float32Array(height * width);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -52,7 +57,10 @@ function paint(canvas, { width, height }, colourOf) {
   canvas.classList.toggle("tiny", Math.max(width, height) <= TINY);
   const image = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) {
-    image.data.set([...colourOf(i)].map((part) => part * 255), 4 * i);
+    image.data.set(
+      [...colourOf(i)].map((part) => part * 255),
+      4 * i,
+    );
     image.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);

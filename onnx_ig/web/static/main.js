@@ -8,10 +8,12 @@ const PATIENCE = 400; // milliseconds before it is said that something is being 
 const element = (id) => document.getElementById(id);
 addEventListener("unhandledrejection", (event) => fail(event.reason.message)); // what goes wrong is said in the page
 
-const settings = await fetch("settings.json").then((response) => response.json()).catch((error) => {
-  fail(`settings.json is missing or damaged: ${error.message}`);
-  throw error;
-});
+const settings = await fetch("settings.json")
+  .then((response) => response.json())
+  .catch((error) => {
+    fail(`settings.json is missing or damaged: ${error.message}`);
+    throw error;
+  });
 const sizes = axesOf(settings.input);
 const nameOf = (index) => settings.classes[index] ?? String(index);
 
@@ -21,10 +23,11 @@ let stale = true; // the source has changed since
 let working = false;
 let again = false;
 
-// -- the worker, one call at a time -------------------------------------------------------------------------------------
+// -- the worker, one call at a time -----------------------------------------------------------------------------------
 
 const worker = new Worker("worker.js", { type: "module" });
-const calls = new Map();
+const calls = new Map(); // by number; the worker's opening of the model is null
+let asked = 0;
 const opened = new Promise((resolve, reject) => calls.set(null, { resolve, reject }));
 worker.onmessage = ({ data: { id, result, error } }) => {
   const { resolve, reject } = calls.get(id);
@@ -35,14 +38,14 @@ worker.onmessage = ({ data: { id, result, error } }) => {
 worker.onerror = (event) => calls.get(null)?.reject(new Error(event.message || "worker.js could not be loaded"));
 
 function attribute(values, target, steps) {
-  const id = crypto.getRandomValues(new Uint32Array(1))[0];
+  const id = ++asked;
   return new Promise((resolve, reject) => {
     calls.set(id, { resolve, reject });
     worker.postMessage({ id, values, target, steps });
   });
 }
 
-// -- from a picture to its explanation ------------------------------------------------------------------------------------
+// -- from a picture to its explanation --------------------------------------------------------------------------------
 
 function changed() {
   stale = true;
@@ -57,7 +60,7 @@ async function update() {
   element("explanation").setAttribute("aria-busy", "true");
   const patience = setTimeout(() => (element("status").textContent = "Computing …"), PATIENCE);
   try {
-    while (again) {
+    while (again && source) {
       again = false;
       await explain();
     }
@@ -87,10 +90,10 @@ async function explain() {
   if (![result.score, result.delta, ...result.attribution].every(Number.isFinite)) {
     throw new Error("The attribution is not finite: the model cannot take this picture or this class.");
   }
-  show(picture, scores, target, result);
+  if (source) show(picture, scores, target, result); // it may have been cleared meanwhile
 }
 
-// -- what is shown ----------------------------------------------------------------------------------------------------------
+// -- what is shown ----------------------------------------------------------------------------------------------------
 
 function show(picture, scores, target, result) {
   element("error").hidden = true;
@@ -100,7 +103,8 @@ function show(picture, scores, target, result) {
   const order = [...sums.keys()].sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a])).slice(0, SHOWN);
   const strongest = order.map((i) => [Math.floor(i / picture.width), i % picture.width, sums[i]]);
   element("seen").ariaLabel = "The picture as the model sees it";
-  element("heatmap").ariaLabel = `Attribution of each pixel, strongest in row ${strongest[0][0]}, column ${strongest[0][1]}`;
+  element("heatmap").ariaLabel =
+    `Attribution of each pixel, strongest in row ${strongest[0][0]}, column ${strongest[0][1]}`;
   element("overlay").ariaLabel = "Attribution over the picture";
   element("strongest").replaceChildren(...strongest.map(tableRow));
   element("low").textContent = signed(-limit);
@@ -122,15 +126,20 @@ function showClasses(shares, target) {
   const list = element("classes");
   const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
   const best = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, SHOWN);
-  list.replaceChildren(...best.map((index) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", value: index });
-    button.ariaPressed = String(index === target);
-    button.style.setProperty("--share", `${100 * shares[index]}%`);
-    button.append(nameOf(index), Object.assign(document.createElement("span"), { textContent: percent(shares[index]) }));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
-  }));
+  list.replaceChildren(
+    ...best.map((index) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", value: index });
+      button.ariaPressed = String(index === target);
+      button.style.setProperty("--share", `${100 * shares[index]}%`);
+      button.append(
+        nameOf(index),
+        Object.assign(document.createElement("span"), { textContent: percent(shares[index]) }),
+      );
+      const item = document.createElement("li");
+      item.append(button);
+      return item;
+    }),
+  );
   list.querySelector(`[value="${focused}"]`)?.focus();
 }
 
@@ -172,7 +181,7 @@ function signed(value, digits = 3) {
   return (value > 0 ? "+" : value < 0 ? "−" : "") + text.replace("e-", "e−");
 }
 
-// -- where pictures come from -------------------------------------------------------------------------------------------------
+// -- where pictures come from -----------------------------------------------------------------------------------------
 
 async function take(file) {
   if (!file) return;
@@ -210,7 +219,7 @@ element("classes").addEventListener("click", ({ target }) => {
   update();
 });
 
-// -- the start ------------------------------------------------------------------------------------------------------------------
+// -- the start --------------------------------------------------------------------------------------------------------
 
 document.title = `${settings.title}: what did the model see?`;
 element("title").textContent = settings.title;
@@ -241,5 +250,5 @@ try {
 } catch (error) {
   fail(`The model could not be opened: ${error.message}`);
 }
-element("explanation").setAttribute("aria-busy", "false");
+element("explanation").setAttribute("aria-busy", String(working));
 element("explanation").dataset.state = "open";

@@ -11,12 +11,20 @@ export function showOn(canvas, picture) {
   context.drawImage(picture, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
 }
 
-/** Calls ``changed`` after each move of the pen. ``cells``: how many of the model's pixels lie side by side; the pen is about one of them wide. */
+/**
+ * Calls ``changed`` after each move of the pen. ``cells``: how many of the model's pixels lie side by side; the pen is
+ * about one of them wide.
+ */
 export function drawingPad(canvas, cells, changed) {
   const side = canvas.width;
   const step = side / Math.min(cells, 28);
   const context = canvas.getContext("2d");
-  Object.assign(context, { lineCap: "round", lineJoin: "round", strokeStyle: "#fff", lineWidth: side / Math.min(cells, 12) });
+  Object.assign(context, {
+    lineCap: "round",
+    lineJoin: "round",
+    strokeStyle: "#fff",
+    lineWidth: side / Math.min(cells, 12),
+  });
   let pen = { x: side / 2, y: side / 2 };
   let down = false;
   const marker = canvas.nextElementSibling;

@@ -14,7 +14,11 @@ export function axesOf({ axes, dims }) {
 
 /** The input's values for anything that a canvas can draw, and the picture as the model sees it, RGB in [0, 1]. */
 export function prepared(source, input, invert) {
-  const { C: [channels, c], H: [height, h], W: [width, w] } = axesOf(input);
+  const {
+    C: [channels, c],
+    H: [height, h],
+    W: [width, w],
+  } = axesOf(input);
   const pixels = pixelsOf(source);
   const planes = Array.from({ length: channels }, (_, k) => resized(planeOf(pixels, channels, k), width, height));
   const values = new Float32Array(input.dims.reduce((a, b) => a * b));
@@ -48,9 +52,8 @@ function pixelsOf(source) {
 function planeOf({ data, width, height }, channels, channel) {
   const values = new Float32Array(width * height);
   for (let i = 0, p = 0; i < values.length; i++, p += 4) {
-    values[i] = channels > 1
-      ? data[p + channel] / 255
-      : (0.299 * data[p] + 0.587 * data[p + 1] + 0.114 * data[p + 2]) / 255;
+    values[i] =
+      channels > 1 ? data[p + channel] / 255 : (0.299 * data[p] + 0.587 * data[p + 1] + 0.114 * data[p + 2]) / 255;
   }
   return { values, width, height };
 }
@@ -70,7 +73,8 @@ function rowsResized({ values, width: from, height }, width) {
     const first = Math.max(0, Math.round(centre - support));
     const end = Math.min(from, Math.round(centre + support));
     const weights = Array.from({ length: end - first }, (_, i) =>
-      Math.max(0, 1 - Math.abs(first + i + 0.5 - centre) / support));
+      Math.max(0, 1 - Math.abs(first + i + 0.5 - centre) / support),
+    );
     const total = weights.reduce((a, b) => a + b);
     for (let y = 0; y < height; y++) {
       let sum = 0;

@@ -16,7 +16,8 @@ export function gaussLegendre(n) {
   for (let k = 0; k < n; k++) {
     let x = -Math.cos((Math.PI * (k + 0.75)) / (n + 0.5)); // within Newton's reach of the k-th root of P_n
     let value, slope;
-    for (let step = 0; step < 6; step++) { // each doubles the digits that are right
+    for (let step = 0; step < 6; step++) {
+      // each doubles the digits that are right
       [value, slope] = legendre(n, x);
       x -= value / slope;
     }

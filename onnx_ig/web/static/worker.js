@@ -6,7 +6,10 @@ import { gaussLegendre } from "./quadrature.js";
 
 ort.env.wasm.numThreads = 1; // more take headers that a static server does not send
 const opening = open();
-opening.then(() => postMessage({ id: null }), (error) => postMessage({ id: null, error: error.message }));
+opening.then(
+  () => postMessage({ id: null }),
+  (error) => postMessage({ id: null, error: error.message }),
+);
 
 onmessage = async ({ data }) => {
   try {
@@ -22,7 +25,10 @@ async function open() {
 }
 
 async function attribute({ values, target, steps }) {
-  const { settings: { input, names }, session } = await opening;
+  const {
+    settings: { input, names },
+    session,
+  } = await opening;
   const { nodes, weights } = gaussLegendre(steps);
   const began = performance.now();
   const outputs = await session.run({
