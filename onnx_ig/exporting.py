@@ -14,9 +14,10 @@ import onnx_ir as ir
 from onnx_ig.arguments import as_tuple, named_arrays
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
-from onnx_ig.errors import UsageError
+from onnx_ig.errors import MissingDependencyError, UsageError
 from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.batching import free_batch
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
 _SINGLE_FILE_LIMIT = 1_900_000_000
@@ -39,6 +40,7 @@ def export(
     steps_per_run: int | None = None,
     multiply_by_inputs: bool = True,
     per_example: Sequence[str] = (),
+    batch_axis: int | None = 0,
     prefix: str = "",
     example_inputs: Any = None,
     additional_forward_args: Any = None,
@@ -65,6 +67,9 @@ def export(
         steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
         multiply_by_inputs: keep the factor (x − baseline).
         per_example: additional inputs with one row per example, where their shape does not tell.
+        batch_axis: None: the tensors hold one example, even if their shapes look like a batch on axis 0. A model for a
+            fixed number of examples keeps it; its path points ride together where ONNX Runtime is installed and
+            running the model shows that it treats examples apart.
         prefix: put before the names this function adds, when they clash with the model's own.
         example_inputs, additional_forward_args, weights: of a PyTorch source.
         with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
@@ -88,13 +93,19 @@ def export(
     model = load(
         source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
+    chosen: dict[str, Any] = {
+        "inputs": inputs,
+        "output": output,
+        "at": [at] if isinstance(at, str) else at,
+        "batch_axis": batch_axis,
+    }
+    model, declared_rows = _with_free_batch(model, chosen)
     plan = make_plan(
         model,
+        **chosen,
+        declared_rows=declared_rows,
         algorithm=algorithm,
         form=form,
-        inputs=inputs,
-        output=output,
-        at=[at] if isinstance(at, str) else at,
         target=target,
         baselines=baselines,
         path=baked,
@@ -117,6 +128,16 @@ def export(
             baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
         )
     return target_path
+
+
+def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, int | None]:
+    """The model with its fixed batch freed, and the number to declare; as it is, and None, where that is not proven."""
+    plan = make_plan(model, **chosen)
+    try:
+        freed = free_batch(model, plan, "cpu")
+    except MissingDependencyError:  # a runtime is not needed to export
+        return model, None
+    return freed, None if freed is model else plan.layout.n
 
 
 def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, np.ndarray]:

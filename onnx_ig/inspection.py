@@ -182,7 +182,7 @@ def _layout(model: Model) -> tuple[str | None, str]:
         return None, str(error)
     notes = {
         "batched": "any number of examples on axis 0; path points ride along",
-        "fixed": f"{layout.n} example(s) on axis 0; one path point per evaluation",
+        "fixed": f"{layout.n} example(s) on axis 0; path points ride along where a run shows that rows are apart",
         "none": "no axis of examples; one path point per evaluation",
     }
     return layout.kind, notes[layout.kind]

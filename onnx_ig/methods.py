@@ -42,6 +42,7 @@ class Method:
         forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
         output: the tensor F is selected from; default: the only float output. (ONNX sources)
         at: report the attribution of this float tensor inside the graph instead of the inputs'. (ONNX sources)
+        batch_axis: None: the tensors hold one example, even if their shapes look like a batch on axis 0.
         provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's own list.
     """
 
@@ -55,11 +56,12 @@ class Method:
         output: str | None = None,
         at: str | None = None,
         provider: ProviderSpec = "auto",
+        batch_axis: int | None = 0,
     ) -> None:
         self.forward_func = forward_func
         self._multiply_by_inputs = multiply_by_inputs
         self._forward = forward_of(forward_func)
-        self._output, self._at, self._provider = output, at, provider
+        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
         self._engines: dict[tuple[Any, ...], Engine] = {}
 
     @property
@@ -127,6 +129,7 @@ class Method:
                 at=[self._at] if self._at else None,
                 per_example=per_example,
                 multiply_by_inputs=self._multiply_by_inputs,
+                batch_axis=self._batch_axis,
             )
             while len(self._engines) >= _ENGINES_KEPT:
                 self._engines.pop(next(iter(self._engines)))

@@ -92,7 +92,12 @@ class Interface:
         self._graph.outputs.append(out)
 
     def finish(self) -> None:
-        """Describe the inputs in their final order."""
+        """Describe the inputs in their final order, and declare the number of examples where it is fixed."""
+        layout = self._plan.layout
+        for value in (*self._graph.inputs, *self._graph.outputs) if layout.n else ():
+            if value.shape is not None:
+                dims = [d if isinstance(d, int) else d.value for d in value.shape]
+                value.shape = ir.Shape([layout.n if d is not None and d == layout.symbol else d for d in dims])
         for x in self._own:
             per_example = x.name in self._plan.per_example
             self._roles[x] = "attributed" if x in self._attributed else "per_example" if per_example else "shared"
@@ -134,7 +139,7 @@ class Interface:
         assert x.dtype is not None
         if isinstance(spec, str) and spec == "input":
             shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
-            if self._plan.layout.batched and shape:
+            if self._plan.layout.kind == "batched" and shape:
                 shape[0] = f"{_BASELINE_ROWS}_{x.name}"
             return self._input("baseline", name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
         if isinstance(spec, (int, float)):

@@ -8,6 +8,9 @@ import onnx_ir as ir
 
 from onnx_ig.errors import InputError
 
+# The symbol of a batch that was fixed (see attribution/free_batch.py).
+BATCH = "onnx_ig_batch"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -15,10 +18,10 @@ class Layout:
 
     Attributes:
         kind: ``batched``: axis 0 is dynamic, so K path points of N examples ride as K·N rows; ``fixed``: axis 0 is a
-            fixed number of examples; ``none``: the tensors hold one example and no batch axis. The latter two are
-            evaluated one path point at a time.
+            fixed number of examples; ``none``: the tensors hold one example and no batch axis. The last is evaluated
+            one path point at a time, and so is ``fixed`` unless the graph inside has been freed of the number.
         n: the number of examples where it is fixed.
-        symbol: the name of the batch dimension where it has one.
+        symbol: the name of the batch dimension where it has one (also if it was fixed and has been freed).
     """
 
     kind: str
@@ -28,11 +31,19 @@ class Layout:
     @property
     def batched(self) -> bool:
         """Whether several path points fit in one evaluation."""
-        return self.kind == "batched"
+        return self.kind == "batched" or self.symbol is not None
 
 
-def layout_of(attributed: list[ir.Value], output: ir.Value) -> Layout:
+NO_BATCH = Layout("none", 1, None)
+
+
+def layout_of(attributed: list[ir.Value], output: ir.Value, declared_rows: int | None = None) -> Layout:
     """The layout that the declared shapes tell.
+
+    Inputs of one axis and a fixed length are one example: its features, not examples that have none.
+
+    Args:
+        declared_rows: how many examples to declare where the batch has been freed.
 
     Raises:
         InputError: the output's number of axes is unknown, or the attributed inputs disagree on axis 0.
@@ -44,12 +55,13 @@ def layout_of(attributed: list[ir.Value], output: ir.Value) -> Layout:
     sizes = [None if x.shape is None or len(x.shape) == 0 else x.shape[0] for x in attributed]
     rows = output.shape[0] if len(output.shape) else None
     fixed = {size for size in sizes if isinstance(size, int)}
-    if len(fixed) == 1 and len(sizes) == sum(isinstance(s, int) for s in sizes) and rows in fixed:
+    features = all(x.shape is not None and len(x.shape) > 1 for x in attributed)
+    if features and len(fixed) == 1 and len(sizes) == sum(isinstance(s, int) for s in sizes) and rows in fixed:
         return Layout("fixed", fixed.pop(), None)
     if not fixed and None not in sizes and rows is not None and not isinstance(rows, int):
         symbols = [s.value for s in sizes if isinstance(s, ir.SymbolicDim)]
-        return Layout("batched", None, symbols[0])
-    return Layout("none", 1, None)
+        return Layout("batched" if declared_rows is None else "fixed", declared_rows, symbols[0])
+    return NO_BATCH
 
 
 def example_shape(output: ir.Value, layout: Layout) -> list[int | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.attribution.layout import Layout, example_shape, layout_of
+from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.instantiate import needed_for
@@ -82,8 +82,13 @@ def make_plan(
     method: str | None = None,
     prefix: str = "",
     affine_prefix: bool = True,
+    batch_axis: int | None = 0,
+    declared_rows: int | None = None,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
+
+    ``batch_axis``: None: the tensors hold one example, whatever their shapes look like; else the shapes tell.
+    ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed.
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
@@ -102,7 +107,9 @@ def make_plan(
     attributed = list(inputs) if inputs else default_inputs(model, at or ())
     tensors = [_inner(model, name) for name in at] if at else [_attributable(model, name) for name in attributed]
     sources = [_input(model, name) for name in attributed]
-    layout = layout_of(sources, chosen_output)
+    if batch_axis not in (0, None):
+        raise UsageError(f"batch_axis is 0 or None, not {batch_axis}: transpose the examples to axis 0 in the model")
+    layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
     dims = example_shape(chosen_output, layout)
     if steps_per_run is not None and steps_per_run < 0:
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")

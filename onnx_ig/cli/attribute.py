@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @options.output_name
 @options.at
 @options.per_example
+@options.batch_axis
 @options.multiply
 @click.option(
     "--internal-batch-size",

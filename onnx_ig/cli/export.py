@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 )
 @options.multiply
 @options.per_example
+@options.batch_axis
 @click.option(
     "--prefix",
     default="",
@@ -110,6 +111,7 @@ def export(
     steps_per_run: int | None,
     multiply_by_inputs: bool | None,
     per_example: Sequence[str],
+    batch_axis: int | None,
     prefix: str,
     with_test_data: bool,
     weights: Path | None,
@@ -169,6 +171,7 @@ def export(
             steps_per_run=steps_per_run,
             multiply_by_inputs=multiply_by_inputs is not False,
             per_example=per_example,
+            batch_axis=batch_axis,
             prefix=prefix,
             with_test_data=arguments if with_test_data else False,
             reference=None if made is None else made.module,

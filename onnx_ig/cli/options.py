@@ -73,6 +73,14 @@ per_example = click.option(
     metavar="NAME",
     help="An additional input with one row per example, where its shape does not tell. Repeatable.",
 )
+batch_axis = click.option(
+    "--batch-axis",
+    type=click.Choice(("0", "none")),
+    default="0",
+    show_default=True,
+    callback=lambda context, parameter, value: None if value == "none" else int(value),
+    help="none: the tensors hold one example, even if their shapes look like a batch on axis 0.",
+)
 multiply = click.option(
     "--multiply-by-inputs/--no-multiply-by-inputs",
     default=None,

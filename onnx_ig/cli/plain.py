@@ -45,6 +45,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         output=options.output,
         at=list(options.at),
         per_example=tuple(options.per_example),
+        batch_axis=options.batch_axis,
         multiply_by_inputs=options.multiply_by_inputs is not False,
     )
     if not options.at:
@@ -52,7 +53,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     layout = engine.plan.layout
     examples = 1 if layout.kind == "none" else len(next(iter(values.inputs.values())))
     per_example = {name: value for name, value in values.extra.items() if name in engine.plan.per_example}
-    check_rows(per_example, examples)
+    check_rows({name: value for name, value in per_example.items() if len(value) != 1}, examples)
     dims = engine.output_dims(values.inputs, values.extra)
     target: Any = chosen_target(options.target, dims, lambda: engine.predicted(values.inputs, values.extra))
     request = Request(

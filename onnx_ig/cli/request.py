@@ -27,6 +27,7 @@ class AttributeOptions:
     output: str | None = None
     at: Sequence[str] = ()
     per_example: Sequence[str] = ()
+    batch_axis: int | None = 0
     multiply_by_inputs: bool | None = None
     internal_batch_size: int | None = None
     provider: str = "auto"

@@ -78,6 +78,7 @@ class Engine:
         at: Sequence[str] | None = None,
         per_example: Sequence[str] = (),
         multiply_by_inputs: bool = True,
+        batch_axis: int | None = 0,
     ) -> None:
         form = "step" if algorithm == "integrated-gradients" else "complete"
         self.plan: Plan = make_plan(
@@ -90,6 +91,7 @@ class Engine:
             baselines="input",
             per_example=per_example,
             multiply_by_inputs=multiply_by_inputs,
+            batch_axis=batch_axis,
             prefix=_PREFIX,
         )
         self._model, self._provider = model, provider
@@ -310,6 +312,8 @@ class Engine:
         layout = self.plan.layout
         if layout.kind == "none":
             return value
+        if len(value) == 1:  # one row for all examples
+            value = np.broadcast_to(value, (request.examples, *value.shape[1:]))
         part = value[rows]
         if layout.n is not None and len(part) < layout.n:
             part = np.concatenate([part, np.repeat(part[-1:], layout.n - len(part), axis=0)])

@@ -17,6 +17,15 @@ _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 _HALF = 2e-2
 # Dynamic quantisation gives all rows one scale, which is the model's own doing and small.
 _DYNAMICALLY_QUANTISED = 0.1
+ONE_EXAMPLE = "With batch_axis=None (--batch-axis none) all rows are one example, at one path point per evaluation"
+
+
+def agree(a: Array, b: Array) -> bool:
+    """Whether two outputs are the same up to rounding, NaN where the other is."""
+    wide, other = a.astype(np.float64), b.astype(np.float64)
+    largest = np.max(np.abs(other), where=np.isfinite(other), initial=0.0)
+    tolerance = _TOLERANCE.get(b.dtype, _HALF) * float(largest)
+    return np.allclose(wide, other, rtol=0, atol=tolerance, equal_nan=True)
 
 
 def require_independent_examples(
@@ -40,6 +49,11 @@ def require_independent_examples(
             two[attributed] = np.concatenate([one[attributed], np.broadcast_to(value[:1], one[attributed].shape)])
     alone = session.run(one)[prefix + contract.PATH_SCORES]
     beside = session.run(two)[prefix + contract.PATH_SCORES]
+    if (alone.shape, beside.shape) != ((1, 1), (1, 2)):
+        raise InputError(
+            f"the output gives {alone.shape[1]} score(s) for one example and {beside.shape[1]} for two: its axis 0 is "
+            f"not that of the inputs. {ONE_EXAMPLE}"
+        )
     if not (np.isfinite(alone).all() and np.isfinite(beside).all()):
         return
     tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone.dtype, _HALF)
@@ -47,6 +61,5 @@ def require_independent_examples(
     if change > tolerance * max(abs(float(alone[0, 0])), abs(float(beside[0, 1]) - float(beside[0, 0])), 1e-6):
         raise InputError(
             f"the output mixes examples: the first one's score is {alone[0, 0]:.6g} alone and {beside[0, 0]:.6g} "
-            "beside another, so axis 0 is not a batch of independent examples (a time axis?). Declare axis 0 of the "
-            "inputs as a fixed number, and one path point is evaluated at a time"
+            f"beside another, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}"
         )

@@ -1,4 +1,4 @@
-"""An engine for a model and the data of a call: ranks that stand in its way are those of the data."""
+"""An engine for a model and the data of a call: a fixed batch is freed, ranks that stand in its way are the data's."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.attribution import make_plan
 from onnx_ig.errors import InputError, NotDifferentiableError
 from onnx_ig.model import Model, with_observed_ranks
+from onnx_ig.runtime.batching import free_batch
 from onnx_ig.runtime.engine import Engine
+
+_DECIDE_THE_LAYOUT = ("inputs", "output", "at", "batch_axis")
 
 
 def open_engine(model: Model, feeds: Mapping[str, np.ndarray], **options: Any) -> Engine:
-    """``Engine(model, **options)``; where that is refused and ranks are unknown, of the model held to those of
-    ``feeds`` (values for every input): see :func:`onnx_ig.model.with_observed_ranks`.
+    """``Engine(model, **options)``, of the model as the data ``feeds`` (values for every input) let it be.
+
+    A fixed batch is freed where that is the same: see :func:`onnx_ig.runtime.batching.free_batch`. Where the model is
+    refused and ranks are unknown, they are held to those of the data: :func:`onnx_ig.model.with_observed_ranks`.
 
     Raises:
         As :class:`Engine`.
     """
     try:
-        return Engine(model, **options)
+        return _batched(model, feeds, options)
     except (NotDifferentiableError, InputError):
         held = with_observed_ranks(model, feeds)
         if held is model:
             raise
-        return Engine(held, **options)
+        return _batched(held, feeds, options)
+
+
+def _batched(model: Model, feeds: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> Engine:
+    plan = make_plan(model, **{key: options[key] for key in _DECIDE_THE_LAYOUT if key in options})
+    return Engine(free_batch(model, plan, options.get("provider", "auto"), feeds), **options)

@@ -1,0 +1,118 @@
+"""Free the batch of models exported for a fixed number of examples, where running them shows that nothing else changes.
+
+The one idea: the freed model is run on several examples at once and the model itself on the same examples apart. Both
+are compositions of operators that are analytic but at kinks, so agreement on arbitrary data is no accident; operators
+for which it could be are excluded (attribution/free_batch.py). Where the two disagree, or the freed model does not run,
+the model is evaluated as it is: one path point at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from onnx_ig.attribution.free_batch import with_free_batch
+from onnx_ig.attribution.plan import Plan
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
+from onnx_ig.model import Model
+from onnx_ig.runtime.forward import ForwardModel
+from onnx_ig.runtime.independence import ONE_EXAMPLE, agree
+from onnx_ig.runtime.session import ProviderSpec
+
+Array = np.ndarray
+_PIECES = 3  # groups of examples, each as many as the model takes
+
+
+def free_batch(model: Model, plan: Plan, provider: ProviderSpec, feeds: Mapping[str, Array] | None = None) -> Model:
+    """The model with a dynamic batch if ``plan`` has a fixed one and the two are the same; else ``model`` itself.
+
+    Args:
+        plan: made for ``model``.
+        feeds: values for every input, the data to compare on; default: random values of the declared shapes.
+
+    Raises:
+        InputError: the model takes several examples and mixes them.
+    """
+    rows = plan.layout.n
+    if plan.layout.kind != "fixed" or rows is None or plan.layout.batched:
+        return model
+    pieces = _pieces(model, rows, feeds)
+    if pieces is None:
+        return model
+    apart = ForwardModel(model, plan.output, False, provider)
+    try:
+        expected = [apart(piece) for piece in pieces]
+    except (ModelError, OutOfMemoryError):
+        return model  # said again, and better, when it is run on the user's data
+    if rows > 1:
+        _require_apart(apart, pieces, expected, rows)
+    freed = with_free_batch(model, rows)
+    if freed is None:
+        return model
+    together = {
+        name: np.concatenate([piece[name] for piece in pieces]) if _per_example(value, rows) else value
+        for name, value in pieces[0].items()
+    }
+    try:
+        outputs = ForwardModel(freed, plan.output, False, provider)
+        found = outputs(together)
+        same = found.shape == np.concatenate(expected).shape and agree(found, np.concatenate(expected))
+        alone = outputs(pieces[0])
+    except (ModelError, OutOfMemoryError):
+        return model
+    differ = not any(agree(a, b) for a, b in pairwise(expected))
+    return freed if same and differ and agree(alone, expected[0]) else model
+
+
+def _require_apart(outputs: ForwardModel, pieces: list[dict[str, Array]], expected: list[Array], rows: int) -> None:
+    """The first example's output does not depend on the others in its group."""
+    beside_others = {
+        name: np.concatenate([value[:1], pieces[1][name][1:]]) if _per_example(value, rows) else value
+        for name, value in pieces[0].items()
+    }
+    found = outputs(beside_others)
+    if not agree(found[:1], expected[0][:1]):
+        raise InputError(
+            f"the output mixes examples: the model takes {rows} rows, and the first one's output changes with the "
+            f"others, so axis 0 is no batch of independent examples (a time axis?). {ONE_EXAMPLE}"
+        )
+
+
+def _per_example(value: Array, rows: int) -> bool:
+    return value.ndim > 0 and value.shape[0] == rows
+
+
+def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[dict[str, Array]] | None:
+    """Different values for every input, thrice; None if the shapes are not declared and no values are given."""
+    rng = np.random.default_rng(0)
+    pieces: list[dict[str, Array]] = [{} for _ in range(_PIECES)]
+    for x in model.inputs:
+        name = str(x.name)
+        if x.dtype is None or x.shape is None:
+            return None
+        if feeds is not None:
+            value = feeds[name]
+            value = np.resize(value, (rows, *value.shape[1:])) if x.shape and x.shape[0] == rows else value
+        else:
+            sizes = [d for d in x.shape if isinstance(d, int)]
+            if len(sizes) != len(x.shape):
+                return None
+            value = (
+                rng.uniform(0.1, 1, sizes).astype(x.dtype.numpy())
+                if x.dtype.is_floating_point()
+                else (rng.integers(0, 2, sizes).astype(x.dtype.numpy()))
+            )
+        for i, piece in enumerate(pieces):
+            piece[name] = _varied(value, i, rng) if _per_example(value, rows) else value
+    return pieces
+
+
+def _varied(value: Array, i: int, rng: np.random.Generator) -> Array:
+    """Values like the given ones: moved along the rows, and with noise where they are not whole numbers."""
+    moved = np.roll(value.reshape(len(value), -1), i, axis=1).reshape(value.shape)
+    if value.dtype.kind in "iub":
+        return moved
+    wide = moved.astype(np.float64)
+    return np.asarray((wide + 0.1 * i * (np.std(wide) or 1.0) * rng.standard_normal(value.shape)).astype(value.dtype))
