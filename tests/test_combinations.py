@@ -121,6 +121,8 @@ def test_combination(combination: tuple[str, str, str, str], model: onnx_ig.Mode
     feeds |= {"path_nodes": NODES.astype(np.float32), "path_weights": WEIGHTS.astype(np.float32)}
     session = onnxruntime.InferenceSession(path)
     assert [i.name for i in session.get_inputs()] == wanted_inputs
+    graph = onnx.load(path).graph
+    assert all(value.doc_string for value in (*graph.input, *graph.output))
     result = dict(
         zip(
             [o.name for o in session.get_outputs()],

@@ -15,6 +15,11 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.errors import InputError
 
 _BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
+_OWN = {
+    "attributed": "the model's own input",
+    "per_example": "the model's own input, one row per example",
+    "shared": "the model's own input, the same for every example",
+}
 
 
 class Interface:
@@ -105,7 +110,10 @@ class Interface:
             role = self._roles[x]
             shape = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
             assert x.dtype is not None
+            x.doc_string = x.doc_string or _OWN[role]
             self.described.append(ContractInput(str(x.name), role, x.dtype.name.lower(), shape))
+        for y in self._graph.outputs:
+            y.doc_string = y.doc_string or "the model's own output at x"
 
     def _declare(self) -> None:
         plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
