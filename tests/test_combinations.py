@@ -1,7 +1,7 @@
 """Every combination of what export bakes or leaves open, built, run, and held against formulas in NumPy.
 
-y_t = (sin(h) B)_t · (z C)_t with h = x A, so the gradient is known by hand:
-∂y_t/∂h = cos(h) B_t (z C)_t, ∂y_t/∂x = ∂y_t/∂h Aᵀ, ∂y_t/∂z = (sin(h) B)_t C_t.
+y_t = (sin(h) B)_t · q_t with h = x A and q = z C, so the gradient is known by hand:
+∂y_t/∂h = cos(h) B_t q_t, ∂y_t/∂q = e_t (sin(h) B)_t, and those by x and z are theirs times Aᵀ and Cᵀ.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ TARGETS: dict[str, tuple[Any, list[int]]] = {
     "fixed": (3, [3, 3]),
     "predicted": ("predicted", []),
 }
-PLACES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "one input": ({"inputs": ["x"]}, ["x"]),
-    "two inputs": ({"inputs": ["x", "z"]}, ["x", "z"]),
-    "at a layer": ({"at": "h"}, ["h"]),
+# keyword arguments of export, the inputs attributed, the tensors whose attribution is reported
+PLACES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
+    "one input": ({"inputs": ["x"]}, ["x"], ["x"]),
+    "two inputs": ({"inputs": ["x", "z"]}, ["x", "z"], ["x", "z"]),
+    "at a layer": ({"at": "h"}, ["x"], ["h"]),
+    "at two layers": ({"at": ["h", "q"]}, ["x", "z"], ["h", "q"]),
 }
 COMBINATIONS = [
     combination
@@ -63,38 +65,39 @@ def model() -> onnx_ig.Model:
     return onnx_ig.load(proto)
 
 
-def forward(h: Any, z: Any) -> Any:
-    return (np.sin(h) @ B) * (z @ C)
+def tensors(x: Any, z: Any) -> dict[str, Any]:
+    return {"x": x, "z": z, "h": x @ A, "q": z @ C}
 
 
-def gradients(h: Any, z: Any, t: int) -> dict[str, Any]:
-    by_h = np.cos(h) * B[:, t] * (z @ C[:, t])
-    return {"h": by_h, "x": by_h @ A.T, "z": (np.sin(h) @ B[:, t]) * C[:, t]}
+def forward(at: dict[str, Any]) -> Any:
+    return (np.sin(at["h"]) @ B) * at["q"]
 
 
-def expected(places: list[str], targets: list[int], integrated: bool, multiply: bool) -> dict[str, list[Any]]:
+def gradients(at: dict[str, Any], t: int) -> dict[str, Any]:
+    by_h = np.cos(at["h"]) * B[:, t] * at["q"][t]
+    by_q = np.eye(5)[t] * (np.sin(at["h"]) @ B[:, t])
+    return {"h": by_h, "q": by_q, "x": by_h @ A.T, "z": by_q @ C.T}
+
+
+def expected(place: str, targets: list[int], integrated: bool, multiply: bool) -> dict[str, list[Any]]:
     """Every output, example by example in float64; what is not attributed keeps its value along the path."""
+    _, attributed, reported = PLACES[place]
     found: dict[str, list[Any]] = {}
     for x, z, t in zip(X.astype(np.float64), Z.astype(np.float64), targets, strict=True):
-        end = {"x": x, "z": z, "h": x @ A}
-        start = {**end, **{name: STARTS[name][0] if integrated else 0 * end[name] for name in places if name != "h"}}
-        if "h" in places:
-            start["h"] = STARTS["x"][0] @ A if integrated else 0 * end["h"]
-        elif "x" in places:
-            start["h"] = start["x"] @ A
-        sums: dict[str, Any] = dict.fromkeys(places, 0.0)
+        start_of = {"x": x, "z": z, **{name: STARTS[name][0] * integrated for name in attributed}}
+        start, end = tensors(**start_of), tensors(x, z)
+        sums: dict[str, Any] = dict.fromkeys(reported, 0.0)
         scores = []
         for a, weight in zip(NODES, WEIGHTS, strict=True) if integrated else [(1.0, 1.0)]:
-            here = {name: start[name] + a * (end[name] - start[name]) for name in ("h", "z")}
-            scores.append(forward(here["h"], here["z"])[t])
-            for name in places:
-                sums[name] = sums[name] + weight * gradients(here["h"], here["z"], t)[name]
-        values = {f"attribution_{n}": sums[n] * (end[n] - start[n] if multiply else 1) for n in places}
-        y = forward(end["h"], end["z"])
+            here = {name: start[name] + a * (end[name] - start[name]) for name in end}
+            scores.append(forward(here)[t])
+            for name in reported:
+                sums[name] = sums[name] + weight * gradients(here, t)[name]
+        values = {f"attribution_{n}": sums[n] * (end[n] - start[n] if multiply else 1) for n in reported}
+        y, at_start = forward(end), forward(start)[t]
         values |= {"y": y, "target_used": t, "score": y[t]}
         if integrated:
-            at_start = forward(start["h"], start["z"])[t]
-            gap = sum(values[f"attribution_{n}"].sum() for n in places) - (y[t] - at_start)
+            gap = sum(values[f"attribution_{n}"].sum() for n in reported) - (y[t] - at_start)
             values |= {"baseline_score": at_start, "convergence_delta": gap, "path_scores": np.array(scores)}
         for name, value in values.items():
             found.setdefault(name, []).append(value)
@@ -104,8 +107,7 @@ def expected(places: list[str], targets: list[int], integrated: bool, multiply: 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=", ".join)
 def test_combination(combination: tuple[str, str, str, str], model: onnx_ig.Model, tmp_path: Path) -> None:
     form, target, place, baseline = combination
-    (place_keywords, places), (target_keyword, targets) = PLACES[place], TARGETS[target]
-    attributed = ["x"] if places == ["h"] else places
+    (place_keywords, attributed, reported), (target_keyword, targets) = PLACES[place], TARGETS[target]
     multiply = COMBINATIONS.index(combination) % 3 != 0  # not an axis of its own: every third goes without
     integrated = form != "input-x-gradient"
     baked = {"x": STARTS["x"], "z": 0.25}
@@ -131,9 +133,9 @@ def test_combination(combination: tuple[str, str, str, str], model: onnx_ig.Mode
         )
     )
     if target == "predicted":
-        targets = forward(X @ A, Z).argmax(1).tolist()
-    want = expected(places, targets, integrated, multiply)
-    assert {f"attribution_{name}" for name in places} <= set(result) <= set(want)
+        targets = forward(tensors(X, Z)).argmax(1).tolist()
+    want = expected(place, targets, integrated, multiply)
+    assert {f"attribution_{name}" for name in reported} <= set(result) <= set(want)
     assert ("path_scores" if form == "step" else "score") in result
     for name, value in result.items():
         by_point = 1 if name == "path_scores" else 0
