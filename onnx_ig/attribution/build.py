@@ -19,7 +19,8 @@ from onnx_ig.attribution.affine import affine_frontier
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.plan import Plan
-from onnx_ig.attribution.step import GradientGraph, accumulator_type, rank, run_step
+from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
+from onnx_ig.attribution.step import GradientGraph, rank, run_step
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.gradient import COTANGENT, GRAD, STRAIGHT_THROUGH, free_names, gradient_model, tidy
 from onnx_ig.autodiff.instantiate import Copy, needed_for
@@ -93,10 +94,15 @@ class _Builder:
         op, parts = self.op, self.parts
         one_row = self.plan.layout.kind == "none"
         selection = targets.select(op, parts.output, parts.target_rank, self.interface.target(parts.output))
-        copy = Copy(op, parts.nodes, {parts.seed: targets.seed(op, parts.output, selection, None, one_row)})
+        seed = targets.seed(op, parts.output, selection, None, one_row)
         score = targets.score(op, parts.output, selection, one_row)
-        for tensor, grad in zip(self.at, copy.of(parts.grads), strict=True):
-            product = op.Mul(tensor, grad) if self.plan.multiply_by_inputs else grad
+        if is_half(parts.nodes):
+            copy = Copy(op, parts.nodes, {})
+            grads = half_cotangents(copy, op, parts.nodes, parts.seed, seed, parts.grads, self.at, widened)
+        else:
+            grads = Copy(op, parts.nodes, {parts.seed: seed}).of(parts.grads)
+        for tensor, grad in zip(self.at, grads, strict=True):
+            product = op.Mul(*widened(op, [tensor]), grad) if self.plan.multiply_by_inputs else grad
             self._attribution(tensor, product, selection)
         self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
 
@@ -119,7 +125,8 @@ class _Builder:
         )
         attributions = self._products(self._pulled_back(sums), at_baseline, selection)
         total = self._total(attributions)
-        delta = op.Sub(total, op.Cast(op.Sub(score, baseline_score), to=total.dtype))
+        change = op.Sub(*(op.Cast(f, to=total.dtype) for f in (score, baseline_score)))
+        delta = op.Sub(total, change)
         self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
         self.interface.output(names.BASELINE_SCORE, baseline_score, "F(baseline) for the same target")
         self.interface.output(names.CONVERGENCE_DELTA, delta, "Σ attributions − (F(x) − F(baseline)) of each example")
@@ -178,9 +185,9 @@ class _Builder:
             added = body.Add(total, part)
             added.type, added.shape = total.type, total.shape
             body.graph.outputs.append(added)
-        zeros = [self._zeros(f, accumulator_type(f)) for f in self.parts.frontier]
+        empty = [zeros(op, f) for f in self.parts.frontier]
         always = op.constant(np.array(True))  # onnx's reference evaluator takes a condition left out for a false one
-        results = op.add_node("Loop", [op.Squeeze(trips, [0]), always, *zeros], {"body": body.graph}, len(zeros))
+        results = op.add_node("Loop", [op.Squeeze(trips, [0]), always, *empty], {"body": body.graph}, len(empty))
         for result, total in zip(results, carried, strict=True):
             result.type, result.shape = total.type, total.shape
         return list(results)
@@ -190,10 +197,6 @@ class _Builder:
         most, count = self.plan.steps_per_run, op.Shape(nodes)
         trips = op.Div(op.Add(count, most - 1), most)
         return trips, op.Div(op.Sub(op.Add(count, trips), 1), trips)
-
-    def _zeros(self, like: ir.Value, dtype: ir.DataType) -> ir.Value:
-        zero = ir.tensor(np.zeros(1, dtype.numpy()), dtype=dtype)
-        return self.op.ConstantOfShape(self.op.Shape(like), value=zero)
 
     def _pulled_back(self, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """The summed cotangents at the frontier brought back through the prefix to the attributed tensors."""
@@ -226,18 +229,19 @@ class _Builder:
         """× (x − x') at the attributed tensors, masked and declared; returns them wide, for the delta."""
         attributions = []
         for tensor, total, start in zip(self.at, totals, at_baseline.of(self.at), strict=True):
-            wide = accumulator_type(tensor)
-            total = self.op.Cast(total, to=wide)
-            difference = self.op.Cast(self.op.Sub(tensor, start), to=wide)
+            total = self.op.Cast(total, to=accumulator_type(tensor))
+            difference = self.op.Sub(*widened(self.op, [tensor, start]))
             product = self.op.Mul(difference, total) if self.plan.multiply_by_inputs else total
             attributions.append(self._attribution(tensor, product, selection))
         return attributions
 
     def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
         """Mask, declare as output; returns the wide value for the delta."""
-        product.type = ir.TensorType(accumulator_type(tensor)) if self.plan.is_integrated else tensor.type
+        product.type = ir.TensorType(accumulator_type(tensor))
         shown = targets.masked(self.op, product, selection, rank(tensor), self.plan.layout.kind == "none")
-        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype))
+        shown.type = product.type
+        whole = self.plan.form == "complete"  # the parts of a sum keep the sum's type
+        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype) if whole else shown)
         return shown
 
     def _total(self, attributions: Sequence[ir.Value]) -> ir.Value:

@@ -87,7 +87,7 @@ class Interface:
         out.name, out.doc_string = self._plan.prefix + name, doc
         rows: Any = self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if like is not None:
-            out.shape, out.type = like.shape, like.type
+            out.shape, out.type = like.shape, value.type or like.type
         elif name == names.PATH_SCORES:
             out.shape = ir.Shape([_STEPS if self._plan.layout.batched else 1, rows])
         else:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.layout import Layout
+from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.errors import InputError
@@ -74,15 +75,17 @@ def run_step(
     )
     scores = targets.score(op, output, selection, one_row)
     by_point = op.Reshape(scores, op.Concat(op.Shape(nodes), [-1], axis=0))
+
+    def sums(o: OpBuilder, grads: Sequence[ir.Value]) -> list[ir.Value]:
+        return [_sum_over_path(o, g, f, nodes, half, layout) for g, f in zip(grads, graph.frontier, strict=True)]
+
+    half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
+    if half is not None:
+        ones = targets.seed(op, output, selection, None, one_row)
+        return half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, graph.frontier, sums), by_point
     spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
     copy.replace(graph.seed, targets.seed(op, output, selection, op.Reshape(spread, [-1]), one_row))
-    grads = copy.of(graph.grads)
-    return [_sum_over_path(op, g, f, nodes, layout) for g, f in zip(grads, graph.frontier, strict=True)], by_point
-
-
-def accumulator_type(value: ir.Value) -> ir.DataType:
-    """The element type that sums over the path are kept in: float64 for float64, else float32."""
-    return ir.DataType.DOUBLE if value.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    return sums(op, copy.of(graph.grads)), by_point
 
 
 def rank(value: ir.Value) -> int:
@@ -102,15 +105,20 @@ def _path_points(
     """(1 − a_k) · start + a_k · end: rows K·N when batched, else the frontier's own shape (K = 1).
 
     Exact at both ends and wherever start and end are: ties that the model has there (a MaxPool over a plain background)
-    stay ties, which start + a · (end − start) would break by rounding.
+    stay ties, which start + a · (end − start) would break by rounding. Half precision is left for the result alone.
     """
-    a = op.Cast(nodes, to=frontier.dtype)
+    wide = accumulator_type(frontier)
+    narrow = frontier.dtype != wide
+    a = op.Cast(nodes, to=wide)
+    start, end = (op.Cast(x, to=wide) if narrow else x for x in (start, end))
     if not layout.batched:
         a = op.Squeeze(a, [0]) if rank(frontier) == 0 else a
-        return op.Add(op.Mul(op.Sub(1.0, a), start), op.Mul(a, end))
+        points = op.Add(op.Mul(op.Sub(1.0, a), start), op.Mul(a, end))
+        return op.Cast(points, to=frontier.dtype) if narrow else points
     a = op.Reshape(a, [-1] + [1] * rank(frontier))
     from_start = op.Mul(op.Sub(1.0, a), op.Unsqueeze(start, [0]))
-    return _merge_rows(op, op.Add(from_start, op.Mul(a, op.Unsqueeze(end, [0]))), end)  # from [K, N, ...]
+    points = _merge_rows(op, op.Add(from_start, op.Mul(a, op.Unsqueeze(end, [0]))), end)  # from [K, N, ...]
+    return op.Cast(points, to=frontier.dtype) if narrow else points
 
 
 def _per_point(op: OpBuilder, value: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
@@ -127,12 +135,17 @@ def _merge_rows(op: OpBuilder, x: ir.Value, rows_of: ir.Value) -> ir.Value:
     return op.Reshape(x, op.Concat([-1], tail, axis=0))
 
 
-def _sum_over_path(op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.Value, layout: Layout) -> ir.Value:
-    """Σ over the K path points of ``grad`` [K·N, ...] (already weighted), at least in float32."""
+def _sum_over_path(
+    op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.Value, weights: ir.Value | None, layout: Layout
+) -> ir.Value:
+    """Σ over the K path points of ``grad`` [K·N, ...] at least in float32; weighted already without ``weights`` [K]."""
     wide = accumulator_type(frontier)
     if frontier.dtype != wide:
         grad = op.Cast(grad, to=wide)
     if not layout.batched:
-        return grad
+        return grad if weights is None else op.Mul(grad, op.Cast(op.Squeeze(weights, [0]), to=wide))
     tail = op.Slice(op.Shape(grad), [1], [_END], [0])
-    return op.ReduceSum(op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0)), [0], keepdims=0)
+    by_point = op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0))
+    if weights is not None:
+        by_point = op.Mul(by_point, op.Reshape(op.Cast(weights, to=wide), [-1] + [1] * rank(frontier)))
+    return op.ReduceSum(by_point, [0], keepdims=0)

@@ -38,6 +38,10 @@ class Copy:
         self._op, self._nodes, self._whole = op, nodes, whole
         self._values: dict[ir.Value, ir.Value] = dict(replaced)
 
+    def within(self, body: OpBuilder) -> Copy:
+        """A copy in a body of this graph that reads what is copied here already."""
+        return Copy(body, self._nodes, self._values, whole=self._whole)
+
     def replace(self, value: ir.Value, by: ir.Value) -> None:
         """Let whatever is copied from now on read ``by`` instead of ``value``."""
         self._values[value] = by

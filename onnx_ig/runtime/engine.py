@@ -98,6 +98,7 @@ class Engine:
         self._built = build(model, self.plan)
         self.session: AnySession = open_session(self._built, provider)
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
+        self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
         self._rows: int | None = None
         self._independent = False
 
@@ -156,6 +157,7 @@ class Engine:
         if ends:
             result.scores, result.baseline_scores = self.end_scores(request, internal_batch_size)
             result.delta = self._total(sums, request.examples) - (result.scores - result.baseline_scores)
+        result.attributions = {name: total.astype(self._types[name]) for name, total in sums.items()}
         return result
 
     def gradient(
