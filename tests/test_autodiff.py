@@ -97,6 +97,26 @@ def test_names_in_the_way_are_renamed_or_refused() -> None:
         onnx_ig.differentiate(model("f (float[3] x) => (float[3] grad_x) { grad_x = Sin (x) }"))
 
 
+LOGISTIC = {
+    "reciprocal": "e = Exp (u) p = Add (e, one) y = Reciprocal (p)",
+    "quotient": "e = Exp (u) p = Add (one, e) y = Div (one, p)",
+    "of another sum": "e = Exp (u) p = Add (two, e) y = Div (one, p)",
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # onnx's reference evaluator computes with exp too
+@pytest.mark.parametrize("name", LOGISTIC)
+def test_the_logistic_function_written_out(name: str) -> None:
+    """Its gradient is finite where the exponential overflows, and right elsewhere."""
+    text = f"""f (float[N, 3] u) => (float[N, 3] y) <float one = {{1}}, float two = {{2}}> {{ {LOGISTIC[name]} }}"""
+    far = name != "of another sum"
+    u = np.array([[-3, 0.5, 100.0 if far else 2]], np.float32)
+    got = gradients(onnx_ig.differentiate(model(text)), u=u, cotangent_y=np.ones_like(u))
+    wide, one = u.astype(np.float64), 1 if far else 2
+    np.testing.assert_allclose(got["y"], 1 / (one + np.exp(wide)), rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(got["grad_u"], -np.exp(wide) / (one + np.exp(wide)) ** 2, rtol=1e-5, atol=1e-30)
+
+
 REFUSED = {
     "no path": ("f (float[3] x) => (float[3] y) { y = Round (x) }", NoGradientPathError, "Round"),
     "integer cast": (

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, PolynomialFeatures, RobustScaler, StandardScaler
@@ -39,6 +39,7 @@ MODELS: dict[str, tuple[Any, np.ndarray]] = {
     "logistic regression, two classes": (LogisticRegression(), TWO),
     "logistic regression, three classes": (make_pipeline(StandardScaler(), LogisticRegression()), THREE),
     "logistic regression, named classes": (LogisticRegression(), NAMES),
+    "stochastic gradient descent": (make_pipeline(StandardScaler(), SGDClassifier("log_loss", random_state=0)), THREE),
     "linear SVM, two classes": (LinearSVC(), TWO),
     "linear SVM, three classes": (LinearSVC(), THREE),
     "linear SVM regression": (LinearSVR(), REAL),
