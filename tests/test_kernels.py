@@ -67,6 +67,8 @@ CASES = {
         "y, i = MaxPool <kernel_shape = [1]> (x)",
         [("MaxPool", "condition", "Indices")],
     ),
+    "constant axes": ("tensorrt", 18, "a = Constant <value_ints = [1]> ()  y = Squeeze (x, a)", []),
+    "computed axes": ("tensorrt", 18, "a = Shape (x)  y = Squeeze (x, a)", [("Squeeze", "condition", "axes const")]),
     "not in TensorRT": ("tensorrt", 18, "y = Det (x)", [("Det", "no kernel", "at any opset")]),
     "not in OpenVINO": ("openvino", 18, "y = Det (x)", [("Det", "no kernel", "at any opset")]),
     "of another domain": ("tensorrt", 18, "y = com.microsoft.Gelu (x)", [("com.microsoft::Gelu", "unknown", "table")]),

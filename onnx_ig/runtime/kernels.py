@@ -28,6 +28,7 @@ _ONNX_RUNTIME = {
 }  # what CUDA and WebGPU have no kernel for runs on the CPU, with copies in between
 _AT_NO_OPSET = "no kernel at any opset"
 _FLOATS = frozenset({"float16", "bfloat16", "float", "double"})
+_CONSTANTS = ("const", "initializer", "initializers")  # how TensorRT's conditions on further inputs end
 RUNTIMES = (*_ONNX_RUNTIME, "tensorrt", "openvino")
 
 
@@ -61,7 +62,7 @@ def findings(model: ir.Model, runtime: str) -> list[Finding]:
     for node in ir.traversal.RecursiveGraphIterator(flat.graph):
         name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
         judged = _judged(name, opsets.get(node.domain or "ai.onnx", 1), runtime) or _by_type(node, name, runtime)
-        if judged is not None:
+        if judged is not None and not (judged[1].endswith(_CONSTANTS) and _has_constants(node)):
             found.setdefault((name, *judged), []).append(node.name or str(node.outputs[0].name))
     return [Finding(*key, nodes) for key, nodes in found.items()]
 
@@ -85,7 +86,7 @@ def _judged(name: str, opset: int, runtime: str) -> tuple[str, str] | None:
     if runtime == "tensorrt":
         condition = cell.partition("(")[2].strip(")")
         none = ("no kernel", _AT_NO_OPSET) if cell == "N" else None
-        return ("condition", f"runs with: {condition}") if condition else none
+        return ("condition", f"on condition: {condition}") if condition else none
     if runtime == "openvino":
         known = [int(v) for v in re.findall(r"\d+", cell)]
         if any(v <= version for v in known):
@@ -98,6 +99,11 @@ def _judged(name: str, opset: int, runtime: str) -> tuple[str, str] | None:
     having = [o for o in range(1, _NEWEST + 1) if (v := _version(name, o)) is not None and _taken(cell, v)]
     there = f"no kernel at opset {opset}, but at {having[0]} to {having[-1]}" if having else _AT_NO_OPSET
     return "no kernel", there
+
+
+def _has_constants(node: ir.Node) -> bool:
+    """Whether all inputs but the first are known before the run."""
+    return all(x is None or ir.convenience.get_const_tensor(x) is not None for x in node.inputs[1:])
 
 
 def _by_type(node: ir.Node, name: str, runtime: str) -> tuple[str, str] | None:
