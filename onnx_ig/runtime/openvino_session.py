@@ -34,15 +34,18 @@ class OpenVinoSession:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model.
         provider: ``openvino`` (computes in float32) or ``openvino-bf16``.
         checked: compare the first run with ONNX Runtime's.
+        static: compile the model for the shapes it is fed; else once, as the file is.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
         ModelError: OpenVINO refuses the model.
     """
 
-    def __init__(self, model: ModelLike, provider: str = "openvino", *, checked: bool = True) -> None:
+    def __init__(
+        self, model: ModelLike, provider: str = "openvino", *, checked: bool = True, static: bool = True
+    ) -> None:
         self.provider, self.providers = provider, [provider]
-        self._precision = PRECISIONS[provider]
+        self._precision, self._static = PRECISIONS[provider], static
         self._core = import_openvino().Core()
         self._unchecked: ModelLike | None = model if checked else None
         self._scratch = tempfile.TemporaryDirectory(prefix="onnx_ig_")  # a model over 2 GB is mapped from there
@@ -83,12 +86,13 @@ class OpenVinoSession:
 
     def _request(self, feeds: Mapping[str, np.ndarray]) -> Any:
         """The inference request of the model compiled for these shapes."""
-        signature = tuple((name, feeds[name].shape) for name in self.input_names)
+        signature = tuple((name, feeds[name].shape) for name in self.input_names) if self._static else ()
         if signature not in self._compiled:
             while len(self._compiled) >= _KEPT:
                 self._compiled.popitem(last=False)
             model = self._model.clone()
-            model.reshape({port: list(feeds[port.node.friendly_name].shape) for port in model.inputs})
+            if self._static:
+                model.reshape({port: list(feeds[port.node.friendly_name].shape) for port in model.inputs})
             options = {"INFERENCE_PRECISION_HINT": self._precision, "PERFORMANCE_HINT": "LATENCY"}
             self._compiled[signature] = self._core.compile_model(model, "CPU", options).create_infer_request()
         self._compiled.move_to_end(signature)
