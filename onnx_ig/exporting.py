@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnx_ig.arguments import as_tuple, named_arrays
 from onnx_ig.attribution import build, make_plan
+from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
 from onnx_ig.errors import MissingDependencyError, UsageError
 from onnx_ig.model import Model, Source, load
@@ -67,9 +68,10 @@ def export(
         steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
         multiply_by_inputs: keep the factor (x − baseline).
         per_example: additional inputs with one row per example, where their shape does not tell.
-        batch_axis: None: the tensors hold one example, even if their shapes look like a batch on axis 0. A model for a
-            fixed number of examples keeps it; its path points ride together where ONNX Runtime is installed and
-            running the model shows that it treats examples apart.
+        batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
+            shapes look like a batch. The written model has the examples on axis 0. A model for a fixed number of
+            examples keeps it; its path points ride together where ONNX Runtime is installed and running the model
+            shows that it treats examples apart.
         prefix: put before the names this function adds, when they clash with the model's own.
         example_inputs, additional_forward_args, weights: of a PyTorch source.
         with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
@@ -93,11 +95,12 @@ def export(
     model = load(
         source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
+    model = examples_first(model, batch_axis)
     chosen: dict[str, Any] = {
         "inputs": inputs,
         "output": output,
         "at": [at] if isinstance(at, str) else at,
-        "batch_axis": batch_axis,
+        "batch_axis": batch_axis and 0,
     }
     model, declared_rows = _with_free_batch(model, chosen)
     plan = make_plan(

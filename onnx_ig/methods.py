@@ -42,7 +42,8 @@ class Method:
         forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
         output: the tensor F is selected from; default: the only float output. (ONNX sources)
         at: report the attribution of this float tensor inside the graph instead of the inputs'. (ONNX sources)
-        batch_axis: None: the tensors hold one example, even if their shapes look like a batch on axis 0.
+        batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
+            shapes look like a batch. Arrays are taken and given with the examples on axis 0.
         provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's own list.
     """
 
@@ -60,8 +61,8 @@ class Method:
     ) -> None:
         self.forward_func = forward_func
         self._multiply_by_inputs = multiply_by_inputs
-        self._forward = forward_of(forward_func)
-        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
+        self._forward = forward_of(forward_func, batch_axis)
+        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis and 0
         self._engines: dict[tuple[Any, ...], Engine] = {}
 
     @property

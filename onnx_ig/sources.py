@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.arguments import named_arrays
+from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, load
 
@@ -48,8 +49,8 @@ class Forward(Protocol):
 class OnnxForward:
     """An ONNX model called positionally (declared order) or by input name."""
 
-    def __init__(self, source: Any) -> None:
-        self._model = load(source)
+    def __init__(self, source: Any, batch_axis: int | None = 0) -> None:
+        self._model = examples_first(load(source), batch_axis)
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or
@@ -76,16 +77,18 @@ class OnnxForward:
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, named)
 
 
-def forward_of(forward_func: Any) -> Forward:
+def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
     """The source behind ``forward_func``.
 
     Anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
     """
     if isinstance(forward_func, (Model, ir.Model, onnx.ModelProto, bytes, os.PathLike)):
-        return OnnxForward(forward_func)
+        return OnnxForward(forward_func, batch_axis)
     if isinstance(forward_func, str):
-        return OnnxForward(forward_func)
+        return OnnxForward(forward_func, batch_axis)
     if callable(forward_func):
+        if batch_axis:
+            raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: let the module transpose its inputs")
         from onnx_ig.pytorch.bridge import TorchForward  # torch is needed from here on, and only here
 
         return TorchForward(forward_func)

@@ -127,6 +127,49 @@ def test_the_exported_file_keeps_the_declared_batch(tmp_path: Path) -> None:
     np.testing.assert_allclose(results[0], expected, atol=1e-6)
 
 
+# what follows the states of all steps l and the last state h; the output's shape of S steps and N examples; the target
+HEADS: dict[str, tuple[str, str, Any]] = {
+    "scores per step": ("s = Squeeze (l, one) y = MatMul (s, v)", "S, N, 2", (1, 1)),
+    "one score vector": ("s = Squeeze (h, zero) y = MatMul (s, v)", "N, 2", 1),
+}
+
+
+@pytest.mark.parametrize("sizes", [("S", "N"), ("2", "N"), ("2", "1")])
+@pytest.mark.parametrize("name", HEADS)
+def test_examples_on_another_axis(name: str, sizes: tuple[str, str], tmp_path: Path) -> None:
+    """A recurrent network, steps first: as the one that turns examples-first inputs around itself."""
+    head, y_shape, target = HEADS[name]
+    constants = {key: _LSTM[key] for key in "wr"} | {"v": weights(3, 2), "one": np.array([1]), "zero": np.array([0])}
+    steps, examples = sizes
+    shapes = [shape.replace("S", steps).replace("N", examples) for shape in ("S, N, 4", y_shape)]
+    proto = model(f"l, h = LSTM <hidden_size = 3> (x, w, r) {head}", *shapes, **constants)
+    turn = "Transpose <perm = [1, 0, 2]>"
+    back = f"z = {turn if name == 'scores per step' else 'Identity'} (y)"
+    turned = f"t = {turn} (x) l, h = LSTM <hidden_size = 3> (t, w, r) {head} {back}"
+    twin = model(turned, "N, 2, 4", "N, 2, 2" if name == "scores per step" else "N, 2", **constants)
+    twin.graph.output[0].name = "z"
+    x = _rng.standard_normal((3, 2, 4)).astype(np.float32)
+    request: dict[str, Any] = {"baselines": np.full((1, 2, 4), 0.1, np.float32), "target": target, "n_steps": 5}
+    expected = onnx_ig.IntegratedGradients(twin, provider="cpu").attribute(x, **request)
+    got = onnx_ig.IntegratedGradients(proto, provider="cpu", batch_axis=1).attribute(x, **request)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    file = onnx_ig.export(proto, tmp_path / "ig.onnx", batch_axis=1, **request)
+    fed = x[:1] if examples == "1" else x
+    (result,) = onnxruntime.InferenceSession(file).run(["attribution_x"], {"x": fed})
+    np.testing.assert_allclose(result, expected[: len(fed)], atol=1e-6)
+
+
+def test_an_axis_that_the_inputs_do_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match="batch_axis=2"):
+        onnx_ig.InputXGradient(model("y = Sin (x)", "N, 3", "N, 3"), batch_axis=2)
+
+
+def test_rows_that_depend_on_those_before_are_refused() -> None:
+    proto = model("s = CumSum (x, zero) y = MatMul (s, w)", "3, 4", "3, 2", w=W, zero=np.array(0))
+    with pytest.raises(InputError, match="mixes examples"):
+        onnx_ig.InputXGradient(proto, provider="cpu").attribute(np.ones((3, 4), np.float32), target=1)
+
+
 def test_rows_that_a_model_mixes_are_one_example_or_refused() -> None:
     proto = model("s = Softmax <axis = 0> (x) y = MatMul (s, w)", "3, 4", "3, 2", w=W)
     x = _rng.standard_normal((3, 4)).astype(np.float32)

@@ -107,8 +107,7 @@ def make_plan(
     attributed = list(inputs) if inputs else default_inputs(model, at or ())
     tensors = [_inner(model, name) for name in at] if at else [_attributable(model, name) for name in attributed]
     sources = [_input(model, name) for name in attributed]
-    if batch_axis not in (0, None):
-        raise UsageError(f"batch_axis is 0 or None, not {batch_axis}: transpose the examples to axis 0 in the model")
+    assert not batch_axis, "the examples are brought to axis 0 before"
     layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
     dims = example_shape(chosen_output, layout)
     if steps_per_run is not None and steps_per_run < 0:

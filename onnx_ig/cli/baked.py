@@ -29,8 +29,8 @@ def refuse_contradictions(contract: Contract, options: AttributeOptions) -> None
     unknown = set(options.per_example) - set(contract.named("per_example"))
     if unknown:
         _refuse("--per-example", ", ".join(sorted(unknown)), ", ".join(contract.named("per_example")) or "none")
-    if options.batch_axis is None and contract.layout != "none":
-        _refuse("--batch-axis", "none", f"examples on axis 0 ({contract.layout})")
+    if options.batch_axis or (options.batch_axis is None and contract.layout != "none"):
+        _refuse("--batch-axis", options.batch_axis or "none", f"0 ({contract.layout})")
     _check_target(contract, options.target)
     _check_baselines(contract, options.baselines)
     if contract.form == "complete" and contract.algorithm == "integrated-gradients" and options.internal_batch_size:

@@ -129,6 +129,7 @@ def export(
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
+    from onnx_ig.attribution.batch_axis import examples_first
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import is_factory, open_factory, open_model, read_arguments
@@ -152,6 +153,7 @@ def export(
         model = load(made.module, example_inputs=tuple(made.arguments.values()))
     else:
         model = open_model(source, weights, examples)
+    model, batch_axis = examples_first(model, batch_axis), batch_axis and 0
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
     arguments = made.arguments if made else read_arguments(model, examples) if with_test_data else {}
     with obstacles_named(model), repository_entry(given) if triton else nullcontext(given) as file:

@@ -75,11 +75,14 @@ per_example = click.option(
 )
 batch_axis = click.option(
     "--batch-axis",
-    type=click.Choice(("0", "none")),
+    type=click.Choice(("0", "1", "2", "3", "none")),
     default="0",
     show_default=True,
     callback=lambda context, parameter, value: None if value == "none" else int(value),
-    help="none: the tensors hold one example, even if their shapes look like a batch on axis 0.",
+    help=(
+        "Where the examples are in an .onnx model's inputs; data is given, and models are written, with the examples "
+        "on axis 0. none: the tensors hold one example."
+    ),
 )
 multiply = click.option(
     "--multiply-by-inputs/--no-multiply-by-inputs",

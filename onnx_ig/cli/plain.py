@@ -7,6 +7,7 @@ from typing import Any
 
 from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
 from onnx_ig.attribution import default_inputs
+from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import check_rows, chosen_target, read_values, spec_of
@@ -25,6 +26,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     Raises:
         UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes.
     """
+    model = examples_first(model, options.batch_axis)
     algorithm = options.algorithm or DEFAULT_ALGORITHM
     integrated = algorithm == DEFAULT_ALGORITHM
     if not integrated:
@@ -45,7 +47,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         output=options.output,
         at=list(options.at),
         per_example=tuple(options.per_example),
-        batch_axis=options.batch_axis,
+        batch_axis=options.batch_axis and 0,
         multiply_by_inputs=options.multiply_by_inputs is not False,
     )
     if not options.at:

@@ -67,17 +67,18 @@ def free_batch(model: Model, plan: Plan, provider: ProviderSpec, feeds: Mapping[
 
 
 def _require_apart(outputs: ForwardModel, pieces: list[dict[str, Array]], expected: list[Array], rows: int) -> None:
-    """The first example's output does not depend on the others in its group."""
-    beside_others = {
-        name: np.concatenate([value[:1], pieces[1][name][1:]]) if _per_example(value, rows) else value
-        for name, value in pieces[0].items()
-    }
-    found = outputs(beside_others)
-    if not agree(found[:1], expected[0][:1]):
-        raise InputError(
-            f"the output mixes examples: the model takes {rows} rows, and the first one's output changes with the "
-            f"others, so axis 0 is no batch of independent examples (a time axis?). {ONE_EXAMPLE}"
-        )
+    """Neither the first nor the last example's output depends on the others in its group."""
+    for own in (0, rows - 1):
+        beside_others = {}
+        for name, value in pieces[1].items():
+            beside_others[name] = value.copy()
+            if _per_example(value, rows):
+                beside_others[name][own] = pieces[0][name][own]
+        if not agree(outputs(beside_others)[own], expected[0][own]):
+            raise InputError(
+                f"the output mixes examples: the model takes {rows} rows, and one's output changes with the others, "
+                f"so axis 0 is no batch of independent examples (a time axis?). {ONE_EXAMPLE}"
+            )
 
 
 def _per_example(value: Array, rows: int) -> bool:

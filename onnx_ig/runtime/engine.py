@@ -20,7 +20,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
-from onnx_ig.runtime.independence import require_independent_examples
+from onnx_ig.runtime.independence import require_independent_examples, require_rows_apart
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
@@ -164,6 +164,7 @@ class Engine:
         self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
     ) -> Attribution:
         """x · ∇F(x) for every example, and F(x)."""
+        self._require_rows_apart(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
 
@@ -212,14 +213,28 @@ class Engine:
         feeds = self._feeds(request, slice(0, 1))
         feeds |= {_PREFIX + name: np.ones(1, wide) for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
         rows = {*request.inputs, *request.per_example, _PREFIX + contract.TARGET}
-        quantised = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
+        self._check_rows(lambda session: require_independent_examples(session, feeds, rows, _PREFIX, self._quantised()))
+
+    def _require_rows_apart(self, request: Request) -> None:
+        if self._independent or not self.plan.layout.batched or request.examples < 2:
+            return
+        score = _PREFIX + contract.SCORE
+
+        def check(session: Session) -> None:
+            require_rows_apart(lambda rows: session.run(self._feeds(request, rows), [score])[score], self._quantised())
+
+        self._check_rows(check)
+
+    def _check_rows(self, check: Callable[[Session], None]) -> None:
         try:
-            # OpenVINO would compile two more models for these two shapes
-            session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
-            require_independent_examples(session, feeds, rows, _PREFIX, quantised)
+            # OpenVINO would compile further models for the few rows of the check
+            check(self.session if isinstance(self.session, Session) else Session(self._built, "cpu"))
         except OutOfMemoryError:
             return  # two rows do not fit, so no two will ever ride together
         self._independent = True
+
+    def _quantised(self) -> bool:
+        return any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
 
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""

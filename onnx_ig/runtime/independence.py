@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -31,7 +31,9 @@ def agree(a: Array, b: Array) -> bool:
 def require_independent_examples(
     session: Session, one: Mapping[str, Array], per_row: set[str], prefix: str, quantised: bool
 ) -> None:
-    """Compare the first example's score alone with its score beside another example (its own baseline).
+    """Compare each score of two examples, the first and its own baseline, apart and beside one another.
+
+    Both are compared: what comes later may depend on what comes before, and not the other way round.
 
     Args:
         session: the step form.
@@ -40,26 +42,40 @@ def require_independent_examples(
         quantised: whether the model quantises its activations dynamically.
 
     Raises:
-        InputError: the score changes, so the output mixes examples.
+        InputError: a score changes, so the output mixes examples.
     """
-    two = {name: np.concatenate([value, value]) if name in per_row else value for name, value in one.items()}
+    other, score = dict(one), prefix + contract.PATH_SCORES
     for name, value in one.items():
         attributed = name.removeprefix(prefix + contract.BASELINE)
-        if attributed != name and attributed in two:
-            two[attributed] = np.concatenate([one[attributed], np.broadcast_to(value[:1], one[attributed].shape)])
-    alone = session.run(one)[prefix + contract.PATH_SCORES]
-    beside = session.run(two)[prefix + contract.PATH_SCORES]
-    if (alone.shape, beside.shape) != ((1, 1), (1, 2)):
+        if attributed != name and attributed in per_row:
+            other[attributed] = np.ascontiguousarray(np.broadcast_to(value[:1], one[attributed].shape))
+    two = {name: np.concatenate([one[name], other[name]]) if name in per_row else one[name] for name in one}
+    first, second, beside = (session.run(feeds)[score][0] for feeds in (one, other, two))
+    _require_same(first, second, beside, quantised)
+
+
+def require_rows_apart(scores: Callable[[slice], Array], quantised: bool) -> None:
+    """The same for the first two examples of a call, ``scores`` giving F(x) of some of them."""
+    _require_same(scores(slice(0, 1)), scores(slice(1, 2)), scores(slice(0, 2)), quantised)
+
+
+def _require_same(first: Array, second: Array, beside: Array, quantised: bool) -> None:
+    """``beside`` is ``first`` and ``second``: the scores [N] of two examples, beside one another and apart."""
+    if (first.shape, beside.shape) != ((1,), (2,)):
         raise InputError(
-            f"the output gives {alone.shape[1]} score(s) for one example and {beside.shape[1]} for two: its axis 0 is "
+            f"the output gives {len(first)} score(s) for one example and {len(beside)} for two: its axis 0 is "
             f"not that of the inputs. {ONE_EXAMPLE}"
         )
-    if not (np.isfinite(alone).all() and np.isfinite(beside).all()):
+    apart = np.concatenate([first, second])
+    if not (np.isfinite(apart).all() and np.isfinite(beside).all()):
         return
-    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone.dtype, _HALF)
-    change = abs(float(beside[0, 0]) - float(alone[0, 0]))
-    if change > tolerance * max(abs(float(alone[0, 0])), abs(float(beside[0, 1]) - float(beside[0, 0])), 1e-6):
+    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(apart.dtype, _HALF)
+    scale = max(*np.abs(apart.astype(np.float64)), abs(float(beside[1]) - float(beside[0])), 1e-6)
+    change = np.abs(apart.astype(np.float64) - beside.astype(np.float64))
+    if change.max() > tolerance * scale:
+        i = int(change.argmax())
         raise InputError(
-            f"the output mixes examples: the first one's score is {alone[0, 0]:.6g} alone and {beside[0, 0]:.6g} "
-            f"beside another, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}"
+            f"the output mixes examples: a score is {apart[i]:.6g} alone and {beside[i]:.6g} beside another "
+            f"example, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
+            "(--batch-axis 1) takes them on axis 1"
         )
