@@ -1,7 +1,6 @@
 """Conformance: right runtimes pass, whatever computes wrong is caught, and every runtime is really run."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 import onnx_ig
+from onnx_ig.cli.app import app
 from onnx_ig.conformance import conform, read_data_sets
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, UsageError, VerificationError
 from onnx_ig.runtime.engines import ENGINES, Engine
@@ -216,19 +217,17 @@ def test_a_browser_that_ends_is_an_error(exported: Path, monkeypatch: pytest.Mon
 def test_command_line(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
 
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "onnx_ig", *words], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+    def command(*words: str) -> Result:
+        return CliRunner().invoke(app, words)
 
     factory = ["models.digits_cnn.model:digits_cnn", "--weights", str(DIGITS.with_suffix(".safetensors"))]
     done = command("export", *factory, "--example-input", str(DIGITS.with_name("seven.npy")), "-o", str(path),
                    "--n-steps", "5", "--with-test-data")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "torch autograd in float64" in done.stdout
     done = command("conform", str(path), "--runtime", "openvino")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "conforms" in done.stdout
     done = command("conform", str(path), "--tolerance", "1e-12")
-    assert done.returncode == 8
+    assert done.exit_code == 8
     assert "do not deploy" in done.stderr
