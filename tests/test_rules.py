@@ -58,6 +58,22 @@ def test_dropout_in_training_mode_is_differentiated_at_its_own_draw() -> None:
         np.testing.assert_allclose(values["grad_r"], slope, rtol=1e-5)
 
 
+@pytest.mark.parametrize("coordinates", ["half_pixel", "half_pixel_symmetric", "asymmetric"])
+def test_scales_move_the_places_that_resize_reads(coordinates: str) -> None:
+    """Scales are float32 by the standard, so the step of the difference is one that float32 knows."""
+    text = f"""<ir_version: 8, opset_import: ["" : 19]> g (float[1,1,5,6] x, float[4] s) => (float[1,1,a,b] y)
+              {{ y = Resize <mode = "cubic", coordinate_transformation_mode = "{coordinates}"> (x, , s) }}"""
+    model, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
+    x, s = rng.standard_normal((1, 1, 5, 6)).astype(np.float32), np.array([1, 1, 2.13, 1.61], np.float32)
+    forward = Session(model, "cpu")
+    v = rng.standard_normal(forward.run({"x": x, "s": s})["y"].shape).astype(np.float32)
+    grad = Session(onnx_ig.differentiate(model, wrt=["s"]), "cpu").run({"x": x, "s": s, "cotangent_y": v})["grad_s"]
+    for axis in (2, 3):
+        step = np.float32(2**-9) * np.eye(4, dtype=np.float32)[axis]
+        high, low = (forward.run({"x": x, "s": s + side * step})["y"] for side in (1, -1))
+        np.testing.assert_allclose(grad[axis], np.sum(v * (high - low)) * 2**8, rtol=2e-3, atol=5e-3)
+
+
 @pytest.mark.parametrize("shape", [[1, 1, 4, 4], [1, 1, 5, 5]])
 def test_max_unpool_follows_the_runtimes_reading_of_its_indices(shape: list[int]) -> None:
     """MaxUnpool is linear and copies: whatever place the runtime copies an element to, its cotangent comes from."""

@@ -13,7 +13,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 from tools.judge import Case
 
-# Float inputs that say where Resize and RoiAlign sample: their derivative is not written.
+# Float inputs that say where Resize and RoiAlign sample: constants like axes, until they are left at run time.
 _PARAMETERS = frozenset({"roi", "rois", "scales"})
 
 

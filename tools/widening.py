@@ -30,13 +30,15 @@ def as_float64(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen_graph(graph: onnx.GraphProto) -> None:
-    # Resize's scales are float32 by the standard, whatever it resizes
-    scales = {name for node in graph.node if node.op_type == "Resize" for name in node.input[2:3]}
+    # Resize's scales are float32 by the standard, whatever it resizes (Upsample had them second)
+    places = {"Resize": slice(2, 3), "Upsample": slice(1, 2)}
+    scales = {name for node in graph.node if node.op_type in places for name in node.input[places[node.op_type]]}
     for tensor in graph.initializer:
         if tensor.name not in scales:
             _widen_tensor(tensor)
     for info in (*graph.input, *graph.output, *graph.value_info):
-        _widen_type(info.type)
+        if info.name not in scales:
+            _widen_type(info.type)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:

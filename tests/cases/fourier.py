@@ -61,6 +61,14 @@ CASES = [
             ("complex", 2, True, 6, 0),
         )
     ),
+    *(
+        make_case("DFT", [_f(2, 4, 3, 2), length, np.array(axis)], name=f"dft_run_time_axis{axis}", opset=20, **more)
+        for axis, length, more in (
+            (0, None, {}),
+            (-2, np.array(5), {"inverse": 1}),
+            (1, None, {"inverse": 1, "onesided": 1}),
+        )
+    ),
     make_case("STFT", [_f(1, 60, 1), np.array(1, np.int64), _f(20)], name="stft_many_shifts", constants=(1,)),
     make_case("STFT", [_f(1, 20, 1), np.array(3, np.int64), _f(6)], name="stft_run_time_step"),
 ]

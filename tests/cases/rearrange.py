@@ -25,6 +25,7 @@ CASES = [
     make_case("SpaceToDepth", [_f(2, 2, 4, 6)], name="space_to_depth", blocksize=2),
     make_case("Col2Im", [_f(2, 12, 25), _i(8, 5), _i(2, 2)], name="col2im", constants=(1, 2), **_COL2IM),
     make_case("Col2Im", [_f(2, 12, 25), _i(8, 5), _i(2, 2)], name="col2im_runtime_image", constants=(2,), **_COL2IM),
+    make_case("Col2Im", [_f(2, 12, 25), _i(8, 5), _i(2, 2)], name="col2im_runtime_block", constants=(1,), **_COL2IM),
     make_case("Col2Im", [_f(1, 6, 8), _i(10), _i(3)], name="col2im_1d", constants=(1, 2)),
     make_case("CenterCropPad", [_f(4, 7, 3), _i(6, 4)], name="center", axes=[0, 1], constants=(1,)),
     make_case("CenterCropPad", [_f(4, 7), _i(3, 9)], name="center_all", constants=(1,)),

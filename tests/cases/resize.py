@@ -56,6 +56,13 @@ def _cases() -> list[Case]:
     roi = [0, 0, 0.3, -0.2, 1, 1, 0.9, 1.3]
     for mode in ("nearest", "linear"):
         cases.append(_resize(f"{mode}_crop", _f(1, 1, 5, 6), to=[1, 1, 4, 7], roi=roi, mode=mode, **crop))
+    inputs = [_f(1, 1, 5, 6), np.array([0, 0, 0.31, -0.23, 1, 1, 0.87, 1.33], np.float32), None, np.array([1, 1, 4, 7])]
+    cases.append(
+        make_case("Resize", inputs, name="region_at_run_time", constants=(3,), opset=19, mode="linear", **crop)
+    )
+    for mode in ("nearest", "cubic"):
+        inputs = [_f(1, 1, 5, 6), None, np.array([1, 1, 1.7, 0.6], np.float32)]
+        cases.append(make_case("Resize", inputs, name=f"{mode}_scales_at_run_time", opset=19, mode=mode))
     for policy in ("not_larger", "not_smaller"):
         more = {"keep_aspect_ratio_policy": policy, "axes": [2, 3], "mode": "linear"}
         cases.append(_resize(policy, _f(1, 2, 4, 6), to=[9, 8], **more))

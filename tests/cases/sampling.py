@@ -51,7 +51,7 @@ def _cases() -> list[Case]:
                 "RoiAlign",
                 [_f(2, 3, 6, 7), rois, batch],
                 name=f"roi_{mode}_{ratio}_{coordinates}",
-                constants=(1, 2),
+                constants=(2,),
                 mode=mode,
                 sampling_ratio=ratio,
                 coordinate_transformation_mode=coordinates,

@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_resize import Resize as Standard
 
 from onnx_ig.runtime.session import Session
 
 
-class Resize(OpRun):
-    """y = y(0) + M x with the columns of M from unit vectors."""
+class Resize(Standard):
+    """y = y(0) + M x with the columns of M from unit vectors.
 
-    def _run(self, x: np.ndarray, *others: np.ndarray | None, **_attributes: Any) -> tuple[np.ndarray]:
+    Onnx's own where a region is interpolated: its bounds have derivatives, of which float32 would leave nothing.
+    """
+
+    def _run(self, x: np.ndarray, *others: np.ndarray | None, **attributes: Any) -> tuple[np.ndarray]:
+        if others and others[0] is not None and others[0].dtype == np.float64 and attributes["mode"] != "nearest":
+            return (super()._run(x, *others, **attributes)[0],)
         node = self.onnx_node
         constants = [
             onnx.numpy_helper.from_array(v.astype(np.float32) if v.dtype == np.float64 else v, name)

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import attr_int, attr_ints, attr_str, constant, given, refuse
+from onnx_ig.autodiff.node import attr_int, attr_ints, attr_str, constant, given, known_rank
 from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.shapes import zeros
 from onnx_ig.autodiff.window import floordiv, size, vector
 
 
@@ -35,13 +36,15 @@ def col2im(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     Cutting is a Conv of each channel with the unit kernels, one output channel per element of the block.
     """
-    x, block = given(node, 0), constant(given(node, 2))
-    if block is None:
-        raise refuse(node, "its block_shape is computed at run time", "Make block_shape a constant of the model")
-    kernel = [int(k) for k in block]
-    n, elements = len(kernel), int(np.prod(block))
-    image = [size(op, node.outputs[0], i + 2) for i in range(n)]
-    units = op.constant(np.eye(elements, dtype=np.float32).reshape(elements, 1, *kernel), like=dy)
+    x, block = given(node, 0), given(node, 2)
+    known = constant(block)
+    image = [size(op, node.outputs[0], i + 2) for i in range(known_rank(node, node.outputs[0]) - 2)]
+    if known is None:
+        elements = op.ReduceProd(block, keepdims=1)
+        square = op.EyeLike(zeros(op, op.Concat(elements, elements, axis=0), dy))
+        units = op.Reshape(square, op.Concat(elements, [1], block, axis=0))
+    else:
+        units = op.constant(np.eye(np.prod(known), dtype=np.float32).reshape(-1, 1, *known), like=dy)
     cut = op.Conv(
         op.Reshape(dy, vector(op, [-1, 1, *image])),
         units,

@@ -9,11 +9,26 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.builder import OpBuilder, rank_of
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional, refuse
-from onnx_ig.autodiff.registry import Cotangents, vjp
-from onnx_ig.autodiff.shapes import Size, add_at, cut, higher_of, minus, pad, plus, positions, reshape, size, times
+from onnx_ig.autodiff.node import attr_int, constant, given, optional, refuse
+from onnx_ig.autodiff.registry import Cotangents, preparation, vjp
+from onnx_ig.autodiff.shapes import (
+    INT64_MAX,
+    Size,
+    add_at,
+    cut,
+    from_front,
+    higher_of,
+    minus,
+    ones,
+    pad,
+    plus,
+    positions,
+    reshape,
+    size,
+    times,
+)  # fmt: skip
 
 _AXIS_AS_INPUT = 20  # the opset from which DFT's axis is an input
 _MOST_SHIFTS = 16  # overlapping frames that are added as shifted copies; more are scattered
@@ -42,8 +57,7 @@ def dft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         )
         edge = op.Or(op.Equal(bins, 0), op.Equal(op.Mul(bins, 2), _scalar(op, length)))
         weight = op.Sub(2.0, cast_like(op, edge, dy))
-        below = known_rank(node, x) - 1 - axis
-        dx = op.Mul(dx, op.Reshape(weight, [-1] + [1] * below))
+        dx = op.Mul(dx, _before_axes(op, weight, axis, x))
     dx = op.Div(dx, scale) if inverse else op.Mul(dx, scale)
     return _real_part(op, _fitted(op, dx, axis, n), x)
 
@@ -73,17 +87,39 @@ def stft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     return (dx, None, dw, None)[: len(node.inputs)]
 
 
+@preparation("DFT")
+def dft_along_known_axis(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """Along an axis that is computed at run time: of x as [axes before, n, axes behind, 1|2], along the second."""
+    given_axis = optional(node, 2) if op.opset >= _AXIS_AS_INPUT else None
+    if given_axis is None or constant(given_axis) is not None:
+        return None
+    x = given(node, 0)
+    shape = op.Shape(x)
+    axis = from_front(op, op.Reshape(op.Cast(given_axis, to=ir.DataType.INT64), [1]), op.Reshape(op.rank(x), [1]))
+    next_axis = op.Add(axis, 1)
+    before, n, behind = op.Slice(shape, [0], axis), op.Slice(shape, axis, next_axis), op.Slice(shape, next_axis, [-1])
+    counts = (op.ReduceProd(op.Concat([1], sizes, axis=0), keepdims=1) for sizes in (before, behind))
+    split = op.Concat(next(counts), n, next(counts), op.Slice(shape, [-1], [INT64_MAX]), axis=0)
+    attributes = {name: attr_int(node, name, 0) for name in ("inverse", "onesided")}
+    y = op.DFT(op.Reshape(x, split, allowzero=1), optional(node, 1), op.constant(np.array(1, np.int64)), **attributes)
+    shape = op.Concat(before, op.Shape(y, start=1, end=2), behind, op.Shape(y, start=3), axis=0)
+    return [op.Reshape(y, shape, allowzero=1)]
+
+
 def _axis(op: OpBuilder, node: ir.Node) -> int:
-    rank = known_rank(node, given(node, 0))
     if op.opset < _AXIS_AS_INPUT:
-        return attr_int(node, "axis", 1) % rank
-    given_axis = optional(node, 2)
-    if given_axis is None:
-        return rank - 2
-    axis = constant(given_axis)
-    if axis is None:
-        raise refuse(node, "its axis is computed at run time", "Make the axis a constant of the model")
-    return int(axis.item()) % rank
+        return attr_int(node, "axis", 1)
+    axis = constant(optional(node, 2))
+    return -2 if axis is None else int(axis.item())
+
+
+def _before_axes(op: OpBuilder, weight: ir.Value, axis: int, x: ir.Value) -> ir.Value:
+    """A vector so that it broadcasts to x along ``axis``."""
+    rank = rank_of(x)
+    if axis >= 0 and rank is None:
+        return op.Reshape(weight, op.Concat([-1], ones(op, op.Sub(op.rank(x), axis + 1)), axis=0))
+    behind = -axis - 1 if axis < 0 or rank is None else rank - 1 - axis
+    return op.Reshape(weight, [-1] + [1] * behind)
 
 
 def _length(op: OpBuilder, node: ir.Node, index: int) -> Size | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -18,7 +20,8 @@ from onnx_ig.autodiff.node import (
     known_rank,
     optional,
 )
-from onnx_ig.autodiff.registry import Cotangents, Missing, vjp
+from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.reverse import derivative_of
 from onnx_ig.autodiff.window import Size, size, vector
 
 
@@ -26,24 +29,19 @@ from onnx_ig.autodiff.window import Size, size, vector
 def resize(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """y = (R₁ ⊗ R₂ ⊗ …) x, one matrix Rₐ[output size, input size] per axis:  dx = (R₁ᵀ ⊗ R₂ᵀ ⊗ …) dy.
 
-    Nearest upsampling by a whole factor repeats elements: their cotangents are summed.
+    Nearest upsampling by a whole factor repeats elements: their cotangents are summed. The matrices' own dependence on
+    roi and scales is differentiated as they are written.
     """
-    moved = Missing("the sampling positions' derivative is not written", "Make roi and scales constants of the model")
-    return (lambda: _input_cotangent(op, node, dy), moved, moved, None)[: len(node.inputs)]
+
+    def parameter(index: int) -> Callable[[], ir.Value | None]:
+        return lambda: derivative_of(op, lambda: _resized(op, node), dy, given(node, index))
+
+    return (lambda: _input_cotangent(op, node, dy), parameter(1), parameter(2), None)[: len(node.inputs)]
 
 
 def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
     x = given(node, 0)
-    rank = _rank(node, x)
-    how = Interpolation(
-        mode=attr_str(node, "mode", "nearest"),
-        coordinates=attr_str(node, "coordinate_transformation_mode", "half_pixel"),
-        rounding=attr_str(node, "nearest_mode", "round_prefer_floor"),
-        cubic_a=attr_float(node, "cubic_coeff_a", -0.75),
-        exclude_outside=attr_int(node, "exclude_outside", 0) == 1,
-        antialias=attr_int(node, "antialias", 0) == 1,
-    )
-    axes = [a % rank for a in attr_ints(node, "axes") or range(rank)]
+    how, axes, rank = _interpolation(node), _axes(node), _rank(node, x)
     repeats: dict[int, int] = {}
     for i, axis in enumerate(axes):
         if _unchanged(node, how, x, axis, i):
@@ -52,10 +50,43 @@ def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
         if isinstance(scale, float) and how.repeats(scale):
             repeats[axis] = int(scale)
             continue
-        roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
-        matrix = axis_matrix(op, how, size(op, x, axis), size(op, node.outputs[0], axis), scale, roi)
-        dy = _along(op, dy, axis, cast_like(op, matrix, x), size(op, x, axis), rank)
+        dy = _along(op, dy, axis, _matrix(op, node, i, scale), size(op, x, axis), rank)
     return _summed(op, dy, repeats, x, rank) if repeats else dy
+
+
+def _resized(op: OpBuilder, node: ir.Node) -> ir.Value:
+    """y by the matrices, whose elements depend on roi and scales."""
+    x, y = given(node, 0), node.outputs[0]
+    how, axes, result = _interpolation(node), _axes(node), x
+    for i, axis in enumerate(axes):
+        if not _unchanged(node, how, x, axis, i):
+            matrix = _matrix(op, node, i, _scale(op, node, x, axes, i))
+            result = _along(op, result, axis, op.Transpose(matrix, perm=[1, 0]), size(op, y, axis), _rank(node, x))
+    return result
+
+
+def _matrix(op: OpBuilder, node: ir.Node, i: int, scale: ir.Value | float) -> ir.Value:
+    """Rₐ for the i-th of the resized axes, in x's type."""
+    x, how, axes = given(node, 0), _interpolation(node), _axes(node)
+    roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
+    matrix = axis_matrix(op, how, size(op, x, axes[i]), size(op, node.outputs[0], axes[i]), scale, roi)
+    return cast_like(op, matrix, x)
+
+
+def _interpolation(node: ir.Node) -> Interpolation:
+    return Interpolation(
+        mode=attr_str(node, "mode", "nearest"),
+        coordinates=attr_str(node, "coordinate_transformation_mode", "half_pixel"),
+        rounding=attr_str(node, "nearest_mode", "round_prefer_floor"),
+        cubic_a=attr_float(node, "cubic_coeff_a", -0.75),
+        exclude_outside=attr_int(node, "exclude_outside", 0) == 1,
+        antialias=attr_int(node, "antialias", 0) == 1,
+    )
+
+
+def _axes(node: ir.Node) -> list[int]:
+    rank = _rank(node, given(node, 0))
+    return [a % rank for a in attr_ints(node, "axes") or range(rank)]
 
 
 def _rank(node: ir.Node, x: ir.Value) -> int:

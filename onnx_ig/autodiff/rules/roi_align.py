@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_float, attr_int, attr_str, constant, given, known_rank
-from onnx_ig.autodiff.registry import Cotangents, Missing, vjp
+from onnx_ig.autodiff.registry import Cotangents, vjp
+from onnx_ig.autodiff.reverse import derivative_of
 from onnx_ig.autodiff.window import Size, mul, size, vector
 
 
@@ -17,16 +18,23 @@ from onnx_ig.autodiff.window import Size, mul, size, vector
 def roi_align(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """Y[r, c] = A_r X[b_r, c] B_rᵀ, with A_r[output height, H] and B_r[output width, W] the mean over sampling points.
 
-    dX[n, c] = Σ_{r with b_r = n} A_rᵀ dY[r, c] B_r: two products, no scatter. Mode max: :func:`_max_cotangent`.
+    dX[n, c] = Σ_{r with b_r = n} A_rᵀ dY[r, c] B_r: two products, no scatter. The regions' cotangent and
+    those of mode max (:func:`_maxima`) are of Y's expression in elementary operators.
     """
     x, rois, batch_of = given(node, 0), given(node, 1), given(node, 2)
-    unwritten = Missing("the derivative with respect to the regions is not written")
     if attr_str(node, "mode", "avg").lower() != "avg":
-        return lambda: _max_cotangent(op, node, dy), unwritten, None
+        return [lambda v=v: derivative_of(op, lambda: _maxima(op, node), dy, v) for v in (x, rois)] + [None]
+    n, c, h, w = (size(op, x, i) for i in range(4))
+    high, wide = attr_int(node, "output_height", 1), attr_int(node, "output_width", 1)
+
+    def means() -> ir.Value:
+        by_row, by_column = _region_matrix(op, node, rois, 1, high, h), _region_matrix(op, node, rois, 0, wide, w)
+        rows = op.MatMul(op.CastLike(op.Unsqueeze(by_row, [1]), x), op.Gather(x, batch_of, axis=0))
+        columns = op.Transpose(op.CastLike(by_column, x), perm=[0, 2, 1])
+        y: ir.Value = op.MatMul(rows, op.Unsqueeze(columns, [1]))  # [R, C, output height, output width]
+        return y
 
     def dx() -> ir.Value:
-        n, c, h, w = (size(op, x, i) for i in range(4))
-        high, wide = attr_int(node, "output_height", 1), attr_int(node, "output_width", 1)
         by_column = op.Unsqueeze(_region_matrix(op, node, rois, 0, wide, w), [1])  # [R, 1, output width, W]
         by_row = _region_matrix(op, node, rois, 1, high, h)  # [R, output height, H]
         spread = op.MatMul(dy, op.CastLike(by_column, dy))  # [R, C, output height, W]
@@ -39,7 +47,7 @@ def roi_align(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         image: ir.Value = op.Transpose(op.Reshape(rows, vector(op, [n, h, c, w])), perm=[0, 2, 1, 3])
         return image
 
-    return dx, unwritten, None
+    return dx, lambda: derivative_of(op, means, dy, rois), None
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,13 @@ def _region_matrix(op: OpBuilder, node: ir.Node, rois: ir.Value, axis: int, outp
     return mean
 
 
-def _max_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
+def _maxima(op: OpBuilder, node: ir.Node) -> ir.Value:
     """Y[r, c, i, j] = max over sampling points and their four pixels of weight · X[b_r, c, pixel] (not of their sum).
 
-    dX at the first pixel with the maximum += its weight · dY; a point outside the image counts as 0.
+    The first pixel with the maximum is picked; a point outside the image counts as 0.
     """
     x, rois = given(node, 0), given(node, 1)
-    n, c, h, w = (size(op, x, i) for i in range(4))
+    _, c, h, w = (size(op, x, i) for i in range(4))
     high, wide = attr_int(node, "output_height", 1), attr_int(node, "output_width", 1)
     row, row_weight, row_taken = _corner_pixels(op, node, rois, 1, high, h)  # [R, output height, points, 2]
     column, column_weight, column_taken = _corner_pixels(op, node, rois, 0, wide, w)
@@ -121,21 +129,9 @@ def _max_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
     lowest = op.CastLike(float("-inf"), x)
     first = op.ArgMax(op.Where(taken, terms, lowest), axis=3, keepdims=1)
 
-    def at_first(value: ir.Value) -> ir.Value:
-        chosen: ir.Value = op.GatherElements(op.Expand(value, op.Shape(terms)), first, axis=3)
-        return chosen
-
-    flat = vector(op, [-1, c])
-    share = op.Mul(at_first(weight), at_first(op.CastLike(taken, x)))
-    update = op.Mul(op.Reshape(share, flat), op.Reshape(op.Transpose(dy, perm=[0, 2, 3, 1]), flat))
-    target = op.Reshape(at_first(op.Unsqueeze(pixel, [4])), flat)
-    # sums of half floats are made in float32, which ONNX Runtime's CPU kernel also requires
-    sums = ir.DataType.DOUBLE if dy.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-    empty = op.ConstantOfShape(op.Shape(rows), value=ir.tensor(np.zeros(1, sums.numpy()), dtype=sums))
-    added = op.ScatterElements(empty, target, op.Cast(update, to=sums), axis=0, reduction="add")
-    pixels = op.Reshape(op.CastLike(added, dy), vector(op, [n, h, w, c]))
-    dx: ir.Value = op.Transpose(pixels, perm=[0, 3, 1, 2])
-    return dx
+    picked = op.GatherElements(op.Mul(terms, op.CastLike(taken, x)), first, axis=3)
+    y: ir.Value = op.Transpose(op.Squeeze(picked, [3]), perm=[0, 3, 1, 2])
+    return y
 
 
 def _corner_pixels(
