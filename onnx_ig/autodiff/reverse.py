@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.composites import composite_of
 from onnx_ig.autodiff.node import refuse
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
 
@@ -119,7 +120,12 @@ def pull_back(
         if all(dy is None for dy in dys) or not any(x in on_path for x in read_by(node)):
             _drop(arrived, node, targets)
             continue
-        for x, cotangent in _node_cotangents(op, node, dys, on_path):
+        whole = composite_of(node)
+        if whole is not None and dys[0] is not None and not targets & whole.inner:
+            sent = [(whole.x, whole.cotangent(op, dys[0]))] if whole.x in on_path else []
+        else:
+            sent = _node_cotangents(op, node, dys, on_path)
+        for x, cotangent in sent:
             _accumulate(op, arrived, x, cotangent)
         _drop(arrived, node, targets)
     return {t: arrived[t] for t in wrt if t in arrived}

@@ -15,6 +15,7 @@ import onnx_ir.passes.common as passes
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.pool_facts import settle_ceil_mode
 from onnx_ig.loading.rank_facts import settle_ranks
+from onnx_ig.loading.shape_values import settle_shapes
 
 Dims = Sequence["int | str | None"]
 
@@ -90,7 +91,7 @@ def _propagate(model: ir.Model) -> None:
     found = True
     while found:
         onnx_inference(model)
-        found = any([settle_ranks(model.graph), *(_infer_other(node) for node in others)])
+        found = any([settle_ranks(model.graph), settle_shapes(model.graph), *(_infer_other(node) for node in others)])
         for x in model.graph.inputs:
             x.shape = _named(x)
 

@@ -63,6 +63,7 @@ class Session:
         requested, strict = _requested_providers(ort, provider)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # it plans the largest run as one block beside what the arena holds already
         if threads is not None:
             options.intra_op_num_threads = threads
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:

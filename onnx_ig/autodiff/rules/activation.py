@@ -72,19 +72,28 @@ def celu(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
 @vjp("Gelu")
 def gelu(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """See :func:`gelu_cotangent`."""
+    return gelu_cotangent(op, given(node, 0), attr_str(node, "approximate", "none") == "tanh", dy)
+
+
+def gelu_cotangent(op: OpBuilder, x: ir.Value, tanh: bool, dy: ir.Value) -> ir.Value:
     """y = x·Φ(x):  dx = dy · (Φ + x·φ) with the normal distribution's Φ and density φ.
 
-    ``approximate=tanh``: y = x·s with s = σ(v), v = √(8/π)·(x + 0.044715 x³):  dx = dy · (s + y·(1 − s)·v').
+    With ``tanh`` approximately: y = x·s with s = σ(v), v = √(8/π)·(x + 0.044715 x³):  dx = dy · (s + x·s·(1 − s)·v').
+    All is computed from x again, by other nodes than a forward pass would hold (Φ from erf(−x/√2), no x·x): else
+    runtimes would find them equal, keep them from one pass to the other, and not fuse the forward pass.
     """
-    x, y = given(node, 0), node.outputs[0]
-    squared = op.Mul(x, x)
-    if attr_str(node, "approximate", "none") == "tanh":
+    if tanh:
         scale, cubic = sqrt(8 / pi), 0.044715
-        s = op.Sigmoid(op.Mul(x, op.Add(op.Mul(squared, scale * cubic), scale)))
-        dv = op.Add(op.Mul(squared, 3 * scale * cubic), scale)
-        return op.Mul(dy, op.Add(s, op.Mul(op.Mul(y, op.Sub(1.0, s)), dv)))
-    cumulative = op.Mul(op.Add(op.Erf(op.Mul(x, sqrt(0.5))), 1.0), 0.5)
-    density = op.Mul(op.Exp(op.Mul(squared, -0.5)), 1 / sqrt(2 * pi))
+        scaled = op.Mul(x, sqrt(scale * cubic))
+        squared = op.Mul(scaled, scaled)
+        s = op.Sigmoid(op.Mul(x, op.Add(squared, scale)))
+        dv = op.Add(op.Mul(squared, 3.0), scale)
+        slope = op.Mul(op.Mul(op.Mul(x, s), op.Sub(1.0, s)), dv)
+        return op.Mul(dy, op.Add(s, slope))
+    scaled = op.Mul(x, -sqrt(0.5))
+    cumulative = op.Sub(0.5, op.Mul(op.Erf(scaled), 0.5))
+    density = op.Mul(op.Exp(op.Neg(op.Mul(scaled, scaled))), 1 / sqrt(2 * pi))
     return op.Mul(dy, op.Add(cumulative, op.Mul(x, density)))
 
 

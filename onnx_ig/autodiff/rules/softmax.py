@@ -15,8 +15,12 @@ from onnx_ig.autodiff.registry import Cotangents, lowering, vjp
 
 @vjp("Softmax")
 def softmax(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
+    """See :func:`softmax_cotangent`."""
+    return softmax_cotangent(op, node.outputs[0], attr_int(node, "axis", -1), dy)
+
+
+def softmax_cotangent(op: OpBuilder, y: ir.Value, axis: int, dy: ir.Value) -> ir.Value:
     """y = eˣ / Σ eˣ along an axis:  dx = y · dy − y · Σ(y · dy)."""
-    y, axis = node.outputs[0], attr_int(node, "axis", -1)
     weighted = op.Mul(y, dy)
     return op.Sub(weighted, op.Mul(y, op.ReduceSum(weighted, [axis], keepdims=1)))
 

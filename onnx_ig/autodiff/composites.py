@@ -1,0 +1,127 @@
+"""Several nodes that are one function of one tensor, differentiated as one.
+
+The one idea: exporters write GELU as five nodes, and Softmax with a guard against NaN as three. Taken one by one, each
+rule keeps its node's own tensors until the backward pass and runtimes cannot fuse the nodes; taken as a whole, the
+derivative needs one tensor. Which function a formula is, is found by evaluating it, however it is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.node import attr_int, constant
+from onnx_ig.autodiff.rules.activation import gelu_cotangent
+from onnx_ig.autodiff.rules.softmax import softmax_cotangent
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Nodes that compute ``y`` from ``x`` and nothing that others read: dx = ``cotangent(op, dy)``."""
+
+    x: ir.Value
+    inner: frozenset[ir.Value]
+    cotangent: Callable[[OpBuilder, ir.Value], ir.Value]
+
+
+def composite_of(node: ir.Node) -> Composite | None:
+    """The composite whose last node this is, None where there is none."""
+    found = _gelu(node) if node.op_type == "Mul" else _guarded_softmax(node) if node.op_type == "Where" else None
+    return found if node.domain == "" else None
+
+
+# -- softmax guarded against rows that are masked altogether ----------------------------------------------------------
+
+
+def _guarded_softmax(node: ir.Node) -> Composite | None:
+    """y = 0 where s is NaN, s else, of s = Softmax(x): the derivative is Softmax's in terms of y, zero where y is."""
+    guard, zero, s = node.inputs
+    softmax, asked = (None if v is None else v.producer() for v in (s, guard))
+    if softmax is None or asked is None or softmax.op_type != "Softmax" or asked.op_type != "IsNaN":
+        return None
+    nought = None if zero is None else constant(zero)
+    x, y, axis = softmax.inputs[0], node.outputs[0], attr_int(softmax, "axis", -1)
+    if asked.inputs[0] is not s or x is None or nought is None or nought.size != 1 or nought.any():
+        return None
+    inner = _inner([softmax, asked], node)
+    return None if inner is None else Composite(x, inner, lambda op, dy: softmax_cotangent(op, y, axis, dy))
+
+
+# -- activations written out ------------------------------------------------------------------------------------------
+
+_POINTWISE: dict[str, Callable[..., np.ndarray]] = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Erf": np.vectorize(math.erf),
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "Pow": np.power,
+    "Sub": np.subtract,
+    "Tanh": np.tanh,
+}
+_LONGEST = 12  # nodes of an activation
+_SAMPLES = np.linspace(-9.0, 9.0, 145)
+_ERF = _SAMPLES * (1 + _POINTWISE["Erf"](_SAMPLES / math.sqrt(2))) / 2
+_TANH = _SAMPLES * (1 + np.tanh(math.sqrt(2 / math.pi) * (_SAMPLES + 0.044715 * _SAMPLES**3))) / 2
+_CLOSE = 1e-5  # the two forms are up to 5e-4 apart; float32 constants are off by 1e-7
+
+
+def _gelu(node: ir.Node) -> Composite | None:
+    """GELU of a tensor, by erf or by tanh."""
+    y = node.outputs[0]
+    for x in _read_twice(y):
+        nodes: dict[ir.Node, None] = {}
+        values = _evaluated(y, x, nodes)
+        inner = None if values is None else _inner(nodes, node)
+        if values is None or inner is None:
+            continue
+        for expected, tanh in ((_ERF, False), (_TANH, True)):
+            if np.allclose(values, expected, rtol=_CLOSE, atol=_CLOSE):
+                return Composite(x, inner, lambda op, dy, x=x, tanh=tanh: gelu_cotangent(op, x, tanh, dy))  # type: ignore[misc]
+    return None
+
+
+def _read_twice(y: ir.Value) -> Iterator[ir.Value]:
+    """Values that a few pointwise nodes before ``y`` read, and more than one node reads; the nearest first."""
+    seen, waiting = {y}, [y]
+    for _ in range(_LONGEST):
+        producer = waiting.pop(0).producer() if waiting else None
+        if producer is None or producer.op_type not in _POINTWISE:
+            continue
+        for x in producer.inputs:
+            if x is not None and x not in seen and constant(x) is None:
+                seen.add(x)
+                waiting.append(x)
+                if len(x.uses()) > 1:
+                    yield x
+
+
+def _evaluated(y: ir.Value, x: ir.Value, nodes: dict[ir.Node, None]) -> np.ndarray | None:
+    """``y`` at sample values of ``x``, collecting the nodes between; None where it depends on anything else."""
+    if y is x:
+        return _SAMPLES
+    number = constant(y)
+    if number is not None:
+        return number.astype(np.float64).reshape(()) if number.size == 1 else None
+    node = y.producer()
+    if node is None or node.op_type not in _POINTWISE or node.domain != "" or len(nodes) > _LONGEST:
+        return None
+    nodes[node] = None
+    arguments = [None if v is None else _evaluated(v, x, nodes) for v in node.inputs]
+    if any(a is None for a in arguments):
+        return None
+    with np.errstate(all="ignore"):
+        return _POINTWISE[node.op_type](*arguments)
+
+
+def _inner(nodes: Iterable[ir.Node], last: ir.Node) -> frozenset[ir.Value] | None:
+    """What ``nodes`` compute beside the last one's output; None if others read it."""
+    members = {*nodes, last}
+    values = frozenset(y for node in members if node is not last for y in node.outputs)
+    closed = all(not v.is_graph_output() and {user for user, _ in v.uses()} <= members for v in values)
+    return values if closed else None

@@ -1,0 +1,94 @@
+"""Activations that exporters write out are differentiated as one function, and keep one tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import onnx_ig
+from onnx_ig.runtime.session import Session
+
+HEADER = '<ir_version: 8, opset_import: ["" : 18]> g (float[N, 5] x) => (float[N, 5] y)'
+CONSTANTS = """<float half = {0.5}, float one = {1.0}, float root = {1.4142135}, float inverse = {0.70710678},
+    float three = {3.0}, float cubic = {0.044715}, float scale = {0.79788456}, float nought = {0.0}>"""
+
+ERF = [
+    "a = Div(x, root) b = Erf(a) c = Add(b, one) d = Mul(half, c) y = Mul(x, d)",
+    "a = Div(x, root) b = Erf(a) c = Add(b, one) d = Mul(x, c) y = Mul(d, half)",
+    "a = Mul(x, inverse) b = Erf(a) c = Add(one, b) d = Mul(x, half) y = Mul(d, c)",
+]
+TANH = [
+    "a = Pow(x, three) b = Mul(a, cubic) c = Add(x, b) d = Mul(c, scale) e = Tanh(d) f = Add(e, one) h = Mul(x, half)"
+    " y = Mul(h, f)",
+    "a = Mul(x, x) b = Mul(a, x) c = Mul(cubic, b) d = Add(c, x) e = Mul(scale, d) t = Tanh(e) f = Add(one, t)"
+    " h = Mul(half, f) y = Mul(x, h)",
+]
+SOFTMAX = "s = Softmax(x) n = IsNaN(s) y = Where(n, nought, s)"
+REFERENCE = {
+    **dict.fromkeys(ERF, torch.nn.functional.gelu),
+    **dict.fromkeys(TANH, lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
+    SOFTMAX: lambda x: torch.softmax(x, 1),
+}
+
+
+def differentiated(nodes: str) -> onnx.ModelProto:
+    return onnx_ig.differentiate(onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {nodes} }}"))
+
+
+@pytest.mark.parametrize("nodes", list(REFERENCE))
+def test_gradient(nodes: str) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = (3 * rng.normal(size=(7, 5)).astype(np.float32) for _ in range(2))
+    found = Session(differentiated(nodes), "cpu").run({"x": x, "cotangent_y": dy})["grad_x"]
+    leaf = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    REFERENCE[nodes](leaf).backward(torch.tensor(dy, dtype=torch.float64))
+    assert leaf.grad is not None
+    assert_allclose(found, leaf.grad.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("nodes", list(REFERENCE))
+def test_the_backward_pass_reads_one_tensor_of_the_forward_pass(nodes: str) -> None:
+    graph = differentiated(nodes).graph
+    primal = {
+        y for node in onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {nodes} }}").graph.node for y in node.output
+    }
+    own = [node for node in graph.node if set(node.output) & primal]
+    backward = [node for node in graph.node if not set(node.output) & primal]
+    assert len(own) == len(primal)
+    assert {x for node in backward for x in node.input} & (primal | {"x"}) == {"y" if nodes == SOFTMAX else "x"}
+
+
+def test_a_row_masked_altogether_has_no_gradient() -> None:
+    x = np.full((2, 5), -np.inf, np.float32)
+    x[0] = 1
+    found = Session(differentiated(SOFTMAX), "cpu").run({"x": x, "cotangent_y": np.eye(2, 5, dtype=np.float32)})
+    assert np.isfinite(found["grad_x"]).all() and not found["grad_x"][1].any()
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "a = Div(x, root) b = Erf(a) c = Add(b, half) d = Mul(half, c) y = Mul(x, d)",  # another number
+        "a = Div(x, one) b = Erf(a) c = Add(b, one) d = Mul(half, c) y = Mul(x, d)",  # another slope
+    ],
+)
+def test_what_only_looks_like_gelu_is_not_taken_for_it(nodes: str) -> None:
+    x = np.linspace(-3, 3, 20, dtype=np.float32).reshape(4, 5)
+    session = Session(differentiated(nodes), "cpu")
+    ones, step = np.ones_like(x), np.float32(1e-2)
+    above, below = (session.run({"x": x + s, "cotangent_y": ones})["y"] for s in (step, -step))
+    found = session.run({"x": x, "cotangent_y": ones})["grad_x"]
+    assert_allclose(found, (above - below) / (2 * step), atol=2e-3)
+
+
+def test_an_inner_tensor_can_still_be_asked_for() -> None:
+    model = onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {ERF[0]} }}")
+    proto = onnx_ig.differentiate(model, wrt=["c"])
+    assert Counter(node.op_type for node in proto.graph.node)["Erf"] == 1
+    assert [y.name for y in proto.graph.output] == ["y", "grad_c"]
