@@ -135,10 +135,10 @@ class _Builder:
         """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
         op, parts = self.op, self.parts
         target = self.interface.target(parts.output)
-        selection = targets.select(op, parts.output, parts.target_rank, target)
         at_baseline = self._at_baseline(expanded=False)
         nodes, weights = self.interface.path()
-        sums, scores = self._once(self._ends(at_baseline), target, nodes, weights)
+        sums, scores, output = self._once(self._ends(at_baseline), target, nodes, weights)
+        selection = targets.select(op, output, parts.target_rank, target)  # at x it would cost a forward pass
         self._products(self._pulled_back(sums), at_baseline, selection)
         self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
 
@@ -160,7 +160,7 @@ class _Builder:
 
     def _once(
         self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value, op: OpBuilder | None = None
-    ) -> tuple[list[ir.Value], ir.Value]:
+    ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
         return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), target, nodes, weights)
 
     def _loop(self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
@@ -179,7 +179,7 @@ class _Builder:
         if not self.plan.layout.batched:
             for x in chunk:
                 x.shape = ir.Shape([1])
-        sums, _ = self._once(ends, target, chunk[0], chunk[1], body)
+        sums, _, _ = self._once(ends, target, chunk[0], chunk[1], body)
         body.graph.outputs.append(body.Identity(going))
         for total, part in zip(carried, sums, strict=True):
             added = body.Add(total, part)

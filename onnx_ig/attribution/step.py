@@ -49,7 +49,7 @@ def run_step(
     target: ir.Value | None,
     nodes: ir.Value,
     weights: ir.Value,
-) -> tuple[list[ir.Value], ir.Value]:
+) -> tuple[list[ir.Value], ir.Value, ir.Value]:
     """Append one step to op's graph.
 
     Args:
@@ -60,7 +60,8 @@ def run_step(
         weights: w_k, [K].
 
     Returns:
-        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), and the scores [K, N].
+        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), the scores [K, N], and the output at
+        the path points.
     """
     replaced = {
         f: _path_points(op, f, start, end, nodes, layout) for f, (start, end) in zip(graph.frontier, ends, strict=True)
@@ -82,10 +83,11 @@ def run_step(
     half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
     if half is not None:
         ones = targets.seed(op, output, selection, None, one_row)
-        return half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, graph.frontier, sums), by_point
+        summed = half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, graph.frontier, sums)
+        return summed, by_point, output
     spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
     copy.replace(graph.seed, targets.seed(op, output, selection, op.Reshape(spread, [-1]), one_row))
-    return sums(op, copy.of(graph.grads)), by_point
+    return sums(op, copy.of(graph.grads)), by_point, output
 
 
 def rank(value: ir.Value) -> int:

@@ -30,7 +30,7 @@ def select(op: OpBuilder, output: ir.Value, rank: int, target: ir.Value | None) 
     """
     if target is None:
         return Selection(None, None)
-    dims = op.Slice(op.Shape(output), [-rank], [np.iinfo(np.int64).max], [0])
+    dims = op.Concat(*(op.dim(output, axis) for axis in range(-rank, 0)), axis=0)
     columns = op.Unsqueeze(target, [1]) if rank == 1 else target  # [R, rank]
     inside = op.And(op.GreaterOrEqual(columns, 0), op.Less(columns, dims))
     valid = op.Equal(op.ReduceMin(op.Cast(inside, to=ir.DataType.INT32), [1], keepdims=0), 1)
