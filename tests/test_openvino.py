@@ -91,3 +91,24 @@ def test_no_square_matrix_is_read_both_ways() -> None:
         readers = {node.op_type for node, _ in weight.uses()}
         assert not {"MatMul", "Transpose"} <= readers, weight.name
     assert any(node.op_type == "Transpose" for node in graph)
+
+
+def test_a_weight_put_together_in_nodes_is_an_initialiser_again() -> None:
+    """What exporters do to recurrent weights; OpenVINO refuses a Scan that reads what nodes compute."""
+    proto = model()
+    last = proto.graph.node.pop()
+    proto.graph.node.extend(
+        [
+            onnx.helper.make_node("Split", ["V"], ["a", "b"], axis=0, num_outputs=2),
+            onnx.helper.make_node("Concat", ["b", "a"], ["turned"], axis=0),
+            onnx.helper.make_node("MatMul", [last.input[0], "turned"], ["y"]),
+        ]
+    )
+    gradient = onnx_ig.differentiate(proto)
+    assert not {"Split", "Concat"} & {node.op_type for node in gradient.graph.node}
+    weights = {w.name: onnx.numpy_helper.to_array(w) for w in gradient.graph.initializer}
+    (before,) = [onnx.numpy_helper.to_array(w) for w in proto.graph.initializer if w.name == "V"]
+    np.testing.assert_array_equal(weights["turned"], np.concatenate([before[2:], before[:2]]))
+    assert "V" not in weights
+    kept = onnx_ig.differentiate(proto, wrt=["V"])  # unless its own gradient is asked for
+    assert "grad_V" in [y.name for y in kept.graph.output]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 from onnxscript import GraphBuilder
+
+from onnx_ig.loading.constants import evaluated
 
 # Results up to this size are stored; larger ones stay nodes, so that a transposed copy of a weight costs no file size.
 # Every runtime folds them when it opens the model.
@@ -136,18 +137,7 @@ class OpBuilder:
             a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
         ):
             return value
-        feeds = {x.name: x.const_value.numpy() for x in node.inputs if x is not None and x.const_value is not None}
-        proto = ir.to_proto(node)
-        model = onnx.helper.make_model(
-            onnx.helper.make_graph(
-                [proto],
-                "fold",
-                [onnx.helper.make_value_info(str(name), onnx.TypeProto()) for name in feeds],
-                [onnx.helper.make_value_info(str(value.name), onnx.TypeProto())],
-            ),
-            opset_imports=[onnx.helper.make_opsetid("", self.opset)],
-        )
-        array = np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+        (array,) = evaluated(node, self.opset)
         self._builder.graph.remove(node, safe=True)  # lets go of its inputs
         return self.constant(array)
 

@@ -18,6 +18,7 @@ from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
 from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
+from onnx_ig.loading.constants import fold_rearranged_constants
 from onnx_ig.model import Model, Source, load
 
 COTANGENT = "cotangent_"
@@ -92,6 +93,7 @@ def gradient_model(
         )
     cotangent, grad = prefix + COTANGENT, prefix + GRAD
     free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
+    fold_rearranged_constants(graph, {*sources, *ends})
     op = OpBuilder(graph)
     replaced = lower_path(op, sources)
     sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
