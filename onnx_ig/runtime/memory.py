@@ -10,30 +10,53 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from onnx_ig.autodiff.reverse import read_by
+
 # Beyond this working set larger batches were not faster on CPU, and they cost memory.
 _WORKING_SET_BYTES = 256 << 20
 _SHARE_OF_FREE_MEMORY = 0.25
+_VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """An upper estimate of the bytes one Run holds.
+    """An estimate of the bytes one Run holds at once, weights aside, for inputs of ``shapes``.
 
-    Every intermediate tensor of the main graph, for inputs of ``shapes``.
+    The nodes in the graph's order, each tensor of the main graph from the node that makes it to the last that reads it.
     """
     model = model.clone()
     for x in model.graph.inputs:
         if str(x.name) in shapes:
             x.shape = ir.Shape(shapes[str(x.name)])
     model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
-    total = sum(_nbytes(x) for x in model.graph.inputs)
-    largest = total
-    for node in model.graph:
+    nodes = list(model.graph)
+    memory_of: dict[ir.Value, ir.Value] = {}  # the tensor whose memory a view shares
+    last_read: dict[ir.Value, int] = {}
+    for position, node in enumerate(nodes):
+        for x in read_by(node):
+            last_read[memory_of.get(x, x)] = position
+        if node.op_type in _VIEWS and node.inputs[0] is not None:
+            memory_of[node.outputs[0]] = memory_of.get(node.inputs[0], node.inputs[0])
+    for y in model.graph.outputs:
+        last_read[memory_of.get(y, y)] = len(nodes)
+    constants = set(model.graph.initializers.values())
+    held = most = sum(_nbytes(x) for x in model.graph.inputs)
+    largest = held
+    released: dict[int, int] = {}
+    for position, node in enumerate(nodes):
+        if all(x is None or x in constants for x in read_by(node)):
+            constants.update(node.outputs)  # a transposed weight, say: computed when the session opens
+            continue
         for y in node.outputs:
+            if y in memory_of or y not in last_read:
+                continue
             # an unknown shape is taken to be as large as the largest known one before it
             size = _nbytes(y) or (largest if y.shape is None or len(y.shape) else 0)
             largest = max(largest, size)
-            total += size
-    return total
+            held += size
+            released[last_read[y]] = released.get(last_read[y], 0) + size
+        most = max(most, held)
+        held -= released.pop(position, 0)
+    return most
 
 
 def rows_that_fit(bytes_per_row: int) -> int:
