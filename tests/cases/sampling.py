@@ -1,4 +1,4 @@
-"""Reading between pixels: GridSample in every mode and padding, DeformConv, RoiAlign, AffineGrid."""
+"""Reading between pixels: GridSample in every mode and padding, DeformConv, RoiAlign, MaxRoiPool, AffineGrid."""
 
 import itertools
 
@@ -58,6 +58,20 @@ def _cases() -> list[Case]:
                 output_height=3,
                 output_width=2,
                 spatial_scale=0.9,
+            )
+        )
+    regions = np.column_stack([batch, rois]).astype(np.float32)  # and above the image, upside down, beside it
+    regions = np.append(regions, np.float32([[1, 5, -5, 5, -1], [0, 0.5, 1.5, 2.5, -0.5], [1, -8, 3, -4, 9]]), axis=0)
+    off_edges = regions + np.float32(0.01)  # at run time a difference must not round them to other pixels
+    for scale, pooled, frozen in ((1.0, [3, 2], True), (0.5, [1, 7], True), (1.0, [1, 7], False), (0.9, [3, 2], False)):
+        cases.append(
+            make_case(
+                "MaxRoiPool",
+                [_f(2, 3, 6, 7), regions if frozen else off_edges],
+                name=f"max_roi_{scale}_{pooled[0]}x{pooled[1]}",
+                constants=(1,) if frozen else (),
+                pooled_shape=pooled,
+                spatial_scale=scale,
             )
         )
     for shape in ([2, 3, 4, 5], [2, 3, 3, 4, 2]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -63,4 +64,34 @@ class GlobalMaxPool(OpRun):
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
-KERNELS: list[Any] = [LpPool, GlobalLpPool, GlobalMaxPool]
+class MaxRoiPool(OpRun):
+    """The maximum over each bin of each region, 0 over none; the bins in float32, as ONNX Runtime finds them."""
+
+    def _run(
+        self, x: np.ndarray, rois: np.ndarray, pooled_shape: list[int] | None = None, spatial_scale: float = 1.0
+    ) -> tuple[np.ndarray]:
+        assert pooled_shape is not None
+        y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
+        for r, region in enumerate(rois.astype(np.float32)):
+            image, (x1, y1, x2, y2) = x[int(region[0])], map(_rounded, region[1:] * np.float32(spatial_scale))
+            rows = _bins(y1, y2, pooled_shape[0], x.shape[2])
+            columns = _bins(x1, x2, pooled_shape[1], x.shape[3])
+            for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
+                if (pixels := image[:, row, column]).size:
+                    y[r, :, i, j] = pixels.max(axis=(1, 2))
+        return (y,)
+
+
+def _rounded(value: np.float32) -> int:
+    """The nearest integer, halves away from zero."""
+    return math.trunc(float(value) + math.copysign(0.5, value))
+
+
+def _bins(first: int, last: int, count: int, length: int) -> list[slice]:
+    """The ``count`` bins of the pixels ``first`` to ``last``, cut to an axis of ``length``."""
+    step = np.float32(max(last - first + 1, 1)) / np.float32(count)
+    edges = [(math.floor(np.float32(i) * step), math.ceil(np.float32(i + 1) * step)) for i in range(count)]
+    return [slice(*(min(max(edge + first, 0), length) for edge in pair)) for pair in edges]
+
+
+KERNELS: list[Any] = [LpPool, GlobalLpPool, GlobalMaxPool, MaxRoiPool]

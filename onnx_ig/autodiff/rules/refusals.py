@@ -13,8 +13,3 @@ refused(
     reason="it is a step of training, not of a trained model",
     advice="Export the model for inference",
 )
-refused(
-    "MaxRoiPool",
-    reason="it rounds the regions to whole pixels, and no rule is written for it",
-    advice="Use RoiAlign, which replaces it, or attribute at a tensor after it (--at)",
-)
