@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import onnxruntime
@@ -22,6 +23,8 @@ from onnx_ig.cli.display import call_signature
 from onnx_ig.inspection import inspect
 from onnx_ig.quadrature import path_nodes_and_weights
 
+SCHEMA_FILE = Path(onnx_ig.__file__).parent / "attribution" / "contract.schema.json"
+SCHEMA = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
 RNG = np.random.default_rng(0)
 A, B, C = (RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (4, 5), (2, 5)))
 X, Z = (RNG.standard_normal((2, n)).astype(np.float32) for n in (3, 2))
@@ -140,6 +143,7 @@ def test_combination(combination: tuple[str, str, str, str], model: onnx_ig.Mode
     for name, value in result.items():
         by_point = 1 if name == "path_scores" else 0
         np.testing.assert_allclose(value, np.stack(want[name], by_point), rtol=1e-5, atol=2e-6, err_msg=name)
+    SCHEMA.validate(json.loads(onnx_ig.load(path).ir_model.metadata_props["onnx_ig.contract"]))
     if place == "one input":  # whatever is open is in the signature that `onnx-ig inspect` prints
         found = inspect(path)
         assert found.contract is not None
