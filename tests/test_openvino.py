@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,16 @@ def test_a_missing_input_is_an_error() -> None:
         session.run({})
     with pytest.raises(ModelError, match="OpenVINO could not run the model"):
         session.run({"x": np.ones((2, 5), np.float32)})
+
+
+def test_integers_that_openvino_would_cut_short_are_refused(tmp_path: Path) -> None:
+    """Target 2³² + 3 would be explained as target 3."""
+    path = onnx_ig.export(model(), tmp_path / "ig.onnx", n_steps=2)
+    session = OpenVinoSession(path)
+    feeds = {"x": np.ones((1, 4), np.float32), "target": np.array([3])}
+    assert np.isfinite(session.run(feeds)["attribution_x"]).all()
+    with pytest.raises(ModelError, match=r"input 'target' modulo 2³²"):
+        session.run({**feeds, "target": feeds["target"] + 2**32})
 
 
 def test_no_square_matrix_is_read_both_ways() -> None:

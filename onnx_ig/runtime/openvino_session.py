@@ -22,6 +22,7 @@ from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, ope
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
 # Largest ‖y − y'‖ / ‖y'‖ to ONNX Runtime's y': a norm, because single elements at the kink of a Relu may flip.
 _TOLERANCE = {"f32": 2e-2, "bf16": 2e-1}
+_INT32 = 2**31  # its CPU plugin holds 64-bit integers in 32 bits, without a word
 _KEPT = 2  # compiled models: full pieces, and the last one
 
 _Signature = tuple[tuple[str, tuple[int, ...]], ...]
@@ -69,6 +70,10 @@ class OpenVinoSession:
         missing = next((name for name in self.input_names if name not in feeds), None)
         if missing is not None:
             raise ModelError(f"OpenVINO could not run the model: input {missing!r} is not fed")
+        for name in self.input_names:
+            value = feeds[name]
+            if value.dtype.kind in "iu" and value.size and not (-_INT32 <= value.min() <= value.max() < _INT32):
+                raise ModelError(f"OpenVINO could not run the model: it takes input {name!r} modulo 2³²")
         try:
             request = self._request(feeds)
             request.infer({name: feeds[name] for name in self.input_names}, share_inputs=True)
