@@ -6,9 +6,10 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnx_ig.arguments import as_tuple, named_arrays
@@ -22,6 +23,9 @@ from onnx_ig.runtime.batching import free_batch
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
 _SINGLE_FILE_LIMIT = 1_900_000_000
+_LEAST_APART = 1 << 16  # bytes of a weight that is written by itself
+_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 
 
 def export(
@@ -156,10 +160,57 @@ def write_model(model: ir.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
         draft = Path(folder) / path.name
         if size < _SINGLE_FILE_LIMIT:
-            ir.save(model, draft)
+            with draft.open("wb") as stream:
+                _write_message(model, stream)
         else:
             ir.save(model, draft, external_data=f"{path.name}.data")
         for file in sorted(
             Path(folder).iterdir(), key=lambda f: f == draft
         ):  # the model last: it makes the rest visible
             file.replace(path.parent / file.name)
+
+
+def _write_message(model: ir.Model, file: BinaryIO) -> None:
+    """Write the model as one protocol buffer, the weights one by one: as a whole it would be in memory thrice more.
+
+    A message is the concatenation of its fields, and a field that is a message is its number, length and bytes.
+    """
+    graph, weights = model.graph, []
+    for value in list(graph.initializers.values()):
+        if value.const_value is not None and value.const_value.nbytes >= _LEAST_APART:
+            weights.append((value, value.const_value))
+            value.const_value = None
+            del graph.initializers[str(value.name)]
+    try:
+        proto = ir.to_proto(model)
+    finally:
+        for value, tensor in weights:
+            value.const_value = tensor
+            graph.register_initializer(value)
+    body = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    file.write(proto.SerializeToString())
+    sizes = [_tensor_message(value, tensor).ByteSize() for value, tensor in weights]
+    total = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
+    file.write(_field(_GRAPH, total))
+    file.write(body)
+    for (value, tensor), size in zip(weights, sizes, strict=True):
+        file.write(_field(_INITIALIZER, size))
+        file.write(_tensor_message(value, tensor).SerializeToString())
+
+
+def _tensor_message(value: ir.Value, tensor: ir.TensorProtocol) -> onnx.TensorProto:
+    message = ir.to_proto(tensor)
+    message.name = value.name
+    return message
+
+
+def _field(number: int, size: int) -> bytes:
+    """The number and length that stand before a message in another."""
+    varints = []
+    for value in ((number << 3) | 2, size):
+        while value > 0x7F:
+            varints.append(value & 0x7F | 0x80)
+            value >>= 7
+        varints.append(value)
+    return bytes(varints)

@@ -5,7 +5,6 @@ The one idea: everything after this file sees a single kind of graph, whatever t
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -118,14 +117,18 @@ def _onnx(source: Source, shapes: Shapes | None) -> Model:
         return _loaded(source.clone(), "", source.graph.name or "model", shapes=shapes)
     if isinstance(source, onnx.ModelProto):
         model = model_file.checked(source, None)
-        return _loaded(model, _sha256(source.SerializeToString()), source.graph.name or "model", shapes=shapes)
+        return _loaded(
+            model, model_file.sha256(source.SerializeToString()), source.graph.name or "model", shapes=shapes
+        )
     if isinstance(source, bytes):
         proto = model_file.parse(source, "the given bytes")
-        return _loaded(model_file.checked(proto, None), _sha256(source), proto.graph.name or "model", shapes=shapes)
+        return _loaded(
+            model_file.checked(proto, None), model_file.sha256(source), proto.graph.name or "model", shapes=shapes
+        )
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        model, data = model_file.read(path)
-        return _loaded(model, _sha256(data), path.stem, shapes=shapes)
+        model, digest = model_file.read(path)
+        return _loaded(model, digest, path.stem, shapes=shapes)
     raise UsageError(
         f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto, an onnx_ir model "
         f"or a torch module"
@@ -199,10 +202,6 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         raise ModelError(f"the model could not be normalised: {type(cause).__name__}: {_first_line(cause)}") from error
     model.functions.clear()
     return model
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 
 import onnx_ig
+import onnx_ig.exporting as exporting
 import onnx_ig.loading.model_file as model_file
 from onnx_ig.errors import ModelError, OnnxIgWarning, UsageError
 from onnx_ig.model import load
@@ -402,3 +403,18 @@ def test_operators_outside_the_standard_get_shapes() -> None:
     )
     known = {str(y.name): (y.dtype, str(y.shape)) for node in load(proto).ir_model.graph for y in node.outputs}
     assert known["y"] == (ir.DataType.FLOAT, "[N,2]") and known["s"] == (ir.DataType.FLOAT, "[N,4]")
+
+
+def test_weights_written_one_by_one_make_an_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same message as in one piece, but for the order of the weights; nothing of the model in memory changes."""
+    monkeypatch.setattr(exporting, "_LEAST_APART", 8)
+    loaded = onnx_ig.load(linear())
+    names = set(loaded.ir_model.graph.initializers)
+    exporting.write_model(loaded.ir_model, tmp_path / "apart.onnx")
+    onnx.checker.check_model(tmp_path / "apart.onnx", full_check=True)
+    written, whole = onnx.load(tmp_path / "apart.onnx"), ir.to_proto(loaded.ir_model)
+    assert set(loaded.ir_model.graph.initializers) == names
+    for proto in (written, whole):
+        proto.graph.initializer.sort(key=lambda tensor: str(tensor.name))
+        proto.graph.ClearField("value_info")  # a weight says its type itself
+    assert written == whole

@@ -5,8 +5,8 @@
 Time: in one process, taking turns, medians. Captum runs with its default (all path points at once) and with the best
 of several internal batch sizes; ours with its own choice, in ONNX Runtime and in OpenVINO (float32). The limit is two
 ONNX Runtime forward passes per path point at the forward model's best batch. Memory: each in a process of its own, peak
-resident size above what it is after the imports, at the same internal batch size. ``--write`` saves
-tools/results/benchmark_cpu.{md,json}.
+resident size above what it is after the imports, at the same internal batch size; export is from the model's file to
+the attribution model's. ``--write`` saves tools/results/benchmark_cpu.{md,json}.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig
+from onnx_ig.exporting import write_model
 from onnx_ig.runtime.session import Session
 from tools.full_size import MODELS, FullSize
 from tools.gradient_table import take_turns
@@ -49,10 +51,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--examples", type=int, default=1)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--memory-of", choices=("ours", "captum"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory_of:
-        print(peak_memory(options.memory_of, MODELS[options.names[0]], options.steps))
+    if options.alone:
+        report_alone(options.alone, options.names[0], options.file, options.steps)
         return
     rows = []
     for name in options.names:
@@ -84,41 +87,47 @@ def measured(name: str, steps: int, rounds: int, examples: int) -> dict[str, Any
 
     model = MODELS[name]
     module, tensors = model.module(), model.inputs(examples)
-    x, extra = tensors[0], tensors[1:] or None
-    theirs = captum.attr.IntegratedGradients(module)
-    start = time.perf_counter()
-    ours = onnx_ig.IntegratedGradients(module, provider="cpu")
-    attributions = ours.attribute(x, target=0, additional_forward_args=extra, n_steps=steps)
-    ready = time.perf_counter() - start
-    second = onnx_ig.IntegratedGradients(module, provider="openvino")
-    by_captum = theirs.attribute(x, target=0, additional_forward_args=extra, n_steps=steps, internal_batch_size=8)
-    by_openvino = second.attribute(x, target=0, additional_forward_args=extra, n_steps=steps)
-    calls: dict[str, Callable[[], Any]] = {
-        "ours": lambda: ours.attribute(x, target=0, additional_forward_args=extra, n_steps=steps),
-        "openvino": lambda: second.attribute(x, target=0, additional_forward_args=extra, n_steps=steps),
-        "captum": lambda: theirs.attribute(x, target=0, additional_forward_args=extra, n_steps=steps),
-    }
-    in_batches = functools.partial(theirs.attribute, x, target=0, additional_forward_args=extra, n_steps=steps)
-    for batch in BATCHES:
-        calls[f"captum {batch}"] = functools.partial(in_batches, internal_batch_size=batch * examples)
-    calls |= {f"forward {batch}": forward_call(module, model, batch) for batch in BATCHES}
-    seconds = take_turns(calls, rounds)
-    in_doubles = captum.attr.IntegratedGradients(module.double()).attribute  # float32 flips kinks, torch's too
-    reference = in_doubles(x.double(), target=0, additional_forward_args=extra, n_steps=steps, internal_batch_size=8)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.onnx"
+        alone("write", name, file)
+        row = {
+            "model": name,
+            "file MB": file.stat().st_size / 2**20,
+            **alone("export", name, file),
+            "ours MB": alone("ours", name, file, steps)["MB"],
+            "captum MB": alone("captum", name, file, steps)["MB"],
+        }
+        explain = functools.partial(_explain, tensors, steps)
+        ours = {p: onnx_ig.IntegratedGradients(file, provider=p) for p in ("cpu", "openvino")}
+        theirs = captum.attr.IntegratedGradients(module)
+        calls: dict[str, Callable[[], Any]] = {p: functools.partial(explain, method) for p, method in ours.items()}
+        calls["captum"] = functools.partial(explain, theirs)
+        calls |= {f"captum {b}": functools.partial(explain, theirs, b * examples) for b in BATCHES}
+        session = Session(file, "cpu")
+        calls |= {f"forward {b}": functools.partial(session.run, _feeds(session, model, b)) for b in BATCHES}
+        found = {name: calls[name]() for name in ("cpu", "openvino", "captum 8")}
+        seconds = take_turns(calls, rounds)
+    module.double()  # float32 flips kinks, torch's too
+    reference = _explain(tuple(t.double() if t.is_floating_point() else t for t in tensors), steps, theirs, 8)
     per_point = min(seconds[f"forward {batch}"] / batch for batch in BATCHES)
-    return {
-        "model": name,
-        "ours": seconds["ours"],
-        "captum default": seconds["captum"],
+    return row | {
+        "ours": seconds["cpu"],
         "openvino": seconds["openvino"],
-        "captum best": min(seconds["captum"], *(seconds[f"captum {batch}"] for batch in BATCHES)),
+        "captum default": seconds["captum"],
+        "captum best": min(value for name, value in seconds.items() if name.startswith("captum")),
         "limit": 2 * per_point * steps * examples,
-        "cosine": min(cosine(found, reference) for found in (attributions, by_openvino)),
-        "captum cosine": cosine(by_captum, reference),
-        "first call": ready,
-        "ours MB": memory("ours", name, steps),
-        "captum MB": memory("captum", name, steps),
+        "cosine": min(cosine(found[name], reference) for name in ours),
+        "captum cosine": cosine(found["captum 8"], reference),
     }
+
+
+def _explain(tensors: tuple[torch.Tensor, ...], steps: int, method: Any, batch: int | None = None) -> torch.Tensor:
+    keywords = {"target": 0, "n_steps": steps, "internal_batch_size": batch}
+    return torch.as_tensor(method.attribute(tensors[0], additional_forward_args=tensors[1:] or None, **keywords))
+
+
+def _feeds(session: Session, model: FullSize, batch: int) -> dict[str, Any]:
+    return {name: t.numpy() for name, t in zip(session.input_names, model.inputs(batch), strict=True)}
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -126,79 +135,51 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a.flatten().double(), b.flatten().double(), dim=0))
 
 
-def forward_call(module: torch.nn.Module, model: FullSize, batch: int) -> Callable[[], Any]:
-    """A Run of the model alone, ``batch`` rows."""
-    tensors = model.inputs(batch)
-    key = id(module)
-    if key not in _FORWARD:
-        loaded = onnx_ig.load(module, example_inputs=tensors[0][:2], additional_forward_args=tensors[1:] or None)
-        plain = loaded.clone_ir()
-        plain.ir_version = 8
-        _FORWARD.clear()
-        _FORWARD[key] = Session(plain, "cpu")
-    session = _FORWARD[key]
-    feeds = {name: t.numpy() for name, t in zip(session.input_names, tensors, strict=True)}
-    return lambda: session.run(feeds)
+def alone(what: str, name: str, file: Path, steps: int = 0) -> dict[str, float]:
+    """One of PARTS in a process of its own: its seconds, and its peak megabytes above what the imports take."""
+    command = [sys.executable, __file__, name, "--alone", what, "--file", str(file), "--steps", str(steps)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-_FORWARD: dict[int, Session] = {}
+def _write(model: FullSize, file: Path, steps: int) -> None:
+    """The forward model as a file."""
+    tensors = model.inputs(2)
+    loaded = onnx_ig.load(model.module(), example_inputs=tensors[0], additional_forward_args=tensors[1:] or None)
+    write_model(loaded.ir_model, file)
 
 
-def memory(which: str, name: str, steps: int) -> float:
-    """Peak megabytes of one attribution in a process of its own."""
-    command = [sys.executable, __file__, name, "--memory-of", which, "--steps", str(steps)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
-    )
-    return float(done.stdout.split()[-1])
+def _export(model: FullSize, file: Path, steps: int) -> None:
+    """The attribution model of a file."""
+    onnx_ig.export(file, file.with_name("attribution.onnx"), target=0)
 
 
-def peak_memory(which: str, model: FullSize, steps: int) -> float:
-    """Megabytes above the resident size after imports, with the module loaded and exported beforehand."""
+def _ours(model: FullSize, file: Path, steps: int) -> None:
+    _explain(model.inputs(1), steps, onnx_ig.IntegratedGradients(file, provider="cpu"), MEMORY_BATCH)
+
+
+def _captum(model: FullSize, file: Path, steps: int) -> None:
     import captum.attr
 
+    _explain(model.inputs(1), steps, captum.attr.IntegratedGradients(model.module()), MEMORY_BATCH)
+
+
+PARTS = {"write": _write, "export": _export, "ours": _ours, "captum": _captum}
+
+
+def report_alone(what: str, name: str, file: Path, steps: int) -> None:
+    """Run one of PARTS and print what it took."""
+    import captum.attr  # noqa: F401  (both sides pay for all imports beforehand)
+    import onnxruntime  # noqa: F401
+
     warnings.simplefilter("ignore")
-    before = _status_megabytes("VmRSS")
-    if which == "captum":
-        module, tensors = model.module(), model.inputs(1)
-        method: Any = captum.attr.IntegratedGradients(module)
-        keywords = {"additional_forward_args": tensors[1:] or None}
-    else:
-        folder = RESULTS.parent.parent / ".cache"
-        folder.mkdir(exist_ok=True)
-        file = folder / f"benchmark_{os.getpid()}.onnx"
-        exporter = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                _EXPORT.format(root=str(RESULTS.parent.parent), name=_name_of(model), file=str(file)),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        assert exporter.returncode == 0
-        tensors = model.inputs(1)
-        method = onnx_ig.IntegratedGradients(file, provider="cpu")
-        keywords = {"additional_forward_args": tuple(t.numpy() for t in tensors[1:]) or None}
-        tensors = (tensors[0].numpy(),)
-    method.attribute(tensors[0], target=0, n_steps=steps, internal_batch_size=MEMORY_BATCH, **keywords)
+    before, start = _status_megabytes("VmRSS"), time.perf_counter()
+    PARTS[what](MODELS[name], file, steps)
+    seconds = time.perf_counter() - start
     peak = _status_megabytes("VmHWM")  # getrusage's maximum would be the parent's, inherited by fork
-    if which == "ours":
-        file.unlink()
-    return peak - before
-
-
-_EXPORT = """
-import sys; sys.path.insert(0, {root!r})
-import onnx_ig; from onnx_ig.exporting import write_model; from pathlib import Path; from tools.full_size import MODELS
-m = MODELS[{name!r}]; t = m.inputs(2)
-model = onnx_ig.load(m.module(), example_inputs=t[0], additional_forward_args=t[1:] or None)
-write_model(model.ir_model, Path({file!r}))
-"""
-
-
-def _name_of(model: FullSize) -> str:
-    return next(name for name, other in MODELS.items() if other is model)
+    found = {"MB": peak - before} if what != "export" else {"export s": seconds, "export MB": peak - before}
+    print(json.dumps(found))
 
 
 def _status_megabytes(field: str) -> float:
@@ -236,7 +217,9 @@ def rendered(rows: list[dict[str, Any]]) -> str:
         "ours MB": lambda r: f"{r['ours MB']:.0f}",
         "Captum MB": lambda r: f"{r['captum MB']:.0f}",
         "memory ratio": lambda r: f"{r['ours MB'] / r['captum MB']:.2f}",
-        "first call s": lambda r: f"{r['first call']:.0f}",
+        "file MB": lambda r: f"{r['file MB']:.0f}",
+        "export s": lambda r: f"{r['export s']:.1f}",
+        "export MB": lambda r: f"{r['export MB']:.0f}",
     }
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(cell(r) for cell in columns.values()) + " |" for r in rows])

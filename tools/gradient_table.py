@@ -89,6 +89,9 @@ def measured(name: str, model: FullSize, batch: int, rounds: int) -> list[str]:
     ]
 
 
+_PAUSE = 0.1  # seconds between calls: the threads of one runtime go on spinning for a while and would slow the next
+
+
 def take_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each call over ``rounds`` in turn, after one warm-up each."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -96,6 +99,7 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
         call()
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable
@@ -20,8 +21,8 @@ _IN_MEMORY_LIMIT = 1_800_000_000
 _LEAST_ON_DISK = 1 << 20  # smaller ones are read even then
 
 
-def read(path: Path) -> tuple[ir.Model, bytes]:
-    """The model in a file, and the file's bytes.
+def read(path: Path) -> tuple[ir.Model, str]:
+    """The model in a file, and the SHA-256 of the file's bytes.
 
     Raises:
         UsageError: no such file.
@@ -30,7 +31,9 @@ def read(path: Path) -> tuple[ir.Model, bytes]:
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     data = path.read_bytes()
-    model = checked(parse(data, str(path)), path.parent)
+    digest, proto = sha256(data), parse(data, str(path))
+    del data  # before the weights get memory of their own
+    model = checked(proto, path.parent)
     ir.external_data.set_base_dir(model.graph, path.parent)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     external = [value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)]
@@ -39,7 +42,12 @@ def read(path: Path) -> tuple[ir.Model, bytes]:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and not (large and tensor.nbytes >= _LEAST_ON_DISK):
             value.const_value = ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=value.name)
-    return model, data
+    return model, digest
+
+
+def sha256(data: bytes) -> str:
+    """The digest in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def parse(data: bytes, what: str) -> onnx.ModelProto:
