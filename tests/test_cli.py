@@ -372,7 +372,7 @@ def test_as_a_process(work: Path) -> None:
 def test_control_c_leaves_nothing(work: Path) -> None:
     code = (
         "import signal, sys, time; import onnx_ig.cli.plain as plain; from onnx_ig.cli import main\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored, and inherited so
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "def working(*args, **keywords): print('working', flush=True); time.sleep(100)\n"
         "plain.open_engine = working; sys.argv = ['onnx-ig', *'attribute one.onnx -i rows.npy -o out'.split()]; main()"
     )
