@@ -2,7 +2,7 @@
 
     python tools/random_graphs.py [N]       N graphs (2,000 unless given), in two processes; exit 1 when one is wrong
 
-Hypothesis draws a graph over the tables of tools/graph_*.py, tools/judge.py compares its gradient with central
+Hypothesis draws a graph over the tables of tools/graphs, tools/judge.py compares its gradient with central
 differences in float64 and with ONNX Runtime in float32. What the judge calls wrong is looked at again, so that rounding
 and corners are told from mistakes by measurement: see :func:`excuse`.
 """
