@@ -44,7 +44,8 @@ class Method:
         at: report the attribution of this float tensor inside the graph instead of the inputs'. (ONNX sources)
         batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
             shapes look like a batch. Arrays are taken and given with the examples on axis 0.
-        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's own list.
+        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
+            ``openvino-bf16``, or ONNX Runtime's own list.
     """
 
     algorithm = ""

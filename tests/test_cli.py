@@ -183,7 +183,7 @@ def test_broken_input_ends_in_one_message(work: Path, case: str) -> None:
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("provider", ["cuda", "cuda-tf32", "tensorrt"])
 def test_an_absent_provider_is_an_error(work: Path, provider: str) -> None:
     refused(run(f"{A} -o out --provider {provider}"), 5, ["onnx-ig[gpu]", "cpu"])
 

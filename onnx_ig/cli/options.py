@@ -12,7 +12,7 @@ from onnx_ig.cli.ending import Ending
 
 ALGORITHMS = ("integrated-gradients", "input-x-gradient")
 METHODS = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
-PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino", "openvino-bf16")
+PROVIDERS = ("auto", "cpu", "cuda", "cuda-tf32", "tensorrt", "openvino", "openvino-bf16")
 DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS = ALGORITHMS[0], METHODS[0], 50
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -94,7 +94,7 @@ provider = click.option(
     type=click.Choice(PROVIDERS),
     default="auto",
     show_default=True,
-    help="Where to run; auto: CUDA if it really opens, else CPU.",
+    help="Where to run; auto: CUDA if it really opens, else CPU. Products are rounded by tensorrt, -tf32 and -bf16.",
 )
 weights = click.option(
     "--weights",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,11 +20,14 @@ from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError,
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
+# What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
+PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    "cuda-tf32": ("CUDAExecutionProvider", {"use_tf32": "1"}),
+    "tensorrt": ("TensorrtExecutionProvider", {}),
 }
+_GPU_PROVIDERS = frozenset(name for name, _ in PROVIDERS.values()) - {PROVIDERS["cpu"][0]}
 # Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
 _SERIALISED_LIMIT = 1_800_000_000
 # Weights from this size on are handed over in place; smaller ones may be shapes that ONNX Runtime wants to see.
@@ -49,8 +54,9 @@ class Session:
 
     Args:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model (also over 2 GB).
-        provider: ``auto`` (CUDA if it really opens, else CPU), ``cpu``, ``cuda``, ``tensorrt``, or ONNX Runtime's
-            own list of provider names and (name, options) pairs.
+        provider: ``auto`` (``cuda`` if it really opens, else ``cpu``), ``cpu``, ``cuda``, ``cuda-tf32`` (float32
+            products from factors rounded to 10 bits), ``tensorrt`` (likewise, unless NVIDIA_TF32_OVERRIDE=0 is set),
+            or ONNX Runtime's own list of provider names and (name, options) pairs.
         threads: intra-op threads; ONNX Runtime's default (one per physical core) when None.
 
     Raises:
@@ -81,10 +87,10 @@ class Session:
                 self._session = ort.InferenceSession(opened, options, providers=requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
+        self._session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
         self.providers: list[str] = self._session.get_providers()
         if strict:
-            names = [entry if isinstance(entry, str) else entry[0] for entry in requested]
-            missing = [name for name in names if name not in self.providers]
+            missing = [name for name in map(_name, requested) if name not in self.providers]
             if missing:
                 raise ProviderError(
                     f"{missing[0]} was asked for but ONNX Runtime opened the model on {', '.join(self.providers)}; "
@@ -117,23 +123,29 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
     """ONNX Runtime's provider list and whether each of them must really be used."""
     available = ort.get_available_providers()
     if provider == "auto":
-        return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in available], False
-    if isinstance(provider, str):
+        entries: list[Any] = [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name][0] in available]
+    elif isinstance(provider, str):
         if provider not in PROVIDERS:
             raise ProviderError(
                 f"unknown provider {provider!r}: choose auto, {', '.join(PROVIDERS)}, openvino, openvino-bf16"
             )
-        entries: list[Any] = [PROVIDERS[provider]]
+        entries = [PROVIDERS[provider]]
     else:
         entries = list(provider)
-    for entry in entries:
-        name = entry if isinstance(entry, str) else entry[0]
+    for name in map(_name, entries):
         if name not in available:
             raise ProviderError(
                 f"{name} is not in this ONNX Runtime (it has {', '.join(available)}); "
                 "for CUDA install 'onnx-ig[gpu]' instead of 'onnx-ig[cpu]', or ask for provider='cpu'"
             )
-    return entries, True
+    if not _GPU_PROVIDERS.isdisjoint(map(_name, entries)):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            ort.preload_dlls()  # the CUDA libraries that pip installed are on no search path
+    return entries, provider != "auto"
+
+
+def _name(entry: str | tuple[str, Mapping[str, Any]]) -> str:
+    return entry if isinstance(entry, str) else entry[0]
 
 
 def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, ir.TensorProtocol]]:

@@ -1,0 +1,74 @@
+"""What ONNX Runtime is told for each provider: a machine with CUDA is played by recording what it is handed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx.parser
+import onnxruntime
+import pytest
+
+from onnx_ig.errors import ProviderError
+from onnx_ig.runtime.session import Session
+
+MODEL = onnx.parser.parse_model(
+    '<ir_version: 8, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = Sin (x) }'
+).SerializeToString()
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+EXACT, ROUNDED = (CUDA, {"use_tf32": "0"}), (CUDA, {"use_tf32": "1"})
+
+
+class _Machine:
+    """Every provider is available; ``opened`` ones are then used."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *opened: str) -> None:
+        self.opened, self.handed, self.preloaded = [*opened, CPU], [], 0
+        self._open = onnxruntime.InferenceSession
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "preload_dlls", self._preload)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", self._session)
+
+    def _preload(self) -> None:
+        print("libcudnn.so.9 not found")
+        self.preloaded += 1
+
+    def _session(self, model: bytes, options: Any, providers: list[Any]) -> Any:
+        self.handed = providers
+        session = self._open(model, options, providers=[CPU])
+        session.get_providers = lambda: self.opened
+        return session
+
+
+@pytest.mark.parametrize(
+    ("provider", "handed"),
+    [
+        ("cpu", [(CPU, {})]),
+        ("cuda", [EXACT]),
+        ("cuda-tf32", [ROUNDED]),
+        ("auto", [EXACT, (CPU, {})]),
+        ("tensorrt", [(TENSORRT, {})]),
+        ([(CUDA, {"device_id": "1"}), CPU], [(CUDA, {"device_id": "1"}), CPU]),
+    ],
+)
+def test_what_onnx_runtime_is_handed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], provider: Any, handed: list[Any]
+) -> None:
+    machine = _Machine(monkeypatch, CUDA, TENSORRT)
+    session = Session(MODEL, provider)
+    assert machine.handed == handed
+    assert machine.preloaded == (provider != "cpu")
+    assert not session._session._enable_fallback
+    assert capsys.readouterr().out == ""  # standard output is for results
+
+
+@pytest.mark.parametrize("provider", ["cuda", "cuda-tf32", "tensorrt"])
+def test_a_provider_that_does_not_open_is_refused(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    _Machine(monkeypatch)
+    with pytest.raises(ProviderError, match="was asked for"):
+        Session(MODEL, provider)
+    assert Session(MODEL, "auto").provider == CPU
+
+
+def test_an_unknown_name_is_told_the_others() -> None:
+    with pytest.raises(ProviderError, match="auto, cpu, cuda, cuda-tf32, tensorrt, openvino, openvino-bf16"):
+        Session(MODEL, "gpu")
