@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx.parser
 import onnxruntime
 import pytest
 
+import onnx_ig
 from onnx_ig.errors import ProviderError
+from onnx_ig.runtime import session as session_module
 from onnx_ig.runtime.session import Session
 
 MODEL = onnx.parser.parse_model(
@@ -72,3 +76,23 @@ def test_a_provider_that_does_not_open_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_name_is_told_the_others() -> None:
     with pytest.raises(ProviderError, match="auto, cpu, cuda, cuda-tf32, tensorrt, openvino, openvino-bf16"):
         Session(MODEL, "gpu")
+
+
+def test_inputs_are_uploaded_once_for_all_their_path_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(__file__).parent.parent / "models" / "digits_cnn" / "digits_cnn.onnx"
+    x = np.random.default_rng(0).uniform(size=(3, 1, 8, 8)).astype(np.float32)
+    arguments: dict[str, Any] = {"target": [7, 1, 3], "n_steps": 8, "internal_batch_size": 2}
+    method = onnx_ig.IntegratedGradients(source, provider="cpu")
+    expected = method.attribute(x, **arguments)
+
+    uploads: list[int] = []
+    upload = onnxruntime.OrtValue.ortvalue_from_numpy
+
+    def recorded(value: np.ndarray, device: str, number: int) -> Any:
+        uploads.append(len(value))
+        return upload(value, device, number)
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", recorded)
+    monkeypatch.setitem(session_module._DEVICES, CPU, "cpu")
+    np.testing.assert_array_equal(method.attribute(x, **arguments), expected)
+    assert uploads == [2, 2, 1, 1, 1, 1]  # input, target and the one baseline for two examples, then for the third

@@ -9,6 +9,7 @@ halved.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -132,9 +133,13 @@ class Engine:
         sums: dict[str, Array] = {}
         done, total = 0, request.examples * len(nodes)
 
+        @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
+        def placed(first: int, last: int) -> dict[str, Any]:
+            return self.session.placed(self._feeds(request, slice(first, last)))
+
         def run(rows: slice, points: slice, size: int) -> None:
             nonlocal done
-            feeds = self._feeds(request, rows)
+            feeds = placed(rows.start, rows.stop)
             a, w = nodes[points], weights[points]
             if len(a) < size:  # equal shapes in every Run; the repeated node has weight 0
                 a = np.concatenate([a, np.repeat(a[-1:], size - len(a))])

@@ -59,6 +59,10 @@ class OpenVinoSession:
         self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
         self._compiled: OrderedDict[_Signature, Any] = OrderedDict()
 
+    def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """``feeds``: they are where the device reads them."""
+        return dict(feeds)
+
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Evaluate the model; returns arrays by output name.
 

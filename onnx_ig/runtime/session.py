@@ -27,7 +27,8 @@ PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cuda-tf32": ("CUDAExecutionProvider", {"use_tf32": "1"}),
     "tensorrt": ("TensorrtExecutionProvider", {}),
 }
-_GPU_PROVIDERS = frozenset(name for name, _ in PROVIDERS.values()) - {PROVIDERS["cpu"][0]}
+# Providers with a memory of their own, and what ONNX Runtime calls the device.
+_DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
 # Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
 _SERIALISED_LIMIT = 1_800_000_000
 # Weights from this size on are handed over in place; smaller ones may be shapes that ONNX Runtime wants to see.
@@ -105,6 +106,22 @@ class Session:
         """The first provider in use, for example ``CUDAExecutionProvider``."""
         return self.providers[0]
 
+    def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """``feeds`` as :meth:`run` takes them, uploaded to the device: for values that several runs share.
+
+        Raises:
+            OutOfMemoryError: they do not fit in the device's memory.
+        """
+        device = _DEVICES.get(self.provider)
+        if device is None:
+            return dict(feeds)
+        number = int(self._session.get_provider_options()[self.provider].get("device_id", 0))
+        upload = import_onnxruntime().OrtValue.ortvalue_from_numpy
+        try:
+            return {name: upload(value, device, number) for name, value in feeds.items()}
+        except Exception as error:
+            raise _translated(error, "upload the inputs") from error
+
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Evaluate the model; returns arrays by output name.
 
@@ -138,7 +155,7 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
                 f"{name} is not in this ONNX Runtime (it has {', '.join(available)}); "
                 "for CUDA install 'onnx-ig[gpu]' instead of 'onnx-ig[cpu]', or ask for provider='cpu'"
             )
-    if not _GPU_PROVIDERS.isdisjoint(map(_name, entries)):
+    if not _DEVICES.keys().isdisjoint(map(_name, entries)):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
             ort.preload_dlls()  # the CUDA libraries that pip installed are on no search path
     return entries, provider != "auto"
