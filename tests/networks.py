@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+import onnx_ig
 from tests.architectures import convnext, densenet, mobile, plain, resnet, transformer, unet
 
 
@@ -108,3 +109,12 @@ _TABLE = [
 ]
 
 NETWORKS: dict[str, Network] = {network.name: network for network in _TABLE}
+
+
+@functools.cache
+def exported(name: str) -> onnx_ig.Model:
+    """The network as torch exports it, with a dynamic batch; once, because it takes seconds."""
+    network = NETWORKS[name]
+    return onnx_ig.load(
+        network.module(), example_inputs=network.inputs(), additional_forward_args=network.extras() or None
+    )

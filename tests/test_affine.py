@@ -1,7 +1,5 @@
 """The path laid behind the affine prefix gives what the path laid at the inputs gives."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnx.parser
@@ -13,9 +11,6 @@ from onnx_ig.attribution.affine import affine_frontier
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
-from tests.networks import NETWORKS
-
-MODELS = Path(__file__).parent.parent / "models"
 
 
 def attribute(model: Model, feeds: dict[str, np.ndarray], affine_prefix: bool) -> dict[str, np.ndarray]:
@@ -41,26 +36,6 @@ def assert_equal(model: Model, feeds: dict[str, np.ndarray]) -> None:
         total = sum(np.abs(v).sum() for n, v in plain.items() if n.startswith("attribution_"))
         bound = 2e-5 * scale if name.startswith("attribution_") else 1e-5 * max(total, 1.0)
         np.testing.assert_allclose(optimised[name], value, atol=bound)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["lenet_smooth", "resnet_smooth", "two_inputs_smooth", "mobilenet_v3_smooth", "unet_smooth", "vit", "bert", "lstm"],
-)
-def test_networks(name: str) -> None:
-    network = NETWORKS[name]
-    tensors = (*network.inputs(), *network.extras())
-    model = onnx_ig.load(
-        network.module(), example_inputs=network.inputs(), additional_forward_args=network.extras() or None
-    )
-    assert_equal(model, {str(x.name): t.numpy() for x, t in zip(model.inputs, tensors, strict=True)})
-
-
-@pytest.mark.parametrize("file", ["digits_cnn/digits_cnn.onnx", "tabular_mlp/tabular_mlp.onnx"])
-def test_trained_models(file: str) -> None:
-    model = onnx_ig.load(MODELS / file)
-    x = np.load(next((MODELS / file).parent.glob("*.npy"))).astype(np.float32)
-    assert_equal(model, {str(model.inputs[0].name): x})
 
 
 # text of the graph, the frontier's tensors

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import onnx_ig
-from tests.networks import NETWORKS, Network
+from tests.networks import NETWORKS, Network, exported
 
 # Of the largest attribution; a ReLU that flips in float32 changes single elements, so networks with kinks are judged by
 # their smooth twins and, here, against float64 noise only loosely.
@@ -25,7 +25,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 def test_agrees_with_captum(network: Network) -> None:
     module, inputs, extras = network.module(), network.inputs(), network.extras()
     keywords = {"target": network.target, "additional_forward_args": extras or None}
-    ours = onnx_ig.InputXGradient(module).attribute(inputs, **keywords)
+    ours = onnx_ig.InputXGradient(exported(network.name)).attribute(inputs, **keywords)
     theirs = captum.attr.InputXGradient(module).attribute(inputs, **keywords)
     tolerance = TOLERANCE[network.smooth]
     assert all(relative(a, b.detach()) < tolerance for a, b in zip(ours, theirs, strict=True))
