@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,10 @@ class FullSize:
             torch.manual_seed(0)
             module = self.build()
             return (randomise(module) if self.redrawn else module).eval()
+
+    def resized(self, size: int) -> FullSize:
+        """The same model for pictures of ``size``×``size``, or for ``size`` tokens."""
+        return replace(self, shape=(3, size, size) if len(self.shape) == 3 else (size, *self.shape[1:]))
 
     def inputs(self, examples: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Standard normal inputs, and the mask of token models (all tokens kept)."""
