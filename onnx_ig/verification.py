@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from onnx_ig import arguments
-from onnx_ig.errors import InputError, VerificationError
+from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.errors import InputError, UsageError, VerificationError
 from onnx_ig.methods import InputXGradient, IntegratedGradients
 from onnx_ig.model import Model, is_torch_source, load
 from onnx_ig.runtime.session import ProviderSpec
@@ -84,6 +85,7 @@ def verify(
     provider: ProviderSpec = "cpu",
     output: str | None = None,
     at: str | None = None,
+    batch_axis: int | None = 0,
     seed: int = 0,
 ) -> VerificationReport:
     """Compare the engine's attributions with an independent computation, on the given inputs and on random ones.
@@ -101,19 +103,23 @@ def verify(
         tolerance: on the largest difference relative to the largest element; 1e-4 against torch, 1e-2 against
         differences.
         float64: the torch reference computes in float64.
+        batch_axis: where the examples lie in an ONNX model's inputs, as for :class:`onnx_ig.IntegratedGradients`.
 
     Raises:
         InputError: an ONNX model with undeclared dimensions and no ``inputs``.
+        UsageError: a ``batch_axis`` of a PyTorch source.
     """
     rng = np.random.default_rng(seed)
-    shared = {"output": output, "at": at, "provider": provider}
     given = inputs if inputs is not None else example_inputs
     if not is_torch_source(source):
-        model = load(source)
+        model = examples_first(load(source), batch_axis)
+        shared = {"output": output, "at": at, "provider": provider, "batch_axis": batch_axis and 0}
         first = given if given is not None else _random_like_declared(model, rng)
         drawn = _samples(first, samples, given is not None, rng)
         rows = _against_differences(model, drawn, additional_forward_args, target, tolerance, shared, rng, at)
         return _report(rows, "central differences of the model's own forward pass")
+    if batch_axis != 0:
+        raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: the PyTorch reference has examples on axis 0")
     module = _module(source, weights)
     if given is None:
         raise InputError("verifying a PyTorch source needs inputs: give inputs= or example_inputs=")

@@ -60,6 +60,12 @@ def _models() -> dict[str, onnx.ModelProto]:
             {"y": (T.FLOAT, ["N", 1])},
             {"w": _weights(3, 1)},
         ),
+        "columns": model(
+            [node("Transpose", "x", "rows"), node("MatMul", "rows w", "z"), node("Tanh", "z", "y")],
+            {"x": (T.FLOAT, [3, "N"])},
+            {"y": float_two},
+            w,
+        ),
         "deep": model([node("Tanh", "x", "y")], {"x": (T.FLOAT, ["N", 4, 3])}, {"y": (T.FLOAT, ["N", 4, 3])}, {}),
         "fixed": model(
             [node("MatMul", "x w", "z"), node("Tanh", "z", "y")], {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [2, 2])}, w

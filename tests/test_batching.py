@@ -10,10 +10,11 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+import torch
 
 import onnx_ig
 from onnx_ig.attribution import Contract
-from onnx_ig.errors import InputError
+from onnx_ig.errors import InputError, UsageError
 from onnx_ig.runtime.engine import Engine
 from onnx_ig.runtime.session import Session
 
@@ -153,6 +154,7 @@ def test_examples_on_another_axis(name: str, sizes: tuple[str, str], tmp_path: P
     expected = onnx_ig.IntegratedGradients(twin, provider="cpu").attribute(x, **request)
     got = onnx_ig.IntegratedGradients(proto, provider="cpu", batch_axis=1).attribute(x, **request)
     np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert onnx_ig.verify(proto, inputs=x, target=target, batch_axis=1, samples=0).passed
     file = onnx_ig.export(proto, tmp_path / "ig.onnx", batch_axis=1, **request)
     fed = x[:1] if examples == "1" else x
     (result,) = onnxruntime.InferenceSession(file).run(["attribution_x"], {"x": fed})
@@ -162,6 +164,8 @@ def test_examples_on_another_axis(name: str, sizes: tuple[str, str], tmp_path: P
 def test_an_axis_that_the_inputs_do_not_have_is_refused() -> None:
     with pytest.raises(InputError, match="batch_axis=2"):
         onnx_ig.InputXGradient(model("y = Sin (x)", "N, 3", "N, 3"), batch_axis=2)
+    with pytest.raises(UsageError, match="batch_axis=1 goes with ONNX models"):
+        onnx_ig.verify(torch.nn.Identity(), inputs=torch.ones(2, 3), batch_axis=1)
 
 
 def test_rows_that_depend_on_those_before_are_refused() -> None:

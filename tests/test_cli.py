@@ -294,6 +294,11 @@ def test_verify(work: Path) -> None:
     assert run("verify unknown_operator.onnx").exit_code == 3
     assert run("verify tokens.onnx").exit_code == 4
     succeed("verify two.onnx -i both.npz --samples 0")
+    assert run("verify columns.onnx").exit_code == 4  # an undeclared dimension
+    for more in ("", "-i rows.npy"):
+        succeed(f"verify columns.onnx --batch-axis 1 --samples 0 {more}")
+    succeed("verify fixed.onnx --batch-axis none --samples 0")
+    assert run(f"verify {FACTORY} --weights {WEIGHTS} -i seven.npy --batch-axis 1").exit_code == 2
 
 
 def test_inspect(work: Path) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @options.method
 @options.n_steps
 @options.output_name
+@options.batch_axis
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
@@ -80,6 +81,7 @@ def verify(
     method: str | None,
     n_steps: int | None,
     output: str | None,
+    batch_axis: int | None,
     tolerance: float | None,
     float64: bool,
     samples: int,
@@ -117,6 +119,8 @@ def verify(
     if is_torch_source(source):
         if output is not None:
             raise UsageError("--output goes with .onnx files: the PyTorch reference explains what the module returns")
+        if batch_axis != 0:
+            raise UsageError("--batch-axis goes with .onnx files: the PyTorch reference has the examples on axis 0")
         keywords |= {
             "n_steps": n_steps or options.DEFAULT_STEPS,
             "method": method or options.DEFAULT_METHOD,
@@ -124,7 +128,7 @@ def verify(
         }
     else:
         _refuse_reference_options(method=method, n_steps=n_steps, float64=float64, baseline=baselines)
-        keywords["output"] = output
+        keywords |= {"output": output, "batch_axis": batch_axis}
     if is_factory(source):
         made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
         names = list(made.arguments)
@@ -136,7 +140,7 @@ def verify(
         return
     refuse_torch_options(weights=weights, example_input=examples)
     if inputs or extra:
-        values = _values(source, output, inputs, extra, baselines, pictures)
+        values = _values(source, batch_axis, inputs, extra, baselines, pictures)
         if is_torch_source(source):
             keywords["inputs"] = tuple(values.inputs.values())
             keywords["additional_forward_args"] = _tensors(values.extra.values())
@@ -157,7 +161,7 @@ def _refuse_reference_options(**given: Any) -> None:
 
 def _values(
     source: str,
-    output: str | None,
+    batch_axis: int | None,
     inputs: Sequence[str],
     extra: Sequence[str],
     baselines: Sequence[str],
@@ -165,10 +169,11 @@ def _values(
 ) -> Values:
     """Data for the inputs that a model declares, in their order."""
     from onnx_ig.attribution import default_inputs
+    from onnx_ig.attribution.batch_axis import examples_first
     from onnx_ig.cli.values import read_values, spec_of
     from onnx_ig.model import load
 
-    model = load(source)
+    model = examples_first(load(source), batch_axis)
     specs = [spec_of(x) for x in model.inputs]
     return read_values(specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures).ordered(
         [spec.name for spec in specs]
