@@ -139,6 +139,20 @@ def test_ranks_that_only_a_run_tells_are_observed() -> None:
         load(resized(), example_inputs=X)
 
 
+def test_a_body_that_the_standard_writes_for_known_ranks_only() -> None:
+    """RotaryEmbedding of [batch, length, heads · size] or [batch, heads, length, size]."""
+    text = """<ir_version: 10, opset_import: ["" : 23]> g (float[] x, float[1,4,2] c, float[1,4,2] s) => (float[] y)
+    { y = RotaryEmbedding <num_heads = 2> (x, c, s) }"""
+    proto = onnx.parser.parse_model(text)
+    with pytest.raises(NotDifferentiableError, match="number of axes of 'x' is unknown"):
+        onnx_ig.differentiate(proto, wrt=["x"])
+    feeds = {name: uniform(1, 4, size) for name, size in (("x", 8), ("c", 2), ("s", 2), ("cotangent_y", 8))}
+    observed = load(proto, example_inputs={name: feeds[name] for name in "xcs"})
+    sized = load(proto, shapes={"x": ["N", 4, 8]})
+    runs = [Session(onnx_ig.differentiate(m, wrt=["x"]), "cpu", threads=1).run(feeds) for m in (observed, sized)]
+    np.testing.assert_allclose(runs[0]["grad_x"], runs[1]["grad_x"], rtol=1e-6)
+
+
 def test_attribute_observes_ranks_where_it_must(tmp_path: Path) -> None:
     found = onnx_ig.InputXGradient(resized()).attribute(X, (0, 3, 3), S)
     declaring = load(resized(), shapes={"x": ["N", 16], "s": [4]})

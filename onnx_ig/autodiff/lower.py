@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, take_off
+from onnx_ig.autodiff.node import unknown_rank
 from onnx_ig.autodiff.registry import lookup, prepare
 from onnx_ig.autodiff.reverse import REFUSAL, captured_by, dependents, is_float
 from onnx_ig.autodiff.surrogate import add_surrogates
 from onnx_ig.errors import NotDifferentiableError
-from onnx_ig.loading.opset import function_body
+from onnx_ig.loading.opset import function_body, has_body
 
 
 def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
@@ -72,6 +73,9 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
     else:
         function = function_body(node, op.opset)
         if function is None:
+            unknown = [x for x in node.inputs if x is not None and x.shape is None]
+            if unknown and has_body(node, op.opset):
+                node.meta[REFUSAL] = unknown_rank(node, unknown[0])
             return None
         outputs = _instantiate(op, ir.from_proto(function), node)
     return _replace(op.graph, node, take_off(op.graph, last), outputs)

@@ -91,6 +91,14 @@ def _call(model: ir.Model, node: ir.Node, body: onnx.FunctionProto, name: str, o
         node.attributes.pop(attribute)  # worked into the body already
 
 
+def has_body(node: ir.Node, opset: int) -> bool:
+    """Whether the standard defines the node's operator by a function, be it for inputs of known shapes only."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset):
+        return False
+    schema = onnx.defs.get_schema(node.op_type, opset)
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
 def function_body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     """The function body for this node at this opset, the standard's or ours; None if the operator has none."""
     domain = "" if node.domain == "ai.onnx" else node.domain
