@@ -1,13 +1,13 @@
-"""Print, refresh or check the table of operators: how each is differentiated, how many node tests are right, who runs
-it.
+"""The table of operators: how each is differentiated, how many node tests are right, which runtimes have a kernel.
 
 python tools/operators.py            judge everything and print the table (minutes)
-python tools/operators.py --refresh  ... and write tools/results/operators.md and the README's summary
+python tools/operators.py --refresh  ... and write it to tools/results/operators.md
 python tools/operators.py --check    fail when operators, ways or case counts differ from that file (seconds)
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -225,9 +225,14 @@ def stale(rows: list[Row]) -> list[str]:
     return [row.structure() for row in rows if row.structure() not in written]
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Run as a command; returns the exit code."""
-    if "--check" in arguments:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--refresh", action="store_true", help=f"also write it to {TABLE.relative_to(ROOT)}")
+    instead.add_argument("--check", action="store_true", help="judge nothing: fail where that file is stale (seconds)")
+    options = parser.parse_args()
+    if options.check:
         differences = stale(table(judged=False))
         print(
             "\n".join(["the table of operators is stale: run tools/operators.py --refresh", *differences])
@@ -238,10 +243,10 @@ def main(arguments: list[str]) -> int:
     rows = table(judged=True)
     text = rendered(rows)
     print(text)
-    if "--refresh" in arguments:
+    if options.refresh:
         TABLE.write_text(text)
     return 1 if any(row.outcomes["wrong"] for row in rows) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
