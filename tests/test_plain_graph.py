@@ -18,7 +18,7 @@ import pytest
 
 import onnx_ig
 from onnx_ig.attribution import affine, build, make_plan
-from onnx_ig.autodiff import gradient, masks, reverse
+from onnx_ig.autodiff import composites, gradient, masks
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -39,7 +39,8 @@ Arrays = dict[str, np.ndarray]
 # Each optimisation: what it is called by, what stands there when it is left out, a model that it acts on.
 OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
     "path behind the affine prefix": (affine, "_COSTLY", frozenset(), "lenet_smooth"),
-    "activations as one function": (reverse, "composite_of", lambda node: None, "vit"),
+    "GELU as one function": (composites, "_gelu", lambda node: None, "vit"),
+    "guarded Softmax as one function": (composites, "_guarded_softmax", lambda node: None, "bert"),
     "rearranged constants": (gradient, "fold_rearranged_constants", lambda graph, kept: None, "weight in pieces"),
     "constants folded": (OpBuilder, "_folded", lambda op, value: value, "lenet_smooth"),
     "masks as products": (masks, "_may_be_infinite", lambda y: True, "lenet"),
