@@ -17,6 +17,7 @@ earlier calls. A cell that cannot be measured says why, and the exit code is the
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import sys
@@ -106,8 +107,8 @@ def _rows(device: Device, options: argparse.Namespace, folder: Path) -> Iterator
                 measured = attempt(lambda: _measure(part, subject, _setting(device, options, **case), options))  # noqa: B023
                 cells = measured if isinstance(measured, dict) else {"result": measured}
                 yield {"part": part, "model": name, **case, **cells}
-                if device.kind == "cuda":
-                    torch.cuda.empty_cache()
+                gc.collect()
+                torch.cuda.empty_cache()
 
 
 def _cases(part: str, subject: Subject, options: argparse.Namespace) -> list[Case]:

@@ -44,11 +44,6 @@ class Device:
         """The GPU's name, or the processor's."""
         return torch.cuda.get_device_name() if self.kind == "cuda" else f"CPU {platform.machine()}"
 
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """Those it has."""
-        return PRECISIONS if self.kind == "cuda" else ("fp32", "fp16")
-
     def providers(self, precision: str, layout: str = "contiguous", **options: str) -> list[tuple[str, dict[str, str]]]:
         """ONNX Runtime's provider list: full float32 unless ``tf32``; ``options`` are further ones of CUDA."""
         name, own = PROVIDERS["cuda-tf32" if precision == "tf32" else self.kind]

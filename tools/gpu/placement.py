@@ -28,6 +28,18 @@ def step_model(subject: Subject, precision: str) -> Path:
     return path if path.exists() else onnx_ig.export(subject.file(precision), path, form="step")
 
 
+def opened(
+    path: Path, setting: Setting, *, profiled: bool = False, **provider_options: str
+) -> onnxruntime.InferenceSession:
+    """The model opened on the device, or an error: without a way back to the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_profiling = profiled
+    options.profile_file_prefix = str(path.with_suffix(""))
+    providers = setting.device.providers(setting.precision, **provider_options)
+    return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+
+
 def step_feeds(session: onnxruntime.InferenceSession, subject: Subject, setting: Setting) -> dict[str, np.ndarray]:
     """Values for its inputs: ``setting.steps`` path points of equal weight."""
     n, tensors = setting.steps, subject.inputs(setting.examples, setting.precision)
@@ -42,19 +54,15 @@ def step_feeds(session: onnxruntime.InferenceSession, subject: Subject, setting:
 
 def placement(subject: Subject, setting: Setting) -> Row:
     """How many nodes run on which provider; those that should run on the device and do not, with the reason."""
-    options = onnxruntime.SessionOptions()
-    options.enable_profiling = True
-    options.profile_file_prefix = str(subject.folder / "profile")
-    providers = setting.device.providers(setting.precision)
     path = step_model(subject, setting.precision)
-    session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+    session = opened(path, setting, profiled=True)
     session.run(None, step_feeds(session, subject, setting))
     events = json.loads(Path(session.end_profiling()).read_text())
     # a node in a loop's body has several events, of one name and index
     nodes = {(e["name"], e["args"]["node_index"]): e["args"] for e in events if e.get("cat") == "Node"}
     if not nodes:
         raise RuntimeError("the profile holds no node")
-    device = providers[0][0]
+    device = session.get_providers()[0]
     away = [node for node in nodes.values() if node["provider"] != device]
     wrong = Counter(str(node["op_name"]) for node in away if not _is_small(node))
     reasons = {f.op_type: f.detail for f in findings(ir.load(path), "onnxruntime-cuda")}
