@@ -26,11 +26,12 @@ import torch
 from torch import nn
 
 import onnx_ig
+from onnx_ig.errors import OnnxIgError
 from onnx_ig.exporting import write_model
 from onnx_ig.runtime.providers import open_session
 from tools.benchmarking.peers import captum_of
 from tools.benchmarking.subjects import Subject, Tensors, subject
-from tools.benchmarking.timing import BATCHES, PROVIDERS, Row, explained
+from tools.benchmarking.timing import BATCHES, PROVIDERS, Row, explained, refused
 from tools.full_size import MODELS
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -63,7 +64,8 @@ def started(model: Subject, file: Path, folder: Path) -> Row:
 def memory(model: Subject, file: Path, folder: Path) -> Row:
     """Megabytes of each at each internal batch size, above the process that has run a small model."""
     sides = [*PROVIDERS, *(["captum"] if model.module else [])]
-    return {f"{side} MB {b}": alone(side, model, file, folder, b)["MB"] for b in BATCHES for side in sides}
+    taken = [{"batch": b, **{side: alone(side, model, file, folder, b)["MB"] for side in sides}} for b in BATCHES]
+    return {"memory": taken}
 
 
 def written(model: Subject, folder: Path) -> Path:
@@ -76,8 +78,11 @@ def written(model: Subject, folder: Path) -> Path:
     return file
 
 
-def alone(part: str, model: Subject, file: Path, folder: Path, batch: int = 1) -> dict[str, float]:
-    """One of PARTS in a process of its own: its seconds, and its peak megabytes above what the imports take."""
+def alone(part: str, model: Subject, file: Path, folder: Path, batch: int = 1) -> Row:
+    """One of PARTS in a process of its own: its seconds, and its peak megabytes above what the imports take.
+
+    A text in their place says why there are none.
+    """
     architecture = model.name if model.module else None
     arguments = [part, architecture, model.size, str(file), str(folder / "inputs.npz"), model.target, batch]
     done = subprocess.run(
@@ -100,7 +105,8 @@ def _write(task: Task) -> None:
 
 def _export(task: Task) -> None:
     """The attribution model of a file."""
-    onnx_ig.export(task.file, task.file.with_name("attribution.onnx"))
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_ig.export(task.file, Path(folder) / "attribution.onnx")
 
 
 def _open(provider: str, task: Task) -> None:
@@ -147,7 +153,11 @@ def main() -> None:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, start = _megabytes("VmRSS"), time.perf_counter()
-    PARTS[part](task)
+    try:
+        PARTS[part](task)
+    except OnnxIgError as error:
+        print(json.dumps(dict.fromkeys(("seconds", "MB"), refused(error))))
+        return
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "MB": _megabytes("VmHWM") - before}))
 

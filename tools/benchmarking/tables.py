@@ -39,12 +39,12 @@ _MODEL = {"model": _number("model", "")}
 
 TIME: Columns = {
     **_MODEL,
-    "ONNX Runtime s": _number("cpu", ".2f"),
-    "OpenVINO s": _number("openvino", ".2f"),
-    "Captum best s": _number("captum", ".2f"),
-    "Captum default s": _number("captum default", ".2f"),
-    "onnx2torch + Captum s": _number("onnx2torch", ".2f"),
-    "limit s": _number("limit", ".2f"),
+    "ONNX Runtime s": _number("cpu", ".3g"),
+    "OpenVINO s": _number("openvino", ".3g"),
+    "Captum best s": _number("captum", ".3g"),
+    "Captum default s": _number("captum default", ".3g"),
+    "onnx2torch + Captum s": _number("onnx2torch", ".3g"),
+    "limit s": _number("limit", ".3g"),
     "Captum / ONNX Runtime": _ratio("captum", "cpu"),
     "Captum / OpenVINO": _ratio("captum", "openvino"),
     "ONNX Runtime / limit": _ratio("cpu", "limit"),
@@ -56,33 +56,28 @@ TIME: Columns = {
 START: Columns = {
     **_MODEL,
     "file MB": _number("file MB", ".0f"),
-    "export s": _number("export s", ".1f"),
+    "export s": _number("export s", ".3g"),
     "export MB": _number("export MB", ".0f"),
     "export MB / file MB": _ratio("export MB", "file MB"),
-    **{f"open in {title} s": _number(f"open {key}", ".2f") for key, title in _OURS.items()},
-    **{f"first call, {title} s": _number(f"{key} first", ".2f") for key, title in _OURS.items()},
-    **{f"later calls, {title} s": _number(key, ".2f") for key, title in _OURS.items()},
+    **{f"open in {title} s": _number(f"open {key}", ".3g") for key, title in _OURS.items()},
+    **{f"first call, {title} s": _number(f"{key} first", ".3g") for key, title in _OURS.items()},
+    **{f"later calls, {title} s": _number(key, ".3g") for key, title in _OURS.items()},
 }
 
 MEMORY: Columns = {
     **_MODEL,
-    **{
-        f"{title} {batch}": cell
-        for batch in BATCHES
-        for title, cell in {
-            "ONNX Runtime": _number(f"cpu MB {batch}", ".0f"),
-            "OpenVINO": _number(f"openvino MB {batch}", ".0f"),
-            "Captum": _number(f"captum MB {batch}", ".0f"),
-            "ONNX Runtime / Captum": _ratio(f"cpu MB {batch}", f"captum MB {batch}"),
-            "OpenVINO / Captum": _ratio(f"openvino MB {batch}", f"captum MB {batch}"),
-        }.items()
-    },
+    "internal batch": _number("batch", ""),
+    "ONNX Runtime MB": _number("cpu", ".0f"),
+    "OpenVINO MB": _number("openvino", ".0f"),
+    "Captum MB": _number("captum", ".0f"),
+    "ONNX Runtime / Captum": _ratio("cpu", "captum"),
+    "OpenVINO / Captum": _ratio("openvino", "captum"),
 }
 
 GROWTH: Columns = {
     **_MODEL,
     "grows": _number("grows", ""),
-    "seconds": lambda row: ", ".join(f"{value}: {seconds:.2f}" for value, seconds in row["seconds"].items()),
+    "seconds": lambda row: ", ".join(f"{value}: {seconds:.3g}" for value, seconds in row["seconds"].items()),
     "cost of one more": lambda row: f"{1000 * row['slope']:.3g} ms per {row['unit']}",
     "largest deviation from a straight line": _number("deviation", ".0%"),
 }
@@ -133,9 +128,9 @@ def report(runs: Sequence[Sequence[Row]], steps: int, rounds: int, examples: int
         "## Before the first explanation",
         "Opening is of the exported step model; OpenVINO compiles in its first call, whose numbers are checked.",
         rendered(START, first),
-        "## Peak memory, MB, at internal batch " + ", ".join(map(str, BATCHES)),
+        "## Peak memory",
         "Each in a process of its own, above what it is after all imports.",
-        rendered(MEMORY, first),
+        rendered(MEMORY, [{"model": row["model"], **part} for row in first for part in row["memory"]]),
     ]
     return "\n\n".join(parts) + "\n"
 
