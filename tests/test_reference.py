@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import onnx_ig
 from onnx_ig import reference
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.quadrature import METHODS
@@ -88,6 +89,14 @@ def test_completeness_holds_with_many_steps() -> None:
     )
     assert delta.dtype == torch.float64
     assert delta.abs().max() < 1e-9
+
+
+def test_verify_states_errors_relative_to_the_same() -> None:
+    network = NETWORKS["mlp_smooth"]
+    module, (x,) = network.module(), network.inputs(3)
+    report = onnx_ig.verify(module, inputs=100 * x, target=1, n_steps=5, samples=0)  # scores of more than one
+    assert report.passed and len(report.rows) == 3
+    assert all(row.median_relative_error <= row.max_relative_error for row in report.rows)
 
 
 def test_a_linear_model_is_exact() -> None:
