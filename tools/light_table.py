@@ -8,6 +8,7 @@ picture, medians in turn. That the gradients are right is what tests/test_light_
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tools.gradient_table import take_turns
 
 def main() -> None:
     """Run as a command."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     print("| model | nodes | with gradient | ONNX Runtime × | forward ms |\n|---|---|---|---|---|", flush=True)
     for name in NAMES:
         model = with_weights(name)

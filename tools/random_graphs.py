@@ -9,6 +9,7 @@ and corners are told from mistakes by measurement: see :func:`excuse`.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 import sys
@@ -215,8 +216,11 @@ def reproduction(case: Case) -> str:
     return f"{onnx.printer.to_text(case.model)}\n{feeds}"
 
 
-def main(total: int) -> int:
-    """Run ``total`` graphs and print the counts; 1 when a graph is wrong."""
+def main() -> int:
+    """Run as a command: judge graphs and print the counts; 1 when a graph is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("total", nargs="?", type=int, default=2000, metavar="N", help="how many (default: 2000)")
+    total = parser.parse_args().total
     tally, number = Tally(), 0
     with ProcessPoolExecutor(2) as pool:
         while (judged := tally.outcomes["right"] + tally.outcomes["wrong"]) < total:
@@ -235,4 +239,4 @@ def main(total: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000))
+    sys.exit(main())
