@@ -6,8 +6,8 @@
 NAME is one of full_size.MODELS, or an .onnx file (of which Captum explains what onnx2torch makes). Time: in one
 process, taking turns, medians. Captum runs with its default (all path points at once) and with the best of several
 internal batch sizes; ours with its own choice, in ONNX Runtime and in OpenVINO (float32). The limit is two ONNX Runtime
-forward passes per path point at the forward model's best batch. Memory, export and opening: each in a process of its
-own, in the first run alone. ``--write`` saves tools/results/benchmark_cpu.{md,json} (with ``--growth``,
+forward passes per path point at the forward model's best batch. In the first run alone: onnx2torch, and memory, export
+and opening, each in a process of its own. ``--write`` saves tools/results/benchmark_cpu.{md,json} (with ``--growth``,
 benchmark_cpu_growth) after each model.
 """
 
@@ -74,12 +74,12 @@ def growth(options: argparse.Namespace) -> None:
 
 
 def _one(name: str, options: argparse.Namespace, complete: bool) -> Row:
-    """One model's row; ``complete``: with what is measured in processes of their own."""
+    """One model's row; ``complete``: with onnx2torch, and what is measured in processes of their own."""
     model = subject(name, options.data)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         file = written(model, folder)
-        row = {"model": model.name, **measured(model, file, options.steps, options.rounds, options.examples)}
+        row = {"model": model.name, **measured(model, file, options.steps, options.rounds, options.examples, complete)}
         return row | started(model, file, folder) | memory(model, file, folder) if complete else row
 
 

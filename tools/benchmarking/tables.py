@@ -120,7 +120,8 @@ def report(runs: Sequence[Sequence[Row]], steps: int, rounds: int, examples: int
         machine(),
         f"Medians of {rounds} rounds in turn, after a first call. Captum best: of its default and internal batches "
         f"{', '.join(map(str, BATCHES))}; onnx2torch + Captum: of these batches ({ONNX2TORCH}, which the benchmark "
-        "fetches from PyPI). Limit: two ONNX Runtime forward passes per path point. Cosines are to torch in float64.",
+        "fetches from PyPI), in the first run. Limit: two ONNX Runtime forward passes per path point. Cosines are to "
+        "torch in float64.",
     ]
     for number, rows in enumerate(runs, 1):
         parts += [f"## Run {number}", rendered(TIME, rows), summarised(rows)]

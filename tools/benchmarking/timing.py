@@ -26,8 +26,8 @@ PROVIDERS = ("cpu", "openvino")
 _ALIKE = 0.99  # least cosine of a converted model's attributions to ours; float32 flips kinks, a wrong model far more
 
 
-def measured(subject: Subject, file: Path, steps: int, rounds: int, examples: int) -> Row:
-    """One model's seconds, and the cosines of the attributions to float64's."""
+def measured(subject: Subject, file: Path, steps: int, rounds: int, examples: int, peer: bool = True) -> Row:
+    """One model's seconds, and the cosines of the attributions to float64's; ``peer``: onnx2torch's too."""
     tensors = subject.inputs(examples)
     session = Session(file, "cpu")
     explain = functools.partial(explained, tensors, subject.target, steps)
@@ -52,11 +52,11 @@ def measured(subject: Subject, file: Path, steps: int, rounds: int, examples: in
         calls["captum"] = functools.partial(explain, theirs)
         calls |= {f"captum {b}": functools.partial(explain, theirs, b * examples) for b in BATCHES}
         found["captum"] = explain(theirs, BATCHES[0])
-    peer = _converted(explain, module, file, tensors, found["cpu"])
-    if isinstance(peer, str):
-        row["onnx2torch"] = peer
+    theirs = _converted(explain, module, file, tensors, found["cpu"]) if peer else "–"
+    if isinstance(theirs, str):
+        row["onnx2torch"] = theirs
     else:
-        calls |= {f"onnx2torch {b}": functools.partial(explain, peer, b * examples) for b in BATCHES}
+        calls |= {f"onnx2torch {b}": functools.partial(explain, theirs, b * examples) for b in BATCHES}
     batches = BATCHES if subject.free else (examples,)
     calls |= {f"forward {b}": functools.partial(session.run, _feeds(session, subject.inputs(b))) for b in batches}
     seconds = take_turns(calls, rounds)
