@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from onnx_ig.reference import integrated_gradients
 from tools.gpu.contenders import Explain, Setting, batches, best_batch, captum, ours
@@ -76,6 +77,9 @@ def speed(subject: Subject, setting: Setting, rounds: int, with_compiled: bool) 
         chosen = attempt(lambda: _ready(make(subject, setting), tried))  # noqa: B023  (called at once)
         if isinstance(chosen, str):
             row[f"{name} s"] = chosen
+            continue
+        if name == "compiled" and not counters["stats"]["unique_graphs"]:
+            row[f"{name} s"] = "none: torch.compile left the model as it is"  # recurrent layers, say
             continue
         explain, batch = chosen
         calls[f"{name} s"] = functools.partial(explain, batch)
