@@ -50,7 +50,7 @@ class _Builder:
         with warnings.catch_warnings():
             if laid_at != plan.at:
                 warnings.simplefilter("ignore", OnnxIgWarning)  # said when pulling back, of what the user asked for
-            self.result = gradient_model(model, laid_at, [plan.output], plan.prefix, partial=True)
+            self.result = gradient_model(model, laid_at, [plan.output], plan.prefix, kept=plan.at, partial=True)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]

@@ -14,6 +14,7 @@ import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
+from onnx_ig.autodiff.narrowing import narrow
 from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
 from onnx_ig.autodiff.weights import separate_transposed_weights
@@ -70,11 +71,13 @@ def gradient_model(
     outputs: Sequence[str] | None = None,
     prefix: str = "",
     *,
+    kept: Sequence[str] = (),
     partial: bool = False,
 ) -> ir.Model:
     """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
 
-    ``prefix`` is put before the added inputs' and outputs' names; ``partial``: see :func:`pull_back`.
+    ``prefix`` is put before the added inputs' and outputs' names; tensors named in ``kept`` are computed whole;
+    ``partial``: see :func:`pull_back`.
     """
     result = model.clone_ir()
     graph = result.graph
@@ -94,9 +97,13 @@ def gradient_model(
     cotangent, grad = prefix + COTANGENT, prefix + GRAD
     free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
     fold_rearranged_constants(graph, {*sources, *ends})
+    weights = {x: x.const_value for x in sources if x.is_initializer()}
+    for x in weights:
+        x.const_value = None  # nothing that depends on them is to be folded
     op = OpBuilder(graph)
     replaced = lower_path(op, sources)
     sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
+    narrow(op, {*sources, *ends, *(y for node in graph for y in node.outputs if y.name in kept)})
     nodes = list(graph)
     reached = dependents(nodes, sources)
     if wrt is None:
@@ -108,6 +115,8 @@ def gradient_model(
         graph.inputs.append(seed)
         seeds[y] = seed
     grads = pull_back(op, nodes, seeds, sources, partial=partial)
+    for x, tensor in weights.items():
+        x.const_value = tensor
     if not grads:
         raise NoGradientPathError(
             f"no gradient path from {', '.join(str(x.name) for x in sources)} to "
