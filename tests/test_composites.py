@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.parser
+import onnxruntime
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -55,13 +57,24 @@ def test_gradient(nodes: str) -> None:
 @pytest.mark.parametrize("nodes", list(REFERENCE))
 def test_the_backward_pass_reads_one_tensor_of_the_forward_pass(nodes: str) -> None:
     graph = differentiated(nodes).graph
-    primal = {
-        y for node in onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {nodes} }}").graph.node for y in node.output
-    }
-    own = [node for node in graph.node if set(node.output) & primal]
-    backward = [node for node in graph.node if not set(node.output) & primal]
-    assert len(own) == len(primal)
-    assert {x for node in backward for x in node.input} & (primal | {"x"}) == {"y" if nodes == SOFTMAX else "x"}
+    forward, read = [], {"y"}
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            forward.append(node)
+            read.update(node.input)
+    made = {y for node in forward for y in node.output}
+    assert len(forward) == len(onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {nodes} }}").graph.node)
+    backward = {x for node in graph.node if node not in forward for x in node.input}
+    assert backward & (made | {"x"}) == {"y" if nodes == SOFTMAX else "x"}
+
+
+@pytest.mark.parametrize("nodes", ERF)
+def test_onnx_runtime_fuses_the_forward_pass(nodes: str, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    model = differentiated(nodes).SerializeToString()
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    assert "Gelu" in {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
 
 
 def test_a_row_masked_altogether_has_no_gradient() -> None:

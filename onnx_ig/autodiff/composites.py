@@ -10,23 +10,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_int, constant
-from onnx_ig.autodiff.rules.activation import gelu_cotangent
+from onnx_ig.autodiff.rules.activation import gelu_by_erf, gelu_cotangent
 from onnx_ig.autodiff.rules.softmax import softmax_cotangent
 
 
 @dataclass(frozen=True)
 class Composite:
-    """Nodes that compute ``y`` from ``x`` and nothing that others read: dx = ``cotangent(op, dy)``."""
+    """Nodes that compute ``y`` from ``x`` and nothing that others read: dx = ``cotangent(op, dy)``.
+
+    ``usual(op)`` writes y in the form that runtimes know and fuse; None: it is written so.
+    """
 
     x: ir.Value
     inner: frozenset[ir.Value]
     cotangent: Callable[[OpBuilder, ir.Value], ir.Value]
+    usual: Callable[[OpBuilder], ir.Value] | None = None
 
 
 def composite_of(node: ir.Node) -> Composite | None:
@@ -80,10 +85,14 @@ def _gelu(node: ir.Node) -> Composite | None:
         inner = None if values is None else _inner(nodes, node)
         if values is None or inner is None:
             continue
-        for expected, tanh in ((_ERF, False), (_TANH, True)):
+        for expected, usual in ((_ERF, partial(gelu_by_erf, x=x)), (_TANH, None)):
             if np.allclose(values, expected, rtol=_CLOSE, atol=_CLOSE):
-                return Composite(x, inner, lambda op, dy, x=x, tanh=tanh: gelu_cotangent(op, x, tanh, dy))  # type: ignore[misc]
+                return Composite(x, inner, partial(_gelu_cotangent, x, usual is None), usual)
     return None
+
+
+def _gelu_cotangent(x: ir.Value, tanh: bool, op: OpBuilder, dy: ir.Value) -> ir.Value:
+    return gelu_cotangent(op, x, tanh, dy)
 
 
 def _read_twice(y: ir.Value) -> Iterator[ir.Value]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, take_off
+from onnx_ig.autodiff.composites import composite_of
 from onnx_ig.autodiff.node import unknown_rank
 from onnx_ig.autodiff.registry import lookup, prepare
 from onnx_ig.autodiff.reverse import REFUSAL, captured_by, dependents, is_float
@@ -32,9 +33,27 @@ def lower_path(op: OpBuilder, wrt: Sequence[ir.Value]) -> dict[ir.Value, ir.Valu
             if add_surrogates(op, wrt):
                 continue  # what depends on them is on the path now
             _lower_bodies(op, on_path)
-            return replaced
+            return _restate(op, on_path, wrt, replaced)
         for outputs in made:
-            replaced = {old: outputs.get(new, new) for old, new in replaced.items()} | outputs
+            replaced = _and_then(replaced, outputs)
+
+
+def _and_then(replaced: dict[ir.Value, ir.Value], outputs: dict[ir.Value, ir.Value]) -> dict[ir.Value, ir.Value]:
+    return {old: outputs.get(new, new) for old, new in replaced.items()} | outputs
+
+
+def _restate(
+    op: OpBuilder, on_path: set[ir.Value], wrt: Sequence[ir.Value], replaced: dict[ir.Value, ir.Value]
+) -> dict[ir.Value, ir.Value]:
+    """Write functions that exporters spell in their own ways as runtimes know them; returns ``replaced`` extended."""
+    for node in [node for node in op.graph if node.outputs[0] in on_path]:
+        whole = composite_of(node)
+        if whole is None or whole.usual is None or whole.inner.intersection(wrt):
+            continue
+        last = op.graph[-1]
+        y = whole.usual(op)
+        replaced = _and_then(replaced, _replace(op.graph, node, take_off(op.graph, last), [y]))
+    return replaced
 
 
 def _lower_bodies(op: OpBuilder, on_path: set[ir.Value]) -> None:

@@ -76,6 +76,12 @@ def gelu(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     return gelu_cotangent(op, given(node, 0), attr_str(node, "approximate", "none") == "tanh", dy)
 
 
+def gelu_by_erf(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """x · Φ(x) = x / 2 · (1 + erf(x / √2)), in the order of operators that ONNX Runtime fuses."""
+    y: ir.Value = op.Mul(op.Mul(x, 0.5), op.Add(op.Erf(op.Div(x, sqrt(2))), 1.0))
+    return y
+
+
 def gelu_cotangent(op: OpBuilder, x: ir.Value, tanh: bool, dy: ir.Value) -> ir.Value:
     """y = x·Φ(x):  dx = dy · (Φ + x·φ) with the normal distribution's Φ and density φ.
 

@@ -12,6 +12,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import number
 from onnx_ig.autodiff.node import attr_float, attr_int, constant, given, known_rank, optional, refuse
 from onnx_ig.autodiff.registry import lowering
+from onnx_ig.autodiff.rules.activation import gelu_by_erf
 
 MICROSOFT = "com.microsoft"
 
@@ -36,10 +37,10 @@ def must_not_be_read(node: ir.Node, *indices: int) -> None:
 
 
 def gelu(op: OpBuilder, x: ir.Value) -> ir.Value:
-    """x · Φ(x) = x / 2 · (1 + erf(x / √2))."""
+    """GELU, as one operator where the standard has it."""
     if op.opset >= 20:
         return op.Gelu(x)
-    return op.Mul(op.Mul(x, 0.5), op.Add(op.Erf(op.Mul(x, sqrt(0.5))), 1.0))
+    return gelu_by_erf(op, x)
 
 
 def fast_gelu(op: OpBuilder, x: ir.Value) -> ir.Value:
