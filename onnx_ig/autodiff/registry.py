@@ -48,6 +48,8 @@ class Entry:
     reason: str = ""
 
 
+# Key of a node's ``meta``: the entry that is its alone.
+_OWN = "onnx_ig.rule"
 _TABLE: dict[tuple[str, str], Entry] = {}
 _PREPARATIONS: dict[tuple[str, str], PreparationRule] = {}
 
@@ -135,13 +137,24 @@ def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule],
 
 def prepare(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """What the node's preparation makes of it: one value per output, None where there is nothing to do."""
+    if _OWN in node.meta:
+        return None
     rule = _PREPARATIONS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
     return None if rule is None else rule(op, node)
 
 
+def with_rule(node: ir.Node, rule: VjpRule) -> None:
+    """Let this one node be differentiated by ``rule``, whatever the table says of its operator.
+
+    For a lowering that knows more of the node it makes than the operator's own rule could.
+    """
+    node.meta[_OWN] = Entry("rule", rule)
+
+
 def lookup(node: ir.Node) -> Entry | None:
-    """The table's entry for the node's operator."""
-    return lookup_name(node.domain, node.op_type)
+    """The node's own entry, else the table's for its operator."""
+    own: Entry | None = node.meta.get(_OWN)
+    return own or lookup_name(node.domain, node.op_type)
 
 
 def lookup_name(domain: str, op_type: str) -> Entry | None:

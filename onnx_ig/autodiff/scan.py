@@ -67,6 +67,21 @@ def scan(
     return list(made[: len(states)]), results
 
 
+def stacked(op: OpBuilder, node: ir.Node, value: ir.Value) -> ir.Value:
+    """A value of the body of ``node`` (a Scan or Loop) at every step, [steps, ...]: one more output of the node."""
+    body = node.attributes["body"].as_graph()
+    return_values(OpBuilder(body, parent=op), [value])
+    node.resize_outputs(len(node.outputs) + 1)
+    made = node.outputs[-1]
+    made.name, made.type = op.fresh(f"{value.name}_steps"), value.type
+    if value.shape is not None:
+        made.shape = ir.Shape([None, *value.shape])
+    for name in ("scan_output_axes", "scan_output_directions"):
+        if name in node.attributes:
+            node.attributes[name] = ir.AttrInt64s(name, [*node.attributes[name].as_ints(), 0])
+    return made
+
+
 def return_values(body: OpBuilder, values: Sequence[ir.Value]) -> None:
     """Make ``values`` the body's outputs: each another value that a node of the body produces, as runtimes require."""
     for value in values:

@@ -17,7 +17,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.autodiff.node import known_rank
 from onnx_ig.autodiff.reverse import captured_by, dependents, is_float, pull_back
-from onnx_ig.autodiff.scan import return_values
+from onnx_ig.autodiff.scan import return_values, stacked
 from onnx_ig.autodiff.steps import Slices, Steps, shape_copy
 
 _LOOP_INPUTS = (("step", ir.DataType.INT64), ("go_on", ir.DataType.BOOL))
@@ -220,16 +220,7 @@ def _stacked(op: OpBuilder, node: ir.Node, steps: Steps, value: ir.Value) -> ir.
             return node.outputs[n + i]
     if isinstance(value.type, ir.TensorType) and value.shape is None and not steps.shapes_may_vary:
         known_rank(node, value)
-    return_values(OpBuilder(steps.body, parent=op), [value])
-    node.resize_outputs(len(node.outputs) + 1)
-    stacked = node.outputs[-1]
-    stacked.name, stacked.type = op.fresh(f"{value.name}_steps"), value.type
-    if value.shape is not None:
-        stacked.shape = ir.Shape([None, *value.shape])
-    for name in ("scan_output_axes", "scan_output_directions"):
-        if name in node.attributes:
-            node.attributes[name] = ir.AttrInt64s(name, [*node.attributes[name].as_ints(), 0])
-    return stacked
+    return stacked(op, node, value)
 
 
 def _name_outputs(op: OpBuilder, node: ir.Node, count: int) -> None:

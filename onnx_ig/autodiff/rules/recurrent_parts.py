@@ -1,12 +1,8 @@
-"""What the rules of RNN, GRU and LSTM share: one direction at a time, all steps at once, and the sums over steps.
-
-The one idea: the hidden states that the node gives out are all that is needed to recompute its gates with one matrix
-product for all steps; only the recurrent product of the adjoint is left to walk step by step.
-"""
+"""What RNN, GRU and LSTM share: one direction as a Scan in the order of its steps, and the sums over steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,107 +10,170 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.node import attr_int, attr_str, given, optional, output
-from onnx_ig.autodiff.registry import Cotangent, preparation
+from onnx_ig.autodiff.node import attr_int, attr_str, given, optional
+from onnx_ig.autodiff.registry import VjpRule, with_rule
 from onnx_ig.autodiff.rules.recurrent_activations import Activation, activations
-from onnx_ig.autodiff.shapes import INT64_MAX
+from onnx_ig.autodiff.scan import Step, scan, stacked
+from onnx_ig.autodiff.shapes import reverse
 
-_INITIAL = (5, 6)  # initial_h, initial_c
 _RANKS = (3, 3, 3, 2, 1, 3, 3, 2)  # of the inputs, by the standard
 
 
-@dataclass
+@dataclass(frozen=True)
 class Direction:
-    """One direction of a recurrent node in layout 0, its axis of directions taken away.
+    """One direction of a recurrent node, its steps in the order in which they are walked.
 
     Attributes:
         x: [T, N, I]; ``w``, ``r``: [G·H, I], [G·H, H]; ``biases``: the input's and the recurrent, [G·H], or None.
-        h, h_before: the state after and before each step, [T, N, H]; ``c0``: [N, H]; ``peepholes``: [3·H] or None.
-        dh: cotangent of h, None where nothing reads Y; ``dh_last``, ``dc_last``: of the final states, [N, H].
+        h0, c0: the initial states, [N, H]; ``nothing``: zeros of their shape; ``peepholes``: [3·H] or None.
         mask: 1 where a step is within its row's sequence_lens, [T, N, 1], else 0; None where all are.
-        backwards: whether the steps are walked from the last to the first.
     """
 
     x: ir.Value
     w: ir.Value
     r: ir.Value
     biases: list[ir.Value] | None
-    h: ir.Value
-    h_before: ir.Value
+    h0: ir.Value
     c0: ir.Value
+    nothing: ir.Value
     peepholes: ir.Value | None
-    dh: ir.Value | None
-    dh_last: ir.Value
-    dc_last: ir.Value
     mask: ir.Value | None
-    backwards: bool
     functions: list[Activation]
 
 
-def directions(
-    op: OpBuilder,
-    node: ir.Node,
-    default: tuple[str, ...],
-    dy: ir.Value | None,
-    dh: ir.Value | None,
-    dc: ir.Value | None,
-) -> list[Direction]:
-    """The node's directions; asks the node for Y if the model leaves it out."""
-    x, y = given(node, 0), output(op, node, 0)
-    y.type = y.type or x.type
-    for value, rank in zip((y, dy, dh, dc, *node.inputs), (4, 4, 3, 3, *_RANKS), strict=False):
+@dataclass(frozen=True)
+class Walked:
+    """A direction's Scan: the states after its last step, and h after each step, [T, N, H]."""
+
+    states: list[ir.Value]
+    y: ir.Value
+
+    def differentiated_by(self, rule: VjpRule) -> Walked:
+        """The same, with ``rule`` for the Scan: from the cotangents of the last states and of ``y``."""
+        node = self.y.producer()
+        assert node is not None
+        with_rule(node, rule)
+        return self
+
+
+def lowered(
+    op: OpBuilder, node: ir.Node, default: tuple[str, ...], walk_direction: Callable[[OpBuilder, Direction], Walked]
+) -> list[ir.Value | None]:
+    """The node's outputs, from what ``walk_direction`` makes of each direction."""
+    for value, rank in zip(node.inputs, _RANKS, strict=False):
         if value is not None and value.shape is None:
             value.shape = ir.Shape([None] * rank)  # runtimes want the number of axes inside a Scan
+    rows_first = attr_int(node, "layout", 0) == 1
+
+    def steps_first(value: ir.Value | None) -> ir.Value | None:
+        return op.Transpose(value, perm=[1, 0, 2]) if rows_first and value is not None else value
+
+    x = _some(steps_first(given(node, 0)))
     kinds = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
     walks = kinds[attr_str(node, "direction", "forward")]
     functions = activations(node, len(walks), default)
     nothing = op.Expand(zero(op, x), op.Concat(op.dim(x, 1), op.dim(given(node, 2), 2), axis=0))
+    mask = _mask(op, node, x)
 
-    def part(value: ir.Value | None, d: int, axis: int = 0) -> ir.Value | None:
-        if value is None:
-            return None
-        if len(walks) == 1:
-            return op.Squeeze(value, [axis])
-        return op.Gather(value, op.constant(np.array(d, np.int64)), axis=axis)
+    def part(value: ir.Value | None, d: int) -> ir.Value | None:
+        if value is None or len(walks) == 1:
+            return None if value is None else op.Squeeze(value, [0])
+        return op.Gather(value, op.constant(np.array(d, np.int64)), axis=0)
 
-    made = []
-    for d, backwards in enumerate(walks):
-        bias, h0, h = part(optional(node, 3), d), part(optional(node, 5), d), part(y, d, 1)
-        assert h is not None
-        mask = _mask(op, node, x)
-        h0 = nothing if h0 is None else h0
-        made.append(
-            Direction(
-                x=x,
-                w=_some(part(given(node, 1), d)),
-                r=_some(part(given(node, 2), d)),
-                biases=None if bias is None else list(op.Split(bias, axis=0, num_outputs=2, _outputs=2)),
-                h=h,
-                h_before=_before(op, h, h0, mask, backwards),
-                c0=part(optional(node, 6), d) or nothing,
-                peepholes=part(optional(node, 7), d),
-                dh=part(dy, d, 1),
-                dh_last=part(dh, d) or nothing,
-                dc_last=part(dc, d) or nothing,
-                mask=mask,
-                backwards=backwards,
-                functions=functions[d],
-            )
+    def walked(d: int, backwards: bool) -> Walked:
+        def turned(value: ir.Value) -> ir.Value:
+            return reverse(op, value, [0]) if backwards else value
+
+        bias = part(optional(node, 3), d)
+        direction = Direction(
+            x=turned(x),
+            w=_some(part(given(node, 1), d)),
+            r=_some(part(given(node, 2), d)),
+            biases=None if bias is None else list(op.Split(bias, axis=0, num_outputs=2, _outputs=2)),
+            h0=part(steps_first(optional(node, 5)), d) or nothing,
+            c0=part(steps_first(optional(node, 6)), d) or nothing,
+            nothing=nothing,
+            peepholes=part(optional(node, 7), d),
+            mask=None if mask is None else turned(mask),
+            functions=functions[d],
         )
-    return made
+        made = walk_direction(op, direction)
+        return Walked(made.states, turned(times_mask(op, made.y, direction.mask)))
+
+    made = [walked(d, backwards) for d, backwards in enumerate(walks)]
+    y = _joined(op, [m.y for m in made], 1)
+    ends = [_joined(op, list(states), 0) for states in zip(*(m.states for m in made), strict=True)]
+    if rows_first:
+        y, ends = op.Transpose(y, perm=[2, 0, 1, 3]), [op.Transpose(end, perm=[1, 0, 2]) for end in ends]
+    return [new if old.name else None for new, old in zip((y, *ends), node.outputs, strict=False)]
+
+
+def walk(
+    op: OpBuilder,
+    d: Direction,
+    states: list[ir.Value],
+    sequences: list[ir.Value],
+    step: Callable[[OpBuilder, list[ir.Value], list[ir.Value]], list[ir.Value]],
+) -> Walked:
+    """The Scan whose step gives the next states, the first of them h; past a row's last step its states stay."""
+
+    def masked(body: OpBuilder, before: list[ir.Value], now: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
+        after = step(body, before, now)
+        if d.mask is not None:
+            after = [body.Add(b, body.Mul(now[-1], body.Sub(a, b))) for a, b in zip(after, before, strict=True)]
+        return after, [after[0]]
+
+    sequences = [*sequences, *([] if d.mask is None else [d.mask])]
+    forwards = [False] * len(sequences)
+    for value, rank in (*((s, 2) for s in states), *((s, 3) for s in sequences)):
+        value.shape = value.shape or ir.Shape([None] * rank)
+    ends, (y,) = scan(op, states, sequences, masked, backwards=forwards, emit_backwards=[False])
+    rows, size = (None, None) if d.nothing.shape is None else d.nothing.shape
+    y.shape = ir.Shape([None if d.x.shape is None else d.x.shape[0], rows, size])
+    return Walked(ends, y)
+
+
+def walk_back(
+    op: OpBuilder,
+    d: Direction,
+    states: Sequence[ir.Value | None],
+    dy: ir.Value | None,
+    sequences: list[ir.Value],
+    step: Step,
+    emitted: int,
+) -> tuple[list[ir.Value], list[ir.Value]]:
+    """Walk from the last step to the first; the cotangent of h at each step comes first among the sequences."""
+    sequences = sequences if dy is None else [dy, *sequences]
+    starts = [d.nothing if state is None else state for state in states]
+    return scan(op, starts, sequences, step, backwards=[True] * len(sequences), emit_backwards=[True] * emitted)
+
+
+class Kept:
+    """Inner values of a Scan at every step, [T, N, ·]: ``kept(name)()`` keeps the one of that name."""
+
+    def __init__(self, op: OpBuilder, node: ir.Node, inner: Mapping[str, ir.Value]) -> None:
+        self._op, self._node, self._inner = op, node, inner
+        self._made: dict[str, ir.Value] = {}
+
+    def __call__(self, name: str) -> Callable[[], ir.Value]:
+        def keep() -> ir.Value:
+            if name not in self._made:
+                self._made[name] = stacked(self._op, self._node, self._inner[name])
+            return self._made[name]
+
+        return keep
+
+
+def arriving(
+    body: OpBuilder, dy: ir.Value | None, carry: ir.Value, now: list[ir.Value]
+) -> tuple[ir.Value, list[ir.Value]]:
+    """The cotangent of h at this step (from the step after and from Y), and the remaining sequences."""
+    return (carry, now) if dy is None else (body.Add(carry, now[0]), now[1:])
 
 
 def gates(op: OpBuilder, x: ir.Value, weight: ir.Value) -> ir.Value:
     """x[T, N, ·] @ weightᵀ for all steps at once: [T, N, G·H]."""
     return op.MatMul(x, op.Transpose(weight, perm=[1, 0]))
-
-
-def shift(op: OpBuilder, states: ir.Value, first: ir.Value, backwards: bool) -> ir.Value:
-    """The state before each step from the states after it, [T, N, H], and the initial one, [N, H]."""
-    first = op.Unsqueeze(first, [0])
-    if backwards:
-        return op.Concat(op.Slice(states, [1], [INT64_MAX], [0]), first, axis=0)
-    return op.Concat(first, op.Slice(states, [0], [-1], [0]), axis=0)
 
 
 def over_steps(op: OpBuilder, dz: ir.Value, inputs: ir.Value) -> ir.Value:
@@ -142,9 +201,9 @@ def hold(op: OpBuilder, value: ir.Value, mask: ir.Value | None, off: list[ir.Val
     return value if mask is None else op.Add(op.Mul(value, mask), off[0])
 
 
-def carried(op: OpBuilder, carry: ir.Value, dh: ir.Value, rest: list[ir.Value]) -> ir.Value:
+def carried(body: OpBuilder, carry: ir.Value, dh: ir.Value, off: list[ir.Value]) -> ir.Value:
     """The cotangent that leaves a step towards the one before: past a step that does not count, dh itself."""
-    return op.Add(carry, op.Mul(dh, rest[0])) if rest else carry
+    return body.Add(carry, body.Mul(dh, off[0])) if off else carry
 
 
 def zero(op: OpBuilder, like: ir.Value) -> ir.Value:
@@ -152,38 +211,10 @@ def zero(op: OpBuilder, like: ir.Value) -> ir.Value:
     return cast_like(op, op.constant(np.zeros((), np.float32), like), like)
 
 
-def together(op: OpBuilder, node: ir.Node, made: list[dict[int, Callable[[], ir.Value]]]) -> list[Cotangent]:
-    """One cotangent per input from what each direction gives: summed for X, side by side for all others.
-
-    ``made[d][i]`` is a callable that builds direction d's cotangent of input i.
-    """
-
-    def join(index: int) -> Cotangent:
-        def build() -> ir.Value:
-            parts: list[ir.Value] = [d[index]() for d in made]
-            if index == 0:
-                return parts[0] if len(parts) == 1 else op.Add(*parts)
-            parts = [op.Unsqueeze(p, [0]) for p in parts]
-            return parts[0] if len(parts) == 1 else op.Concat(*parts, axis=0)
-
-        return build
-
-    return [join(i) if i in made[0] else None for i in range(len(node.inputs))]
-
-
-@preparation("RNN", "GRU", "LSTM")
-def in_layout_0(op: OpBuilder, node: ir.Node) -> list[ir.Value | None] | None:
-    """layout 1 (rows first) as layout 0 (steps first) between transpositions: most runtimes have only the latter."""
-    if attr_int(node, "layout", 0) == 0:
-        return None
-    swap = [1, 0, 2]
-    inputs = [
-        op.Transpose(v, perm=swap) if v is not None and i in (0, *_INITIAL) else v for i, v in enumerate(node.inputs)
-    ]
-    attributes = {name: a for name, a in node.attributes.items() if name != "layout"}
-    y, *ends = op.add_node(node.op_type, inputs, attributes, len(node.outputs))
-    swapped = [op.Transpose(y, perm=[2, 0, 1, 3]), *(op.Transpose(end, perm=swap) for end in ends)]
-    return [new if old.name else None for new, old in zip(swapped, node.outputs, strict=True)]
+def _joined(op: OpBuilder, values: list[ir.Value], axis: int) -> ir.Value:
+    """One tensor of all directions', side by side along a new axis."""
+    values = [op.Unsqueeze(v, [axis]) for v in values]
+    return values[0] if len(values) == 1 else op.Concat(*values, axis=axis)
 
 
 def _rows(op: OpBuilder, x: ir.Value) -> ir.Value:
@@ -199,18 +230,6 @@ def _mask(op: OpBuilder, node: ir.Node, x: ir.Value) -> ir.Value | None:
     steps = op.Range(start, op.Squeeze(op.dim(x, 0), [0]), one)
     within = op.Less(op.Unsqueeze(steps, [1, 2]), op.Unsqueeze(op.Cast(lens, to=ir.DataType.INT64), [0, 2]))
     return cast_like(op, within, x)
-
-
-def _before(op: OpBuilder, h: ir.Value, h0: ir.Value, mask: ir.Value | None, backwards: bool) -> ir.Value:
-    before = shift(op, h, h0, backwards)
-    if mask is None or not backwards:
-        return before
-    # A shorter row starts at its own last step, after which Y is zero: the initial state is put there.
-    after = op.Concat(
-        op.Slice(mask, [1], [INT64_MAX], [0]), op.Slice(op.Add(mask, 1.0), [-1], [INT64_MAX], [0]), axis=0
-    )
-    starts = op.Sub(1.0, op.Min(after, 1.0))
-    return op.Add(before, op.Mul(starts, op.Unsqueeze(h0, [0])))
 
 
 def _some(value: ir.Value | None) -> ir.Value:
