@@ -143,3 +143,20 @@ def test_an_unreached_input_gets_zeros_and_a_warning() -> None:
     values = gradients(result, x=np.ones(3, np.float32), z=np.ones(2, np.float32), cotangent_y=np.ones(3, np.float32))
     assert values["grad_z"].shape == (2,) and not values["grad_z"].any()
     assert [o.name for o in onnx_ig.differentiate(proto).graph.output] == ["y", "grad_x"]
+
+
+def test_with_respect_to_a_weight_that_a_lowering_rearranges() -> None:
+    """LSTM's weights as initialisers, which nothing may fold, get the gradients they get as inputs."""
+    header = '<ir_version: 8, opset_import: ["" : 18]> g (float[2, 3, 4] x{}) => (float[2, 1, 3, 2] y)'
+    nodes = "{ y = LSTM <hidden_size = 2> (x, w, r) }"
+    rng = np.random.default_rng(0)
+    weights = {n: rng.normal(size=(1, 8, size)).astype(np.float32) for n, size in (("w", 4), ("r", 2))}
+    feeds = {"x": np.ones((2, 3, 4), np.float32), "cotangent_y": np.ones((2, 1, 3, 2), np.float32)}
+    inside = onnx.parser.parse_model(header.format("") + nodes)
+    inside.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
+    outside = onnx.parser.parse_model(header.format(", float[1, 8, 4] w, float[1, 8, 2] r") + nodes)
+    found = Session(onnx_ig.differentiate(inside, wrt=list(weights)), "cpu").run(feeds)
+    expected = Session(onnx_ig.differentiate(outside, wrt=list(weights)), "cpu").run({**feeds, **weights})
+    for name in ("grad_w", "grad_r"):
+        assert np.abs(expected[name]).max() > 0.1
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)

@@ -311,7 +311,7 @@ class Engine:
                 feeds = self._feeds(request, slice(0, 1))
                 shapes = {n: v.shape for n, v in feeds.items()}
                 shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
-                self._rows = rows_that_fit(bytes_per_run(self._built, shapes))
+                self._rows = rows_that_fit(bytes_per_run(self._built, shapes), self.session.working_set_bytes)
         return self._rows
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:

@@ -11,9 +11,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.autodiff.reverse import read_by
+from onnx_ig.runtime.session import Session
 
-# Beyond this working set larger batches were not faster on CPU, and they cost memory.
-_WORKING_SET_BYTES = 256 << 20
 _SHARE_OF_FREE_MEMORY = 0.25
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
@@ -59,9 +58,9 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
     return most
 
 
-def rows_that_fit(bytes_per_row: int) -> int:
-    """Rows per Run such that their tensors stay within a share of the free memory and a cache-friendly working set."""
-    budget = min(_WORKING_SET_BYTES, int(free_memory() * _SHARE_OF_FREE_MEMORY))
+def rows_that_fit(bytes_per_row: int, working_set_bytes: int = Session.working_set_bytes) -> int:
+    """Rows per Run such that their tensors stay within a share of the free memory and the working set."""
+    budget = min(working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
     return max(1, budget // max(1, bytes_per_row))
 
 

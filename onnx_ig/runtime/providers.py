@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from onnx_ig.runtime.fixed_shapes import FixedShapesSession
 from onnx_ig.runtime.openvino_session import PRECISIONS, OpenVinoSession
 from onnx_ig.runtime.session import ModelLike, ProviderSpec, Session
 
@@ -14,4 +15,4 @@ def open_session(model: ModelLike, provider: ProviderSpec = "auto") -> AnySessio
     """``model`` opened by ``provider``: one of :class:`Session`'s, ``openvino`` or ``openvino-bf16``."""
     if isinstance(provider, str) and provider in PRECISIONS:
         return OpenVinoSession(model, provider)
-    return Session(model, provider)
+    return FixedShapesSession(model, provider)

@@ -16,13 +16,15 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.runtime.blocked import mask_in_any_layout
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
+CPU = "CPUExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
-    "cpu": ("CPUExecutionProvider", {}),
+    "cpu": (CPU, {}),
     "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
     "cuda-tf32": ("CUDAExecutionProvider", {"use_tf32": "1"}),
     "tensorrt": ("TensorrtExecutionProvider", {}),
@@ -65,33 +67,50 @@ class Session:
         ModelError: ONNX Runtime refuses the model.
     """
 
+    working_set_bytes = 256 << 20  # beyond it larger batches were not faster on CPU, and they cost memory
+
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
+        self._model, self._threads = model, threads
+        self._requested, self._strict = _requested_providers(import_onnxruntime(), provider)
+        self.open({})
+
+    def open(self, dimensions: Mapping[str, int]) -> None:
+        """Open the model, again if it is open, for these sizes of named dimensions of its inputs and any of the others.
+
+        Raises:
+            See the class.
+        """
         ort = import_onnxruntime()
-        requested, strict = _requested_providers(ort, provider)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.enable_mem_pattern = False  # it plans the largest run as one block beside what the arena holds already
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        for name, size in dimensions.items():
+            options.add_free_dimension_override_by_name(name, size)
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        self._session: Any = None  # two at once would need twice the memory
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
             try:
-                if isinstance(model, ir.Model):
+                if isinstance(self._model, ir.Model):
                     opened: str | bytes
-                    opened, weights = _without_weights(model)
+                    graph = self._model.clone()
+                    if list(map(_name, self._requested)) == [CPU]:
+                        mask_in_any_layout(graph)
+                    opened, weights = _without_weights(graph)
                     self._weights = [
                         np.ascontiguousarray(t.numpy()) for t in weights.values()
                     ]  # must outlive the session
                     values = [_ort_value(ort, a, t.dtype) for a, t in zip(self._weights, weights.values(), strict=True)]
                     options.add_external_initializers(list(weights), values)
                 else:
-                    opened = openable(model, Path(scratch))
-                self._session = ort.InferenceSession(opened, options, providers=requested)
+                    opened = openable(self._model, Path(scratch))
+                self._session = ort.InferenceSession(opened, options, providers=self._requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
         self._session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
         self.providers: list[str] = self._session.get_providers()
-        if strict:
-            missing = [name for name in map(_name, requested) if name not in self.providers]
+        if self._strict:
+            missing = [name for name in map(_name, self._requested) if name not in self.providers]
             if missing:
                 raise ProviderError(
                     f"{missing[0]} was asked for but ONNX Runtime opened the model on {', '.join(self.providers)}; "
@@ -106,19 +125,23 @@ class Session:
         """The first provider in use, for example ``CUDAExecutionProvider``."""
         return self.providers[0]
 
+    @property
+    def device(self) -> str | None:
+        """Where inputs are uploaded to; None: the provider computes in the process's own memory."""
+        return _DEVICES.get(self.provider)
+
     def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """``feeds`` as :meth:`run` takes them, uploaded to the device: for values that several runs share.
 
         Raises:
             OutOfMemoryError: they do not fit in the device's memory.
         """
-        device = _DEVICES.get(self.provider)
-        if device is None:
+        if self.device is None:
             return dict(feeds)
         number = int(self._session.get_provider_options()[self.provider].get("device_id", 0))
         upload = import_onnxruntime().OrtValue.ortvalue_from_numpy
         try:
-            return {name: upload(value, device, number) for name, value in feeds.items()}
+            return {name: upload(value, self.device, number) for name, value in feeds.items()}
         except Exception as error:
             raise _translated(error, "upload the inputs") from error
 
@@ -165,12 +188,12 @@ def _name(entry: str | tuple[str, Mapping[str, Any]]) -> str:
     return entry if isinstance(entry, str) else entry[0]
 
 
-def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, ir.TensorProtocol]]:
-    """The graph serialised with its larger weights left out, and those weights by name.
+def _without_weights(graph: ir.Model) -> tuple[bytes, dict[str, ir.TensorProtocol]]:
+    """The model serialised with its larger weights, which it loses, left out, and those weights by name.
 
     ONNX Runtime is then given the weights' own memory: nothing is copied, and 2 GB is no limit.
     """
-    graph, weights = model.clone(), {}
+    weights = {}
     for name, value in graph.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.nbytes < _SMALLEST_SHARED or tensor.dtype not in _SHARED_TYPES:

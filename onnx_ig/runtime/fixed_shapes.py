@@ -1,0 +1,50 @@
+"""A session that on a CPU opens its model again for fixed shapes once these keep coming.
+
+The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away and finds that tensors have
+equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions. Opening takes as
+long as a Run or two, so it is done for shapes that have been seen often and are likely to be seen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from onnx_ig.runtime.session import ModelLike, ProviderSpec, Session
+
+_OFTEN = 12  # Runs of the same shapes
+
+
+class FixedShapesSession(Session):
+    """:class:`Session`, for models whose unknown dimensions have names."""
+
+    def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
+        super().__init__(model, provider, threads=threads)
+        self._named = {value.name: list(value.shape) for value in self._session.get_inputs()}
+        self._last: dict[str, int] = {}  # the named dimensions of the last Run
+        self._times = 0
+        self.fixed: dict[str, int] = {}  # those that the model is open for
+
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """See :meth:`Session.run`."""
+        if self.device is None:
+            self._prepare(self._dimensions(feeds))
+        return super().run(feeds, outputs)
+
+    def _prepare(self, dimensions: dict[str, int]) -> None:
+        self._times = self._times + 1 if dimensions == self._last else 1
+        self._last = dimensions
+        wanted = dimensions if self._times > _OFTEN or dimensions == self.fixed else {}
+        if wanted != self.fixed:
+            self.open(wanted)
+            self.fixed = wanted
+
+    def _dimensions(self, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """The sizes of the named dimensions; none where one name has two sizes, which broadcasting allows."""
+        sizes: dict[str, int] = {}
+        for name, value in feeds.items():
+            for dimension, size in zip(self._named[name], value.shape, strict=False):  # of unknown rank: no names
+                if isinstance(dimension, str) and sizes.setdefault(dimension, size) != size:
+                    return {}
+        return sizes
