@@ -151,7 +151,7 @@ def test_with_respect_to_a_weight_that_a_lowering_rearranges() -> None:
     header = '<ir_version: 8, opset_import: ["" : 18]> g (float[2, 3, 4] x{}) => (float[2, 1, 3, 2] y)'
     nodes = "{ y = LSTM <hidden_size = 2> (x, w, r) }"
     rng = np.random.default_rng(0)
-    weights = {n: rng.normal(size=(1, 8, size)).astype(np.float32) for n, size in (("w", 4), ("r", 2))}
+    weights = {n: (0.3 * rng.normal(size=(1, 8, size))).astype(np.float32) for n, size in (("w", 4), ("r", 2))}
     feeds = {"x": np.ones((2, 3, 4), np.float32), "cotangent_y": np.ones((2, 1, 3, 2), np.float32)}
     inside = onnx.parser.parse_model(header.format("") + nodes)
     inside.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
@@ -159,5 +159,5 @@ def test_with_respect_to_a_weight_that_a_lowering_rearranges() -> None:
     found = Session(onnx_ig.differentiate(inside, wrt=list(weights)), "cpu").run(feeds)
     expected = Session(onnx_ig.differentiate(outside, wrt=list(weights)), "cpu").run({**feeds, **weights})
     for name in ("grad_w", "grad_r"):
-        assert np.abs(expected[name]).max() > 0.1
+        assert np.abs(expected[name]).max() > 0.01
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
