@@ -90,7 +90,7 @@ def export(
     """
     target_path = Path(path)
     if not target_path.parent.is_dir():
-        raise UsageError(f"no such folder: {target_path.parent}")
+        raise UsageError(f"no such folder: {target_path.parent} (make it first)")
     baked = (
         None
         if path_as_input or form == "step" or algorithm == "input-x-gradient"

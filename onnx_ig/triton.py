@@ -37,7 +37,7 @@ def repository_entry(folder: Path) -> Iterator[Path]:
         ModelError: a tensor whose number of axes is unknown.
     """
     if not folder.parent.is_dir():
-        raise UsageError(f"no such folder: {folder.parent}")
+        raise UsageError(f"no such folder: {folder.parent} (make it first)")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".onnx_ig_") as scratch:
         version = Path(scratch) / "version"
         version.mkdir()

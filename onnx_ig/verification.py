@@ -91,8 +91,7 @@ def verify(
     """Compare the engine's attributions with an independent computation, on the given inputs and on random ones.
 
     A PyTorch source is compared with torch autograd (:mod:`onnx_ig.reference`): Input×Gradient, Integrated Gradients
-    and
-    the convergence delta. An ONNX source is compared with central differences of its own forward pass along random
+    and the convergence delta. An ONNX source is compared with central differences of its own forward pass along random
     directions u: ⟨∇F, u⟩ against (F(x + h u) − F(x − h u)) / 2h.
 
     Args:
@@ -101,7 +100,7 @@ def verify(
         target: as for ``attribute``; default: the largest output where it is needed.
         samples: how many random inputs beside the given one.
         tolerance: on the largest difference relative to the largest element; 1e-4 against torch, 1e-2 against
-        differences.
+            differences.
         float64: the torch reference computes in float64.
         batch_axis: where the examples lie in an ONNX model's inputs, as for :class:`onnx_ig.IntegratedGradients`.
 

@@ -32,7 +32,7 @@ Ends = list[tuple[ir.Value, ir.Value]]
 
 
 def build(model: Model, plan: Plan) -> ir.Model:
-    """The attribution model of ``plan``: an ONNX model whose contract is in its metadata , inputs and outputs included.
+    """The attribution model of ``plan``: an ONNX model whose contract is in its metadata, inputs and outputs included.
 
     Raises:
         NotDifferentiableError, NoGradientPathError: see :func:`onnx_ig.differentiate`.

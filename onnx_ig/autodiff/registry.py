@@ -68,8 +68,7 @@ def vjp(
 
     An output that nothing reads arrives as None. ``broadcasts=True``: the driver sums each cotangent over the axes
     along which its input was broadcast. ``selective=True`` (control flow, where all cotangents come out of one node):
-    the
-    rule is also given ``wanted``, the values it reads that lie on the path, and returns a mapping from them.
+    the rule is also given ``wanted``, the values it reads that lie on the path, and returns a mapping from them.
     """
 
     def register(rule: VjpRule) -> VjpRule:

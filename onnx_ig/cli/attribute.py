@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx_ig.model import Model
 
 
-@click.command()
+@click.command(short_help="Attribute a prediction to the inputs; arrays, pictures, a page.")
 @click.argument("model")
 @click.option(
     "-i",

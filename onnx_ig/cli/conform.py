@@ -11,7 +11,7 @@ from onnx_ig.cli import options
 RUNTIMES = ("onnxruntime", "reference", "openvino", "node", "web")
 
 
-@click.command()
+@click.command(short_help="Run a model's test data in another runtime.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--runtime",

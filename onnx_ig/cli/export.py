@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx_ig.data import InputSpec
 
 
-@click.command()
+@click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
 @click.argument("source")
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write.")
 @click.option(

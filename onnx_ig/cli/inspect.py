@@ -24,7 +24,7 @@ RUNTIMES = ("onnxruntime", "onnxruntime-cuda", "onnxruntime-webgpu", "tensorrt",
 _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 
 
-@click.command()
+@click.command(short_help="Inputs, outputs, obstacles, places to attribute at.")
 @click.argument("source")
 @click.option(
     "--runtime",

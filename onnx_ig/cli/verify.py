@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx_ig.verification import VerificationReport
 
 
-@click.command()
+@click.command(short_help="Compare with torch autograd, or with finite differences.")
 @click.argument("source")
 @click.option(
     "-i",

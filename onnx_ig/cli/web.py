@@ -11,7 +11,7 @@ from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
 
 
-@click.command()
+@click.command(short_help="Write a page that explains pictures in the browser.")
 @click.argument("model")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the page goes.")
 @options.output_name

@@ -1,10 +1,8 @@
 """Evaluate attributions over any number of examples and path points, within memory.
 
 The one idea: examples × path points form a grid; it is cut into pieces of at most ``internal_batch_size`` rows, each
-piece
-one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in memory
-is
-halved.
+piece one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in
+memory is halved.
 """
 
 from __future__ import annotations
@@ -275,8 +273,7 @@ class Engine:
                 if halves is None:
                     raise OutOfMemoryError(
                         f"{error}; one example at one path point does not fit: use a machine with more memory, a "
-                        "smaller "
-                        "input or provider='cpu'"
+                        "smaller input or provider='cpu'"
                     ) from error
                 waiting += halves[::-1]
                 self._rows = max(1, rows // 2)

@@ -24,7 +24,7 @@ class FixedShapesSession(Session):
         self._named = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
         self._times = 0
-        self.fixed: dict[str, int] = {}  # those that the model is open for
+        self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """See :meth:`Session.run`."""
@@ -37,6 +37,7 @@ class FixedShapesSession(Session):
         self._last = dimensions
         wanted = dimensions if self._times > _OFTEN or dimensions == self.fixed else {}
         if wanted != self.fixed:
+            self.fixed = None
             self.open(wanted)
             self.fixed = wanted
 

@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.runtime.forms import walk_backwards
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
@@ -52,6 +54,9 @@ class OpenVinoSession:
         self._core = import_openvino().Core()
         self._unchecked: ModelLike | None = model if checked else None
         self._scratch = tempfile.TemporaryDirectory(prefix="onnx_ig_")  # a model over 2 GB is mapped from there
+        if isinstance(model, ir.Model):
+            model = model.clone()
+            walk_backwards(model)
         try:
             self._model = self._core.read_model(openable(model, Path(self._scratch.name)))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors

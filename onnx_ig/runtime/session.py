@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime.blocked import mask_in_any_layout
+from onnx_ig.runtime.forms import mask_in_any_layout, walk_backwards
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
@@ -94,6 +94,7 @@ class Session:
                 if isinstance(self._model, ir.Model):
                     opened: str | bytes
                     graph = self._model.clone()
+                    walk_backwards(graph)
                     if list(map(_name, self._requested)) == [CPU]:
                         mask_in_any_layout(graph)
                     opened, weights = _without_weights(graph)

@@ -1,13 +1,15 @@
 """RNN, GRU and LSTM (Elman; Cho et al.; Hochreiter and Schmidhuber, in the standard's order of gates) as Scans.
 
-The one idea: the forward Scan computes each gate once and keeps those that the adjoint reads. All that does not depend
-on the cotangent is then computed for all steps at once, so that the Scan that walks back holds the recurrent product
-and a few pointwise operators. Below ``f′`` is the slope at the gate, ``·`` pointwise, and h₋, c₋ the states before.
+The one idea: the forward Scan computes each gate once, and with it whatever the adjoint needs that does not depend on
+the cotangent, so that the Scan that walks back holds the recurrent product and a few pointwise operators. Below ``f′``
+is the slope at the gate, ``·`` pointwise, and h₋, c₋ the states before.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import onnx_ir as ir
 
@@ -15,7 +17,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_int
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, lowering
 from onnx_ig.autodiff.rules import recurrent_parts as parts
-from onnx_ig.autodiff.rules.recurrent_parts import Direction, Kept, Walked
+from onnx_ig.autodiff.rules.recurrent_parts import Direction, Inside, Walked
 
 _Values = list[ir.Value]
 
@@ -29,19 +31,20 @@ def rnn(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
 def _rnn(op: OpBuilder, d: Direction) -> Walked:
     (f,) = d.functions
     from_x = _biased(op, parts.gates(op, d.x, d.w), d.biases)
-    inner: dict[str, ir.Value] = {}
+    inner: dict[str, Any] = {}
 
-    def step(body: OpBuilder, states: _Values, now: _Values) -> _Values:
+    def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         z = body.Gemm(states[0], d.r, now[0], transB=1)
         h = f.value(body, z)
-        inner.update(z=z, h=h, before=states[0])
+        inner.update(z=z, h=h, before=states[0], mask=mask)
         return [h]
 
     walked = parts.walk(op, d, [d.h0], [from_x], step)
 
     def vjp(op: OpBuilder, node: ir.Node, dh: ir.Value | None, dy: ir.Value | None, *_: ir.Value | None) -> Cotangents:
-        kept = Kept(op, node, inner)
-        slope = parts.times_mask(op, f.slope(op, kept("z"), kept("h")), d.mask)
+        inside, at = Inside(op, node), SimpleNamespace(**inner)
+        body = inside.op
+        slope = inside.keep(parts.times_mask(body, f.slope(body, at.z, at.h), at.mask))
 
         def back(body: OpBuilder, states: _Values, now: _Values) -> tuple[_Values, _Values]:
             arrived, (k, *off) = parts.arriving(body, dy, states[0], now)
@@ -49,7 +52,7 @@ def _rnn(op: OpBuilder, d: Direction) -> Walked:
             return [parts.carried(body, body.MatMul(dz, d.r), arrived, off)], [dz]
 
         (dh0,), (dz,) = parts.walk_back(op, d, [dh], dy, [slope, *parts.outside(op, d.mask)], back, 1)
-        return {d.h0: dh0, from_x: dz, d.r: lambda: parts.over_steps(op, dz, kept("before")())}
+        return {d.h0: dh0, from_x: dz, d.r: lambda: parts.over_steps(op, dz, inside.keep(at.before))}
 
     return walked.differentiated_by(vjp)
 
@@ -70,9 +73,9 @@ def _gru(op: OpBuilder, d: Direction) -> Walked:
     from_x = _biased(op, parts.gates(op, d.x, d.w), d.biases)
     two = op.Mul(op.dim(d.r, 1), 2)
     r_zr, r_h = op.Slice(d.r, [0], two, [0]), op.Slice(d.r, two, [2**63 - 1], [0])
-    inner: dict[str, ir.Value] = {}
+    inner: dict[str, Any] = {}
 
-    def step(body: OpBuilder, states: _Values, now: _Values) -> _Values:
+    def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         (before,) = states
         xz, xr, xa = _split(body, now[0], 3, 1)
         hz, hr = _split(body, body.Gemm(before, r_zr, transB=1), 2, 1)
@@ -81,20 +84,20 @@ def _gru(op: OpBuilder, d: Direction) -> Walked:
         reset = body.Mul(r, before)
         a = body.Gemm(reset, r_h, xa, transB=1)
         new = g.value(body, a)
-        inner.update(before=before, az=az, ar=ar, z=z, r=r, reset=reset, a=a, new=new)
+        inner.update(before=before, az=az, ar=ar, z=z, r=r, reset=reset, a=a, new=new, mask=mask)
         return [body.Add(new, body.Mul(z, body.Sub(before, new)))]
 
     walked = parts.walk(op, d, [d.h0], [from_x], step)
 
     def vjp(op: OpBuilder, node: ir.Node, dh: ir.Value | None, dy: ir.Value | None, *_: ir.Value | None) -> Cotangents:
-        kept = Kept(op, node, inner)
-        before, z, r, new = (kept(name)() for name in ("before", "z", "r", "new"))
-        kz = op.Mul(op.Sub(before, new), f.slope(op, kept("az"), kept("z")))
-        kr = op.Mul(before, f.slope(op, kept("ar"), kept("r")))
-        ka = op.Mul(op.Sub(1.0, z), g.slope(op, kept("a"), kept("new")))
+        inside, at = Inside(op, node), SimpleNamespace(**inner)
+        body = inside.op
+        kz = body.Mul(body.Sub(at.before, at.new), f.slope(body, at.az, at.z))
+        kr = body.Mul(at.before, f.slope(body, at.ar, at.r))
+        ka = body.Mul(body.Sub(1.0, at.z), g.slope(body, at.a, at.new))
+        factors = [inside.keep(parts.times_mask(body, k, at.mask)) for k in (kz, ka, kr)]
         # past a step that does not count, the cotangent passes as through z = 1
-        keep = parts.hold(op, z, d.mask, parts.outside(op, d.mask))
-        factors = [parts.times_mask(op, k, d.mask) for k in (kz, ka, kr)]
+        r, keep = inside.keep(at.r), inside.keep(parts.hold(body, at.z, at.mask))
 
         def back(body: OpBuilder, states: _Values, now: _Values) -> tuple[_Values, _Values]:
             arrived, (kz, ka, kr, r, keep) = parts.arriving(body, dy, states[0], now)
@@ -108,8 +111,8 @@ def _gru(op: OpBuilder, d: Direction) -> Walked:
         return {
             d.h0: dh0,
             from_x: lambda: op.Concat(dzr, da, axis=2),
-            r_zr: lambda: parts.over_steps(op, dzr, before),
-            r_h: lambda: parts.over_steps(op, da, kept("reset")()),
+            r_zr: lambda: parts.over_steps(op, dzr, inside.keep(at.before)),
+            r_h: lambda: parts.over_steps(op, da, inside.keep(at.reset)),
         }
 
     return walked.differentiated_by(vjp)
@@ -120,9 +123,9 @@ def _gru_reset_last(op: OpBuilder, d: Direction) -> Walked:
     from_x = parts.gates(op, d.x, d.w)
     from_x = from_x if d.biases is None else op.Add(from_x, d.biases[0])
     bias = None if d.biases is None else d.biases[1]
-    inner: dict[str, ir.Value] = {}
+    inner: dict[str, Any] = {}
 
-    def step(body: OpBuilder, states: _Values, now: _Values) -> _Values:
+    def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         (before,) = states
         xz, xr, xa = _split(body, now[0], 3, 1)
         hz, hr, q = _split(body, body.Gemm(before, d.r, bias, transB=1), 3, 1)
@@ -130,19 +133,19 @@ def _gru_reset_last(op: OpBuilder, d: Direction) -> Walked:
         z, r = f.value(body, az), f.value(body, ar)
         a = body.Add(xa, body.Mul(r, q))
         new = g.value(body, a)
-        inner.update(before=before, az=az, ar=ar, z=z, r=r, q=q, a=a, new=new)
+        inner.update(before=before, az=az, ar=ar, z=z, r=r, q=q, a=a, new=new, mask=mask)
         return [body.Add(new, body.Mul(z, body.Sub(before, new)))]
 
     walked = parts.walk(op, d, [d.h0], [from_x], step)
 
     def vjp(op: OpBuilder, node: ir.Node, dh: ir.Value | None, dy: ir.Value | None, *_: ir.Value | None) -> Cotangents:
-        kept = Kept(op, node, inner)
-        before, z, r, new = (kept(name)() for name in ("before", "z", "r", "new"))
-        kz = op.Mul(op.Sub(before, new), f.slope(op, kept("az"), kept("z")))
-        ka = op.Mul(op.Sub(1.0, z), g.slope(op, kept("a"), kept("new")))
-        kr = op.Mul(op.Mul(ka, kept("q")()), f.slope(op, kept("ar"), kept("r")))
-        k = parts.times_mask(op, op.Concat(kz, kr, op.Mul(ka, r), axis=2), d.mask)
-        keep = parts.hold(op, z, d.mask, parts.outside(op, d.mask))
+        inside, at = Inside(op, node), SimpleNamespace(**inner)
+        body = inside.op
+        kz = body.Mul(body.Sub(at.before, at.new), f.slope(body, at.az, at.z))
+        ka = body.Mul(body.Sub(1.0, at.z), g.slope(body, at.a, at.new))
+        kr = body.Mul(body.Mul(ka, at.q), f.slope(body, at.ar, at.r))
+        k = parts.times_mask(body, body.Concat(kz, kr, body.Mul(ka, at.r), axis=1), at.mask)
+        k, keep = inside.keep(k), inside.keep(parts.hold(body, at.z, at.mask))
 
         def back(body: OpBuilder, states: _Values, now: _Values) -> tuple[_Values, _Values]:
             arrived, (k, keep) = parts.arriving(body, dy, states[0], now)
@@ -153,10 +156,14 @@ def _gru_reset_last(op: OpBuilder, d: Direction) -> Walked:
         dq = op.Mul(op.Concat(arrived, arrived, arrived, axis=2), k)
 
         def dx() -> ir.Value:
-            dz, dr, _ = _split(op, dq, 3, 2)
-            return op.Concat(dz, dr, parts.times_mask(op, op.Mul(arrived, ka), d.mask), axis=2)
+            dz, dreset, _ = _split(op, dq, 3, 2)
+            return op.Concat(dz, dreset, parts.times_mask(op, op.Mul(arrived, inside.keep(ka)), d.mask), axis=2)
 
-        made: dict[ir.Value, Cotangent] = {d.h0: dh0, from_x: dx, d.r: lambda: parts.over_steps(op, dq, before)}
+        made: dict[ir.Value, Cotangent] = {
+            d.h0: dh0,
+            from_x: dx,
+            d.r: lambda: parts.over_steps(op, dq, inside.keep(at.before)),
+        }
         return made if bias is None else {**made, bias: lambda: parts.bias_sum(op, dq)}
 
     return walked.differentiated_by(vjp)
@@ -178,9 +185,9 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
     last = last.unclipped()  # runtimes clip the gates only
     from_x = _biased(op, parts.gates(op, d.x, d.w), d.biases)
     pi, po, pf = (None, None, None) if d.peepholes is None else _split(op, d.peepholes, 3, 0)
-    inner: dict[str, ir.Value] = {}
+    inner: dict[str, Any] = {}
 
-    def step(body: OpBuilder, states: _Values, now: _Values) -> _Values:
+    def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         h, before = states
         zi, zo, zf, zg = _split(body, body.Gemm(h, d.r, now[0], transB=1), 4, 1)
         ai = zi if pi is None else body.Add(zi, body.Mul(before, pi))
@@ -190,7 +197,8 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
         c = body.Add(body.Mul(forget, before), body.Mul(i, new))
         ao = zo if po is None else body.Add(zo, body.Mul(c, po))
         o, hc = f.value(body, ao), last.value(body, c)
-        inner.update(h=h, before=before, ai=ai, af=af, zg=zg, i=i, new=new, forget=forget, c=c, ao=ao, o=o, hc=hc)
+        inner.update(h=h, before=before, ai=ai, af=af, zg=zg, ao=ao, mask=mask)
+        inner.update(i=i, new=new, forget=forget, c=c, o=o, hc=hc)
         return [body.Mul(o, hc), c]
 
     walked = parts.walk(op, d, [d.h0, d.c0], [from_x], step)
@@ -203,19 +211,21 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
         dy: ir.Value | None,
         *_: ir.Value | None,
     ) -> Cotangents:
-        kept = Kept(op, node, inner)
-        before, i, new, forget, o, hc = (kept(name)() for name in ("before", "i", "new", "forget", "o", "hc"))
-        ki = op.Mul(op.Sub(new, before) if coupled else new, f.slope(op, kept("ai"), kept("i")))
-        kf = op.Mul(ki, 0.0) if coupled else op.Mul(before, f.slope(op, kept("af"), kept("forget")))
-        ko, kg = op.Mul(hc, f.slope(op, kept("ao"), kept("o"))), op.Mul(i, g.slope(op, kept("zg"), kept("new")))
-        kc = op.Mul(o, last.slope(op, kept("c"), kept("hc")))
-        k = parts.times_mask(op, op.Concat(ki, ko, kf, kg, axis=2), d.mask)
-        off = parts.outside(op, d.mask)
-        keep = parts.hold(op, forget, d.mask, off)
+        inside, at = Inside(op, node), SimpleNamespace(**inner)
+        body = inside.op
+        ki = body.Mul(body.Sub(at.new, at.before) if coupled else at.new, f.slope(body, at.ai, at.i))
+        kf = body.Mul(ki, 0.0) if coupled else body.Mul(at.before, f.slope(body, at.af, at.forget))
+        ko = body.Mul(at.hc, f.slope(body, at.ao, at.o))
+        kg = body.Mul(at.i, g.slope(body, at.zg, at.new))
+        kc = body.Mul(at.o, last.slope(body, at.c, at.hc))
+        k = parts.times_mask(body, body.Concat(ki, ko, kf, kg, axis=1), at.mask)
+        keep = parts.hold(body, at.forget, at.mask)
         if po is not None:  # the peepholes' shares are products with the same cotangents
-            kc = op.Add(kc, op.Mul(ko, po))
-            share = op.Add(op.Mul(ki, pi), op.Mul(kf, pf))
-            keep = op.Add(keep, parts.times_mask(op, share, d.mask))
+            kc = body.Add(kc, body.Mul(ko, po))
+            share = body.Add(body.Mul(ki, pi), body.Mul(kf, pf))
+            keep = body.Add(keep, parts.times_mask(body, share, at.mask))
+        kc = parts.times_mask(body, kc, at.mask)
+        sequences = [*map(inside.keep, (k, kc, keep)), *parts.outside(op, d.mask)]
 
         def back(body: OpBuilder, states: _Values, now: _Values) -> tuple[_Values, _Values]:
             arrived, (k, kc, keep, *off) = parts.arriving(body, dy, states[0], now)
@@ -223,18 +233,17 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
             dz = body.Mul(body.Concat(dc, arrived, dc, dc, axis=1), k)
             return [parts.carried(body, body.MatMul(dz, d.r), arrived, off), body.Mul(dc, keep)], [dz]
 
-        sequences = [k, parts.times_mask(op, kc, d.mask), keep, *off]
         (dh0, dc0), (dz,) = parts.walk_back(op, d, [dh, dc], dy, sequences, back, 1)
 
-        def of_peephole(gate: int, cell: str) -> ir.Value:
-            return parts.bias_sum(op, op.Mul(_split(op, dz, 4, 2)[gate], kept(cell)()))
+        def of_peephole(gate: int, cell: ir.Value) -> ir.Value:
+            return parts.bias_sum(op, op.Mul(_split(op, dz, 4, 2)[gate], inside.keep(cell)))
 
         peepholes = {
             p: partial(of_peephole, gate, cell)
-            for gate, (p, cell) in enumerate(((pi, "before"), (po, "c"), (pf, "before")))
+            for gate, (p, cell) in enumerate(((pi, at.before), (po, at.c), (pf, at.before)))
             if p is not None
         }
-        return {d.h0: dh0, d.c0: dc0, from_x: dz, d.r: lambda: parts.over_steps(op, dz, kept("h")()), **peepholes}
+        return {d.h0: dh0, d.c0: dc0, from_x: dz, d.r: lambda: parts.over_steps(op, dz, inside.keep(at.h)), **peepholes}
 
     return walked.differentiated_by(vjp)
 

@@ -14,8 +14,6 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_float, refuse
 
-_Lazy = Callable[[], ir.Value]
-
 
 @dataclass(frozen=True)
 class Activation:
@@ -30,12 +28,12 @@ class Activation:
         """f(z)."""
         return _FUNCTIONS[self.name][0](op, self._clipped(op, z), self.alpha, self.beta)
 
-    def slope(self, op: OpBuilder, z: _Lazy, y: _Lazy) -> ir.Value:
-        """f′(z) where y = f(z); at the bounds of the clip it passes. ``z`` or ``y`` is called where it is needed."""
-        slope = _FUNCTIONS[self.name][1](op, lambda: self._clipped(op, z()), y, self.alpha, self.beta)
+    def slope(self, op: OpBuilder, z: ir.Value, y: ir.Value) -> ir.Value:
+        """f′(z) where y = f(z); at the bounds of the clip it passes."""
+        slope = _FUNCTIONS[self.name][1](op, self._clipped(op, z), y, self.alpha, self.beta)
         if not self.clip:
             return slope
-        return op.Mul(slope, _mask(op, op.LessOrEqual(op.Abs(z()), self.clip), z()))
+        return op.Mul(slope, _mask(op, op.LessOrEqual(op.Abs(z), self.clip), z))
 
     def unclipped(self) -> Activation:
         """The same function of an argument that is not clipped."""
@@ -94,26 +92,26 @@ def _mask(op: OpBuilder, condition: ir.Value, like: ir.Value) -> ir.Value:
     return cast_like(op, condition, like)
 
 
-def _leaky(op: OpBuilder, z: _Lazy, y: _Lazy, alpha: float, beta: float) -> ir.Value:
-    positive = _mask(op, op.Greater(z(), 0.0), z())
+def _leaky(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
+    positive = _mask(op, op.Greater(z, 0.0), z)
     return op.Add(op.Mul(positive, 1.0 - alpha), alpha)
 
 
-def _elu(op: OpBuilder, z: _Lazy, y: _Lazy, alpha: float, beta: float) -> ir.Value:
-    return op.Where(op.Greater(z(), 0.0), 1.0, op.Add(y(), alpha))
+def _elu(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
+    return op.Where(op.Greater(z, 0.0), 1.0, op.Add(y, alpha))
 
 
-def _hard_sigmoid(op: OpBuilder, z: _Lazy, y: _Lazy, alpha: float, beta: float) -> ir.Value:
-    inside = op.And(op.Greater(y(), 0.0), op.Less(y(), 1.0))
-    return op.Mul(_mask(op, inside, z()), alpha)
+def _hard_sigmoid(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
+    inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
+    return op.Mul(_mask(op, inside, z), alpha)
 
 
-def _scaled_tanh(op: OpBuilder, z: _Lazy, y: _Lazy, alpha: float, beta: float) -> ir.Value:
-    return op.Sub(alpha * beta, op.Mul(op.Mul(y(), y()), beta / alpha))
+def _scaled_tanh(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
+    return op.Sub(alpha * beta, op.Mul(op.Mul(y, y), beta / alpha))
 
 
-def _softsign(op: OpBuilder, z: _Lazy, y: _Lazy, alpha: float, beta: float) -> ir.Value:
-    room = op.Sub(1.0, op.Abs(y()))
+def _softsign(op: OpBuilder, z: ir.Value, y: ir.Value, alpha: float, beta: float) -> ir.Value:
+    room = op.Sub(1.0, op.Abs(y))
     return op.Mul(room, room)
 
 
@@ -129,24 +127,24 @@ _ALPHA: dict[str, float | str] = {
 _BETA: dict[str, float | str] = {"affine": "beta", "scaledtanh": "beta", "hardsigmoid": 0.5}
 
 _Value = Callable[[OpBuilder, ir.Value, float, float], ir.Value]
-_Slope = Callable[[OpBuilder, _Lazy, _Lazy, float, float], ir.Value]
+_Slope = Callable[[OpBuilder, ir.Value, ir.Value, float, float], ir.Value]
 
 _FUNCTIONS: dict[str, tuple[_Value, _Slope]] = {
-    "relu": (lambda op, z, a, b: op.Relu(z), lambda op, z, y, a, b: _mask(op, op.Greater(z(), 0.0), z())),
-    "tanh": (lambda op, z, a, b: op.Tanh(z), lambda op, z, y, a, b: op.Sub(1.0, op.Mul(y(), y()))),
-    "sigmoid": (lambda op, z, a, b: op.Sigmoid(z), lambda op, z, y, a, b: op.Mul(y(), op.Sub(1.0, y()))),
+    "relu": (lambda op, z, a, b: op.Relu(z), lambda op, z, y, a, b: _mask(op, op.Greater(z, 0.0), z)),
+    "tanh": (lambda op, z, a, b: op.Tanh(z), lambda op, z, y, a, b: op.Sub(1.0, op.Mul(y, y))),
+    "sigmoid": (lambda op, z, a, b: op.Sigmoid(z), lambda op, z, y, a, b: op.Mul(y, op.Sub(1.0, y))),
     "affine": (
         lambda op, z, a, b: op.Add(op.Mul(z, a), b),
-        lambda op, z, y, a, b: op.Expand(op.CastLike(a, z()), op.Shape(z())),
+        lambda op, z, y, a, b: op.Expand(op.CastLike(a, z), op.Shape(z)),
     ),
     "leakyrelu": (lambda op, z, a, b: op.LeakyRelu(z, alpha=a), _leaky),
     "thresholdedrelu": (
         lambda op, z, a, b: op.ThresholdedRelu(z, alpha=a),
-        lambda op, z, y, a, b: _mask(op, op.Greater(z(), a), z()),
+        lambda op, z, y, a, b: _mask(op, op.Greater(z, a), z),
     ),
     "scaledtanh": (lambda op, z, a, b: op.Mul(op.Tanh(op.Mul(z, b)), a), _scaled_tanh),
     "hardsigmoid": (lambda op, z, a, b: op.HardSigmoid(z, alpha=a, beta=b), _hard_sigmoid),
     "elu": (lambda op, z, a, b: op.Elu(z, alpha=a), _elu),
     "softsign": (lambda op, z, a, b: op.Softsign(z), _softsign),
-    "softplus": (lambda op, z, a, b: op.Softplus(z), lambda op, z, y, a, b: op.Sigmoid(z())),
+    "softplus": (lambda op, z, a, b: op.Softplus(z), lambda op, z, y, a, b: op.Sigmoid(z)),
 }

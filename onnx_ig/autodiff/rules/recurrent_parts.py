@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,14 +113,18 @@ def walk(
     d: Direction,
     states: list[ir.Value],
     sequences: list[ir.Value],
-    step: Callable[[OpBuilder, list[ir.Value], list[ir.Value]], list[ir.Value]],
+    step: Callable[[OpBuilder, list[ir.Value], list[ir.Value], ir.Value | None], list[ir.Value]],
 ) -> Walked:
-    """The Scan whose step gives the next states, the first of them h; past a row's last step its states stay."""
+    """The Scan whose step gives the next states, the first of them h; past a row's last step its states stay.
+
+    The step is given the states before, the elements of the sequences, and the mask at this step, [N, 1] or None.
+    """
 
     def masked(body: OpBuilder, before: list[ir.Value], now: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
-        after = step(body, before, now)
-        if d.mask is not None:
-            after = [body.Add(b, body.Mul(now[-1], body.Sub(a, b))) for a, b in zip(after, before, strict=True)]
+        mask = None if d.mask is None else now.pop()
+        after = step(body, before, now, mask)
+        if mask is not None:
+            after = [body.Add(b, body.Mul(mask, body.Sub(a, b))) for a, b in zip(after, before, strict=True)]
         return after, [after[0]]
 
     sequences = [*sequences, *([] if d.mask is None else [d.mask])]
@@ -148,20 +152,18 @@ def walk_back(
     return scan(op, starts, sequences, step, backwards=[True] * len(sequences), emit_backwards=[True] * emitted)
 
 
-class Kept:
-    """Inner values of a Scan at every step, [T, N, ·]: ``kept(name)()`` keeps the one of that name."""
+class Inside:
+    """The body of a Scan, to compute there what its adjoint will read: ``keep`` gives a value at every step, [T, N, ·].
 
-    def __init__(self, op: OpBuilder, node: ir.Node, inner: Mapping[str, ir.Value]) -> None:
-        self._op, self._node, self._inner = op, node, inner
-        self._made: dict[str, ir.Value] = {}
+    Of one step a tensor fits in the cache; the same formulas for all steps at once would pass over memory each time.
+    """
 
-    def __call__(self, name: str) -> Callable[[], ir.Value]:
-        def keep() -> ir.Value:
-            if name not in self._made:
-                self._made[name] = stacked(self._op, self._node, self._inner[name])
-            return self._made[name]
+    def __init__(self, op: OpBuilder, node: ir.Node) -> None:
+        self._outer, self._node = op, node
+        self.op = OpBuilder(node.attributes["body"].as_graph(), parent=op)
 
-        return keep
+    def keep(self, value: ir.Value) -> ir.Value:
+        return stacked(self._outer, self._node, value)
 
 
 def arriving(
@@ -196,9 +198,9 @@ def times_mask(op: OpBuilder, value: ir.Value, mask: ir.Value | None) -> ir.Valu
     return value if mask is None else op.Mul(value, mask)
 
 
-def hold(op: OpBuilder, value: ir.Value, mask: ir.Value | None, off: list[ir.Value]) -> ir.Value:
+def hold(op: OpBuilder, value: ir.Value, mask: ir.Value | None) -> ir.Value:
     """``value`` at the steps that count, else 1: the factor by which a state passes through a step."""
-    return value if mask is None else op.Add(op.Mul(value, mask), off[0])
+    return value if mask is None else op.Add(op.Mul(value, mask), op.Sub(1.0, mask))
 
 
 def carried(body: OpBuilder, carry: ir.Value, dh: ir.Value, off: list[ir.Value]) -> ir.Value:

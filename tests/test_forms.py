@@ -1,0 +1,61 @@
+"""The forms that our own sessions run compute what the exported ones do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from numpy.testing import assert_array_equal
+
+import onnx_ig
+from onnx_ig.runtime.forms import mask_in_any_layout, walk_backwards
+
+MASK = '<ir_version: 8, opset_import: ["" : 18]> g ({type}[N] y) => ({type}[N] m) <{type} bound = {{{bound}}}>'
+GREATER = "{{ c = Greater (y, bound)  m = Cast <to = {to}> (c) }}"
+RECURRENT = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[5, N, 3] x, float[2, {gates}, 3] w, float[2, {gates}, 4] r) => (float[5, 2, N, 4] y)
+    {{ y = {kind} <hidden_size = 4, direction = "bidirectional"> (x, w, r) }}"""
+
+
+@pytest.mark.parametrize(
+    ("type_", "to", "bound", "replaced"),
+    [("float", 1, 0, True), ("float", 1, 1, False), ("double", 11, 0, False), ("float16", 10, 0, False)],
+)
+def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
+    text = MASK.format(type=type_, bound=bound) + GREATER.format(to=to)
+    model = onnx.parser.parse_model(text)
+    numbers = np.array([-np.inf, -1, -1e-38, 0, 1.2e-38, 1e-7, 1, 3e38, np.inf], np.float32)
+    with np.errstate(over="ignore"):
+        feeds = {"y": numbers.astype(onnx.helper.tensor_dtype_to_np_dtype(to))}
+    changed = ir.from_proto(model)
+    mask_in_any_layout(changed)
+    assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
+    expected, found = (
+        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+        for m in (model, ir.to_proto(changed))
+    )
+    assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 4), ("GRU", 12), ("LSTM", 16)])
+def test_scans_walk_backwards(kind: str, gates: int) -> None:
+    model = onnx_ig.differentiate(onnx.parser.parse_model(RECURRENT.format(kind=kind, gates=gates)))
+    rng = np.random.default_rng(0)
+    shapes = {"x": (5, 2, 3), "w": (2, gates, 3), "r": (2, gates, 4), "cotangent_y": (5, 2, 2, 4)}
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    changed = ir.from_proto(model)
+    walk_backwards(changed)
+    before, after = (Counter(node.op_type for node in graph) for graph in (ir.from_proto(model).graph, changed.graph))
+    assert after["Slice"] < before["Slice"]
+    assert before - Counter(Slice=before["Slice"]) == after - Counter(Slice=after["Slice"])
+    expected, found = (
+        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)
+        for m in (model, ir.to_proto(changed))
+    )
+    for a, b in zip(expected, found, strict=True):
+        assert_array_equal(b, a)
