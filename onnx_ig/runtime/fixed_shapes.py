@@ -2,7 +2,8 @@
 
 The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away and finds that tensors have
 equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions. Opening takes as
-long as a Run or two, so it is done for shapes that have been seen often and are likely to be seen again.
+long as a Run or two, so it is done for shapes that have been seen often, and each time that others come after all it
+takes longer to be done again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from onnx_ig.runtime.session import ModelLike, ProviderSpec, Session
 
 _OFTEN = 12  # Runs of the same shapes
+_LONGER = 4  # times as many after each disappointment
 
 
 class FixedShapesSession(Session):
@@ -23,7 +25,7 @@ class FixedShapesSession(Session):
         super().__init__(model, provider, threads=threads)
         self._named = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
-        self._times = 0
+        self._times, self._often = 0, _OFTEN
         self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -35,8 +37,9 @@ class FixedShapesSession(Session):
     def _prepare(self, dimensions: dict[str, int]) -> None:
         self._times = self._times + 1 if dimensions == self._last else 1
         self._last = dimensions
-        wanted = dimensions if self._times > _OFTEN or dimensions == self.fixed else {}
+        wanted = dimensions if self._times > self._often or dimensions == self.fixed else {}
         if wanted != self.fixed:
+            self._often *= _LONGER if self.fixed else 1
             self.fixed = None
             self.open(wanted)
             self.fixed = wanted
