@@ -143,7 +143,7 @@ class Session:
         upload = import_onnxruntime().OrtValue.ortvalue_from_numpy
         try:
             return {name: upload(value, self.device, number) for name, value in feeds.items()}
-        except Exception as error:
+        except Exception as error:  # as in open
             raise _translated(error, "upload the inputs") from error
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ def attempt(call: Callable[[], Any]) -> Any:
     """What ``call`` gives, or the reason why it gives nothing."""
     try:
         return call()
-    except Exception as error:
+    except Exception as error:  # a driver, a compiler or a runtime may raise anything: it is the cell's content
         lines = str(error).strip().splitlines() or [""]
         return f"{FAILED}{type(error).__name__}: {lines[0][:300]}"
 

@@ -17,6 +17,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_int
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, lowering
 from onnx_ig.autodiff.rules import recurrent_parts as parts
+from onnx_ig.autodiff.rules.recurrent_activations import Activation
 from onnx_ig.autodiff.rules.recurrent_parts import Direction, Inside, Walked
 
 _Values = list[ir.Value]
@@ -77,10 +78,8 @@ def _gru(op: OpBuilder, d: Direction) -> Walked:
 
     def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         (before,) = states
-        xz, xr, xa = _split(body, now[0], 3, 1)
         hz, hr = _split(body, body.Gemm(before, r_zr, transB=1), 2, 1)
-        az, ar = body.Add(xz, hz), body.Add(xr, hr)
-        z, r = f.value(body, az), f.value(body, ar)
+        xa, az, ar, z, r = _update_and_reset(body, f, now[0], hz, hr)
         reset = body.Mul(r, before)
         a = body.Gemm(reset, r_h, xa, transB=1)
         new = g.value(body, a)
@@ -127,10 +126,8 @@ def _gru_reset_last(op: OpBuilder, d: Direction) -> Walked:
 
     def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         (before,) = states
-        xz, xr, xa = _split(body, now[0], 3, 1)
         hz, hr, q = _split(body, body.Gemm(before, d.r, bias, transB=1), 3, 1)
-        az, ar = body.Add(xz, hz), body.Add(xr, hr)
-        z, r = f.value(body, az), f.value(body, ar)
+        xa, az, ar, z, r = _update_and_reset(body, f, now[0], hz, hr)
         a = body.Add(xa, body.Mul(r, q))
         new = g.value(body, a)
         inner.update(before=before, az=az, ar=ar, z=z, r=r, q=q, a=a, new=new, mask=mask)
@@ -167,6 +164,13 @@ def _gru_reset_last(op: OpBuilder, d: Direction) -> Walked:
         return made if bias is None else {**made, bias: lambda: parts.bias_sum(op, dq)}
 
     return walked.differentiated_by(vjp)
+
+
+def _update_and_reset(body: OpBuilder, f: Activation, x: ir.Value, hz: ir.Value, hr: ir.Value) -> _Values:
+    """The new state's share of x, the arguments of the update and reset gates, and the two gates."""
+    xz, xr, xa = _split(body, x, 3, 1)
+    az, ar = body.Add(xz, hz), body.Add(xr, hr)
+    return [xa, az, ar, f.value(body, az), f.value(body, ar)]
 
 
 @lowering("LSTM")

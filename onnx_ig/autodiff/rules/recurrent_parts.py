@@ -163,6 +163,7 @@ class Inside:
         self.op = OpBuilder(node.attributes["body"].as_graph(), parent=op)
 
     def keep(self, value: ir.Value) -> ir.Value:
+        """A value of the body at every step, as one more output of the Scan."""
         return stacked(self._outer, self._node, value)
 
 
