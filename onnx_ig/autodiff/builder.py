@@ -18,7 +18,7 @@ from onnx_ig.loading.constants import evaluated
 
 # Results up to this size are stored; larger ones stay nodes, so that a transposed copy of a weight costs no file size.
 # Every runtime folds them when it opens the model.
-_FOLD_LIMIT_BYTES = 1 << 20
+_FOLD_LIMIT_BYTES = 1 << 16
 _VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze"})  # in memory they cost nothing, whatever their size
 _NEVER_FOLDED = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}

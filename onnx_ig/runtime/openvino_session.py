@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import walk_backwards
+from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
@@ -61,6 +62,7 @@ class OpenVinoSession:
             self._model = self._core.read_model(openable(model, Path(self._scratch.name)))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors
             raise _translated(error, "open the model") from error
+        give_back_freed_memory()
         # an input may have further names, of tensors that OpenVINO finds to be the same
         self.input_names: list[str] = [port.node.friendly_name for port in self._model.inputs]
         self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
@@ -85,6 +87,7 @@ class OpenVinoSession:
             value = feeds[name]
             if value.dtype.kind in "iu" and value.size and not (-_INT32 <= value.min() <= value.max() < _INT32):
                 raise ModelError(f"OpenVINO could not run the model: it takes input {name!r} modulo 2³²")
+        expected = None if self._unchecked is None else self._expected(self._unchecked, feeds)
         try:
             request = self._request(feeds)
             request.infer({name: feeds[name] for name in self.input_names}, share_inputs=True)
@@ -95,8 +98,8 @@ class OpenVinoSession:
             for index, port in enumerate(self._model.outputs)
             for name in port.get_names()
         }
-        if self._unchecked is not None:
-            self._check(self._unchecked, feeds, found)
+        if expected is not None:
+            self._check(found, expected)
             self._unchecked = None
         return found if outputs is None else {name: found[name] for name in outputs}
 
@@ -111,12 +114,20 @@ class OpenVinoSession:
                 model.reshape({port: list(feeds[port.node.friendly_name].shape) for port in model.inputs})
             options = {"INFERENCE_PRECISION_HINT": self._precision, "PERFORMANCE_HINT": "LATENCY"}
             self._compiled[signature] = self._core.compile_model(model, "CPU", options).create_infer_request()
+            give_back_freed_memory()
         self._compiled.move_to_end(signature)
         return self._compiled[signature]
 
-    def _check(self, model: ModelLike, feeds: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> None:
+    def _expected(self, model: ModelLike, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """ONNX Runtime's numbers, taken before OpenVINO's, because two runtimes at once need the memory of both."""
+        found = Session(model, "cpu").run({name: feeds[name] for name in self.input_names})
+        copies = {name: value.copy() for name, value in found.items()}  # the arrays share the session's memory
+        found.clear()
+        give_back_freed_memory()
+        return copies
+
+    def _check(self, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
         """Compare a run with ONNX Runtime's."""
-        expected = Session(model, "cpu").run({name: feeds[name] for name in self.input_names})
         for name, right in expected.items():
             difference = _difference(found[name], right)
             if not difference <= _TOLERANCE[self._precision]:

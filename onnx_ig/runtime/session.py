@@ -17,6 +17,8 @@ import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import mask_in_any_layout, walk_backwards
+from onnx_ig.runtime.heap import give_back_freed_memory
+from onnx_ig.runtime.in_place import read_weights_in_place
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
@@ -89,6 +91,7 @@ class Session:
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         self._session: Any = None  # two at once would need twice the memory
+        in_place: list[str] = []
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
             try:
                 if isinstance(self._model, ir.Model):
@@ -97,17 +100,22 @@ class Session:
                     walk_backwards(graph)
                     if list(map(_name, self._requested)) == [CPU]:
                         mask_in_any_layout(graph)
+                        in_place = read_weights_in_place(graph)
                     opened, weights = _without_weights(graph)
-                    self._weights = [
-                        np.ascontiguousarray(t.numpy()) for t in weights.values()
-                    ]  # must outlive the session
-                    values = [_ort_value(ort, a, t.dtype) for a, t in zip(self._weights, weights.values(), strict=True)]
-                    options.add_external_initializers(list(weights), values)
+                    self._weights = {  # must outlive the session
+                        name: _ort_value(ort, np.ascontiguousarray(t.numpy()), t.dtype) for name, t in weights.items()
+                    }
+                    options.add_external_initializers(list(self._weights), list(self._weights.values()))
                 else:
                     opened = openable(self._model, Path(scratch))
+                if in_place:
+                    options.add_session_config_entry("session.disable_prepacking", "1")
+                    for name in self._weights.keys() & in_place:
+                        options.add_initializer(name, self._weights[name])
                 self._session = ort.InferenceSession(opened, options, providers=self._requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
+        give_back_freed_memory()
         self._session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
         self.providers: list[str] = self._session.get_providers()
         if self._strict:
@@ -218,7 +226,8 @@ def openable(model: ModelLike, scratch: Path) -> str | bytes:
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
     if isinstance(model, ir.Model):
-        model = ir.to_proto(model)
+        ir.save(model, scratch / "model.onnx", external_data="model.data")
+        return str(scratch / "model.onnx")
     if model.ByteSize() < _SERIALISED_LIMIT:
         return bytes(model.SerializeToString())
     onnx.save(model, scratch / "model.onnx", save_as_external_data=True, location="model.data")
