@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import onnx_ig
-from onnx_ig.runtime.forms import mask_in_any_layout, walk_backwards
+from onnx_ig.runtime.forms import interleave_by_selection, keep_rows_apart, mask_in_any_layout, walk_backwards
 
 MASK = '<ir_version: 8, opset_import: ["" : 18]> g ({type}[N] y) => ({type}[N] m) <{type} bound = {{{bound}}}>'
 GREATER = "{{ c = Greater (y, bound)  m = Cast <to = {to}> (c) }}"
@@ -35,11 +35,7 @@ def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
     changed = ir.from_proto(model)
     mask_in_any_layout(changed)
     assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
-    expected, found = (
-        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
-        for m in (model, ir.to_proto(changed))
-    )
-    assert_array_equal(found, expected)
+    _agree(model, changed, feeds)
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 4), ("GRU", 12), ("LSTM", 16)])
@@ -53,6 +49,54 @@ def test_scans_walk_backwards(kind: str, gates: int) -> None:
     before, after = (Counter(node.op_type for node in graph) for graph in (ir.from_proto(model).graph, changed.graph))
     assert after["Slice"] < before["Slice"]
     assert before - Counter(Slice=before["Slice"]) == after - Counter(Slice=after["Slice"])
+    _agree(model, changed, feeds)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "columns", "replaced"),
+    [
+        ("y = MatMul(x, w)", (2048, 3), 2048, True),
+        ("y = MatMul(x, w)", (1536, 3), 1536, False),
+        ("t = Transpose(w) y = MatMul(x, t)", (3, 1024), 1024, True),
+        ("t = Transpose(w) y = MatMul(x, t)", (1024, 1000), 1000, False),
+        ("y = Gemm(x, w)", (1024, 3), 1024, True),
+        ("y = Gemm<transB = 1>(x, w)", (3, 1024), 1024, True),
+        ("y = Gemm<transB = 1>(x, w)", (1024, 3), 3, False),
+        ("t = Transpose(w) y = Gemm<transB = 1>(x, t)", (1024, 3), 1024, True),
+        ("z = Relu(w) y = MatMul(x, z)", (1024, 3), 1024, False),  # no weight
+    ],
+)
+def test_products_whose_rows_would_meet(nodes: str, shape: tuple[int, int], columns: int, replaced: bool) -> None:
+    text = f'<ir_version: 8, opset_import: ["" : 18]> g (float[N, {columns}] x) => (float[N, M] y) {{ {nodes} }}'
+    model, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), "w"))
+    changed = ir.from_proto(model)
+    keep_rows_apart(changed)
+    assert ("LeakyRelu" in [node.op_type for node in changed.graph]) == replaced
+    x = rng.normal(size=(5, columns)).astype(np.float32)
+    x[0, 0], x[1, 0] = np.nan, np.inf
+    _agree(model, changed, {"x": x})
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_interleaving(axis: int, parts: int) -> None:
+    columns = " ".join(f"u{i} = Unsqueeze(v{i}, axis)" for i in range(parts))
+    split = ", ".join(f"v{i}" for i in range(parts))
+    joined = ", ".join(f"u{i}" for i in range(parts))
+    text = f"""<ir_version: 8, opset_import: ["" : 18]> g (float[N, 6, 5] x) => (float[P, Q, R, S] y)
+    <int64[1] axis = {{{axis}}}>
+    {{ {split} = Split<axis = 1, num_outputs = {parts}>(x) {columns} y = Concat<axis = {axis}>({joined}) }}"""
+    model = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text))
+    changed = ir.from_proto(model)
+    interleave_by_selection(changed)
+    assert ("Where" in [node.op_type for node in changed.graph]) == (axis == 3)
+    x = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
+    x[0, 0], x[0, 3] = np.nan, np.inf
+    _agree(model, changed, {"x": x})
+
+
+def _agree(model: onnx.ModelProto, changed: ir.Model, feeds: dict[str, np.ndarray]) -> None:
     expected, found = (
         onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)
         for m in (model, ir.to_proto(changed))

@@ -131,8 +131,29 @@ CHOICES = (
             "transposed constant": "t = Transpose <perm = [1, 0]> (w) y = MatMul (dy, t)",
             "Gemm": "f = Reshape (dy, rows) g = Gemm <transB = 1> (f, w) y = Reshape (g, back)",
         },
-        "The first, which is as fast and keeps every number of axes; it takes a second copy of the weight in memory.",
+        "The first, which is as fast and keeps every number of axes; our ONNX Runtime sessions on CPU make FusedMatMul of "
+        "it, which needs no second copy of the weight.",
         {"w": _random(768, 3072), "rows": np.array([-1, 3072]), "back": np.array([8, 128, 768])},
+    ),
+    Choice(
+        "MatMul over rows that lie a multiple of 4 KiB apart, [8, 128, 3072] by [3072, 768]",
+        {"x": _random(8, 128, 3072)},
+        {
+            "alone": "y = MatMul (x, w)",
+            "LeakyRelu of slope 1 behind": "p = MatMul (x, w) y = LeakyRelu <alpha = 1.0> (p)",
+        },
+        "The second in our OpenVINO sessions: it goes to another kernel, which does not lose them from the cache.",
+        {"w": _random(3072, 768)},
+    ),
+    Choice(
+        "Two tensors in turns along the last axis, [8, 64, 112, 2 · 56]",
+        {"x": _random(8, 64, 112, 56, 1), "dy": _random(8, 64, 112, 56, 1)},
+        {
+            "Concat": "y = Concat <axis = 4> (x, dy)",
+            "Where": "y = Where (turn, x, dy)",
+        },
+        "Concat in files and in ONNX Runtime, Where in our OpenVINO sessions.",
+        {"turn": np.array([True, False])},
     ),
     Choice(
         "One row of an axis backwards, [8, 197, 384]",

@@ -30,7 +30,7 @@ def read_weights_in_place(model: ir.Model) -> list[str]:
         They are matrices on the right of a product: what ONNX Runtime's optimiser transposes by giving an initialiser
         another content would be lost on weights that it does not own.
     """
-    shapes = _shapes(model)
+    shapes = inferred_shapes(model)
     for node in list(model.graph):
         _read_untransposed(node, shapes, model)
     graph = model.graph
@@ -39,7 +39,7 @@ def read_weights_in_place(model: ir.Model) -> list[str]:
     return [str(value.name) for value in chosen] if 2 * _nbytes(chosen) > _nbytes(weights) else []
 
 
-def _shapes(model: ir.Model) -> _Shapes:
+def inferred_shapes(model: ir.Model) -> _Shapes:
     """The main graph's shapes as far as they can be inferred, by name; gradient graphs are made without."""
     inferred = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model.clone()).model
     values = [*inferred.graph.inputs, *(y for node in inferred.graph for y in node.outputs)]
@@ -49,7 +49,7 @@ def _shapes(model: ir.Model) -> _Shapes:
 def _read_untransposed(node: ir.Node, shapes: _Shapes, model: ir.Model) -> None:
     """Replace ``node`` if it is a MatMul by a transposed weight."""
     x, matrix = node.inputs if node.op_type == "MatMul" and node.domain == "" else (None, None)
-    weight = _untransposed(matrix)
+    weight = untransposed(matrix)
     if x is None or weight is None or len(shapes.get(str(x.name), ())) < 2:
         return
     product = ir.node(_FUSED[1], [x, weight], attributes={"transB": 1}, domain=_FUSED[0])
@@ -80,7 +80,7 @@ def _many_rows(node: ir.Node, index: int, graph: ir.Graph, shapes: _Shapes) -> b
     return len(known) < len(rows) or math.prod(known) >= _MANY_ROWS
 
 
-def _untransposed(matrix: ir.Value | None) -> ir.Value | None:
+def untransposed(matrix: ir.Value | None) -> ir.Value | None:
     """The float32 weight W that ``matrix`` is the transposed of, also by way of a view with an axis more; or None."""
     node, perm = _producer(matrix), [1, 0]
     if node is not None and node.op_type == "Squeeze":
