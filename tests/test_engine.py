@@ -8,8 +8,10 @@ import onnx.parser
 import pytest
 
 import onnx_ig
+from onnx_ig.attribution.layout import Layout
 from onnx_ig.errors import InputError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime import engine as engine_module
+from onnx_ig.runtime.grid import Grid
 from onnx_ig.runtime.session import Session
 
 WEIGHTS = np.array([[1, -2], [3, 4], [-5, 6]], np.float64)
@@ -91,14 +93,41 @@ def test_a_single_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPa
         method.attribute(rows(4), target=1)
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 9, 1000])
-def test_pieces_cover_the_grid_and_honour_the_size(size: int) -> None:
-    built = engine_module.Engine(onnx_ig.load(model("N, 3", "N, 2")), algorithm="integrated-gradients", provider="cpu")
+def _layout() -> Layout:
+    loaded = onnx_ig.load(model("N, 3", "N, 2"))
+    return engine_module.make_plan(loaded, algorithm="integrated-gradients", form="step", baselines="input").layout
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("size", [2, 3, 4, 9, 1000])
+def test_pieces_cover_the_grid_and_honour_the_size(size: int, at_once: int) -> None:
     covered = np.zeros((5, 11), int)
-    for examples, points, per_run in built._pieces(5, 11, size):
-        assert (examples.stop - examples.start) * per_run <= size
+    for examples, points, per_run in Grid(_layout(), 5, 11, size, at_once).pieces():
+        assert (examples.stop - examples.start) * per_run * at_once <= size
         covered[examples, points] += 1
     assert (covered == 1).all()
+
+
+def test_pieces_of_one_shape_are_evaluated_together() -> None:
+    together, taken = [], np.zeros((5, 12), int)
+
+    def run_each(pieces: Any) -> Any:
+        together.append([piece["shape"] for piece in pieces])
+        return [piece["at"] for piece in pieces]
+
+    def take(examples: slice, points: slice, at: tuple[slice, slice]) -> None:
+        assert at == (examples, points)
+        taken[examples, points] += 1
+
+    def feeds(examples: slice, points: slice, size: int) -> dict[str, Any]:
+        return {"shape": (examples.stop - examples.start, size), "at": (examples, points)}
+
+    assert not Grid(_layout(), 5, 12, 16, 2).evaluate(feeds, run_each, take)
+    assert (taken == 1).all()
+    assert together == [[(5, 1)] * 2] * 6
+    together.clear()
+    assert not Grid(_layout(), 5, 12, 8, 2).evaluate(feeds, run_each, take)
+    assert together == [[(4, 1)] * 2] * 6 + [[(1, 1)] * 2] * 6
 
 
 def test_memory_decides_the_batch() -> None:

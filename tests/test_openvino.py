@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,8 @@ class _Wrong:
     def __init__(self, right: Any) -> None:
         self._right = right
 
-    def infer(self, feeds: Mapping[str, Any], **options: Any) -> None:
-        self._right.infer(feeds, **options)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._right, name)
 
     def get_output_tensor(self, index: int) -> Any:
         tensor = self._right.get_output_tensor(index)
@@ -70,10 +69,38 @@ class _Wrong:
 
 
 def test_wrong_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = OpenVinoSession._request
-    monkeypatch.setattr(OpenVinoSession, "_request", lambda self, feeds: _Wrong(request(self, feeds)))
+    requests = OpenVinoSession._requests
+    monkeypatch.setattr(
+        OpenVinoSession, "_requests", lambda self, *args: [_Wrong(request) for request in requests(self, *args)]
+    )
     with pytest.raises(ProviderError, match=r"OpenVINO's numbers for .* are not ONNX Runtime's .* provider='cpu'"):
         onnx_ig.IntegratedGradients(model(), provider="openvino").attribute(np.ones((2, 4), np.float32), target=1)
+
+
+def test_several_runs_at_once_are_the_same_runs() -> None:
+    session, rng = OpenVinoSession(model()), np.random.default_rng(0)
+    several = [{"x": rng.normal(size=(3, 4)).astype(np.float32)} for _ in range(2)]
+    alone = [session.run(feeds) for feeds in several]
+    for a, b in zip(session.run_each(several), alone, strict=True):
+        for name in b:
+            assert_allclose(a[name], b[name], rtol=1e-6)
+    with pytest.raises(ModelError, match="input 'x' is not fed"):
+        session.run_each([several[0], {}])
+
+
+def test_pieces_are_divided_between_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, run_each = [], OpenVinoSession.run_each
+    monkeypatch.setattr(OpenVinoSession, "at_once", 2)
+    monkeypatch.setattr(OpenVinoSession, "run_each", lambda self, s: counts.append(len(s)) or run_each(self, s))
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    found, expected = (
+        onnx_ig.IntegratedGradients(model(), provider=provider).attribute(
+            x, target=1, n_steps=12, internal_batch_size=8
+        )
+        for provider in ("openvino", "cpu")
+    )
+    assert_allclose(found, expected, atol=1e-5)
+    assert counts.count(2) == 3
 
 
 def test_a_missing_input_is_an_error() -> None:

@@ -131,8 +131,8 @@ CHOICES = (
             "transposed constant": "t = Transpose <perm = [1, 0]> (w) y = MatMul (dy, t)",
             "Gemm": "f = Reshape (dy, rows) g = Gemm <transB = 1> (f, w) y = Reshape (g, back)",
         },
-        "The first, which is as fast and keeps every number of axes; our ONNX Runtime sessions on CPU make FusedMatMul of "
-        "it, which needs no second copy of the weight.",
+        "The first, which is as fast and keeps every number of axes; our ONNX Runtime sessions on CPU make FusedMatMul "
+        "of it, which needs no second copy of the weight.",
         {"w": _random(768, 3072), "rows": np.array([-1, 3072]), "back": np.array([8, 128, 768])},
     ),
     Choice(

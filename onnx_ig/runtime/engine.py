@@ -1,14 +1,13 @@
 """Evaluate attributions over any number of examples and path points, within memory.
 
-The one idea: examples × path points form a grid; it is cut into pieces of at most ``internal_batch_size`` rows, each
-piece one Run of the same attribution model, and the pieces' weighted sums are added up. A piece that does not fit in
-memory is halved.
+The one idea: examples × path points form a grid; it is cut into pieces, each one Run of the same attribution model, and
+the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are evaluated at once.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
+from onnx_ig.runtime.grid import Grid
 from onnx_ig.runtime.independence import require_independent_examples, require_rows_apart
 from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
 from onnx_ig.runtime.providers import AnySession, open_session
@@ -27,7 +27,6 @@ from onnx_ig.runtime.session import ProviderSpec, Session
 Array = np.ndarray
 Progress = Callable[[int, int], None]
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
-Piece = tuple[slice, slice, int]  # examples, path points, points per Run
 
 
 @dataclass
@@ -99,6 +98,9 @@ class Engine:
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
         self._rows: int | None = None
+        self._bytes: int | None = None
+        weights = (value.const_value for value in self._built.graph.initializers.values())
+        self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
         self._independent = False
 
     @property
@@ -135,14 +137,16 @@ class Engine:
         def placed(first: int, last: int) -> dict[str, Any]:
             return self.session.placed(self._feeds(request, slice(first, last)))
 
-        def run(rows: slice, points: slice, size: int) -> None:
-            nonlocal done
-            feeds = placed(rows.start, rows.stop)
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = nodes[points], weights[points]
             if len(a) < size:  # equal shapes in every Run; the repeated node has weight 0
                 a = np.concatenate([a, np.repeat(a[-1:], size - len(a))])
                 w = np.concatenate([w, np.zeros(size - len(w), wide)])
-            result = self.session.run({**feeds, _PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w})
+            path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
+            return {**placed(rows.start, rows.stop), **path}
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            nonlocal done
             for name in self.plan.at:
                 part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows)
                 if name not in sums:
@@ -155,7 +159,7 @@ class Engine:
             if progress is not None:
                 progress(done, total)
 
-        self._over_pieces(request, len(nodes), internal_batch_size, run)
+        self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
         result = Attribution(sums)
         if ends:
             result.scores, result.baseline_scores = self.end_scores(request, internal_batch_size)
@@ -171,15 +175,16 @@ class Engine:
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
 
-        def run(rows: slice, points: slice, size: int) -> None:
-            result = self.session.run(self._feeds(request, rows))
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name in self.plan.at:
                 parts[name].append(self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows))
             scores.append(self._own_rows(result[_PREFIX + contract.SCORE], rows))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
-        self._over_pieces(request, 1, internal_batch_size, run)
+        self._over_pieces(
+            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self.session, take
+        )
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
         return Attribution(joined, np.concatenate(scores))
 
@@ -243,10 +248,12 @@ class Engine:
         """The model's output for all examples, in pieces, each with the examples it holds."""
         parts: list[tuple[Array, slice]] = []
 
-        def run(rows: slice, points: slice, size: int) -> None:
-            parts.append((self._own_rows(self._forward(self._feeds(request, rows)), rows), rows))
+        def take(rows: slice, points: slice, output: Array) -> None:
+            parts.append((self._own_rows(output, rows), rows))
 
-        self._over_pieces(request, 1, internal_batch_size, run)
+        self._over_pieces(
+            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self._forward, take
+        )
         return parts
 
     def _unscored(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Request:
@@ -259,57 +266,37 @@ class Engine:
     # -- pieces -------------------------------------------------------------------------------------------------------
 
     def _over_pieces(
-        self, request: Request, points: int, internal_batch_size: int | None, run: Callable[[slice, slice, int], None]
+        self,
+        request: Request,
+        points: int,
+        internal_batch_size: int | None,
+        feeds: Callable[[slice, slice, int], Mapping[str, Any]],
+        runner: AnySession | ForwardModel,
+        take: Callable[[slice, slice, Any], None],
     ) -> None:
-        """Call ``run`` for pieces that cover the grid; halve the piece when memory does not suffice."""
+        """Give ``take`` what ``runner`` makes of the ``feeds`` of each piece of the grid."""
         rows = internal_batch_size or self._rows_from_memory(request)
-        waiting = list(self._pieces(request.examples, points, rows))[::-1]
-        while waiting:
-            piece = waiting.pop()
-            try:
-                run(*piece)
-            except OutOfMemoryError as error:
-                halves = self._halved(piece)
-                if halves is None:
-                    raise OutOfMemoryError(
-                        f"{error}; one example at one path point does not fit: use a machine with more memory, a "
-                        "smaller input or provider='cpu'"
-                    ) from error
-                waiting += halves[::-1]
-                self._rows = max(1, rows // 2)
-
-    def _halved(self, piece: Piece) -> list[Piece] | None:
-        """The piece in two, by path points if it has several, else by examples; None if it is a single row."""
-        rows, points, _ = piece
-        if points.stop - points.start > 1:
-            middle = (points.start + points.stop + 1) // 2
-            size = middle - points.start
-            return [(rows, slice(points.start, middle), size), (rows, slice(middle, points.stop), size)]
-        if rows.stop - rows.start > 1 and self.plan.layout.batched:
-            middle = (rows.start + rows.stop + 1) // 2
-            return [(slice(rows.start, middle), points, 1), (slice(middle, rows.stop), points, 1)]
-        return None
-
-    def _pieces(self, examples: int, points: int, rows: int) -> Iterator[Piece]:
-        """(examples, path points, points per Run): at most ``rows`` rows each, as many path points as fit together."""
-        layout = self.plan.layout
-        per_run = examples if layout.kind == "none" else layout.n or min(rows, examples)
-        size = max(1, rows // per_run) if layout.batched else 1
-        size = -(-points // -(-points // size))  # share the points evenly
-        for first in range(0, examples, per_run):
-            for start in range(0, points, size):
-                yield slice(first, min(first + per_run, examples)), slice(start, min(start + size, points)), size
+        at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
+        if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
+            at_once = 1  # each would have to read the weights for itself
+        grid = Grid(self.plan.layout, request.examples, points, rows, at_once)
+        if grid.evaluate(feeds, runner.run_each, take):
+            self._rows = max(1, rows // 2)
 
     def _rows_from_memory(self, request: Request) -> int:
         if self._rows is None:
-            if not self.plan.layout.batched:
-                self._rows = 1
-            else:
-                feeds = self._feeds(request, slice(0, 1))
-                shapes = {n: v.shape for n, v in feeds.items()}
-                shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
-                self._rows = rows_that_fit(bytes_per_run(self._built, shapes), self.session.working_set_bytes)
+            self._rows = 1
+            if self.plan.layout.batched:
+                self._rows = rows_that_fit(self._row_bytes(request), self.session.working_set_bytes)
         return self._rows
+
+    def _row_bytes(self, request: Request) -> int:
+        """The bytes that one row's tensors take at once."""
+        if self._bytes is None:
+            shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
+            shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
+            self._bytes = bytes_per_run(self._built, shapes)
+        return self._bytes
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
         feeds = {n: self._rows_of(v, rows, request) for n, v in (*request.inputs.items(), *request.per_example.items())}

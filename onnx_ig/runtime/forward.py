@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,8 @@ class ForwardModel:
     ``one_row``: the output is a single example without a batch axis; results then get an axis 0 of one.
     """
 
+    at_once = 1
+
     def __init__(self, model: Model, output: str, one_row: bool, provider: ProviderSpec) -> None:
         self._model, self._output, self._one_row, self._provider = model, output, one_row, provider
         self._session: AnySession | None = None
@@ -32,6 +34,10 @@ class ForwardModel:
         needed = {name: value for name, value in feeds.items() if name in self._session.input_names}
         output = self._session.run(needed)[self._output]
         return output[np.newaxis] if self._one_row else output
+
+    def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[Array]:
+        """The outputs for several feeds."""
+        return [self(feeds) for feeds in several]
 
 
 def select(output: Array, target: Array | None) -> Array:

@@ -70,6 +70,7 @@ class Session:
     """
 
     working_set_bytes = 256 << 20  # beyond it larger batches were not faster on CPU, and they cost memory
+    at_once = 1  # how many sets of feeds run_each had better be given
 
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
         self._model, self._threads = model, threads
@@ -166,6 +167,10 @@ class Session:
         except Exception as error:
             raise _translated(error, "run the model") from error
         return dict(zip(names, values, strict=True))
+
+    def run_each(self, several: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """:meth:`run` for several feeds of the same shapes."""
+        return [self.run(feeds) for feeds in several]
 
 
 def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[Any], bool]:
