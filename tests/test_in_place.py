@@ -87,6 +87,19 @@ def test_transposed_weights_are_read_as_they_are(columns: int) -> None:
     assert_allclose(Session(graph, "cpu").run({"x": x})["y"], of_onnx_runtime(graph, x), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("turned", [0, 1])
+def test_gemm_reads_the_weight_itself(turned: int) -> None:
+    text = f"""(float[N, 64] x) => (float[N, 64] y)
+    {{ v = Unsqueeze(w, axis) s = Transpose<perm = [0, 2, 1]>(v) u = Squeeze(s, axis)
+       y = Gemm<transB = {turned}>(x, u) }}"""
+    graph = model(text, w=WEIGHT, axis=np.zeros(1, np.int64))
+    changed = graph.clone()
+    assert not read_weights_in_place(changed)  # packing pays for few rows
+    assert [node.op_type for node in changed.graph] == ["Gemm"]
+    x = RNG.normal(size=(3, 64)).astype(np.float32)
+    assert_allclose(Session(graph, "cpu").run({"x": x})["y"], of_onnx_runtime(graph, x), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("perm", list(itertools.permutations(range(4)))[1:])
 def test_transposes_that_the_optimiser_moves_leave_the_weights_alone(perm: tuple[int, ...]) -> None:
     text = f"""(float[36, 36, 36, 36] x) => (float[36, 36, 36, 36] y)

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 import onnx_ig
 from onnx_ig.errors import ModelError, ProviderError
 from onnx_ig.runtime.openvino_session import OpenVinoSession
+from onnx_ig.runtime.session import Session
 from tests.networks import NETWORKS
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
@@ -129,6 +130,40 @@ def test_no_square_matrix_is_read_both_ways() -> None:
         readers = {node.op_type for node, _ in weight.uses()}
         assert not {"MatMul", "Transpose"} <= readers, weight.name
     assert any(node.op_type == "Transpose" for node in graph)
+
+
+_LINEAR = {
+    "MatMul": "{y} = MatMul({x}, {w})",
+    "MatMul by the transposed": "{w}t = Transpose({w}) {y} = MatMul({x}, {w}t)",
+    "Gemm": "{y} = Gemm({x}, {w})",
+    "Gemm by the transposed": "{y} = Gemm<transB = 1>({x}, {w})",
+    "Einsum": """{y} = Einsum<equation = "ij,jk->ik">({x}, {w})""",
+    "Einsum by the transposed": """{y} = Einsum<equation = "ij, kj -> ik">({x}, {w})""",
+    "Einsum without an arrow": """{y} = Einsum<equation = "ij,kj">({x}, {w})""",
+}
+
+
+@pytest.mark.parametrize("n", [8, 1024])
+@pytest.mark.parametrize("linear", list(_LINEAR))
+def test_square_matrices_are_read_the_right_way_around(linear: str, n: int, tmp_path: Path) -> None:
+    """The exported file, as any user opens it: OpenVINO takes a matrix for its transposed where both are one buffer."""
+    layers = [_LINEAR[linear].format(x=x, w=w, y=y) for x, w, y in (("x", "V", "h"), ("a", "W", "y"))]
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> g (float[N, {n}] x) => (float[N, {n}] y)
+        {{ {layers[0]} a = Sin(h) {layers[1]} }}"""
+    )
+    rng = np.random.default_rng(0)
+    for name in "VW":
+        weight = (rng.normal(size=(n, n)) / n**0.5).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    path = onnx_ig.export(proto, tmp_path / "ig.onnx", n_steps=4)
+    feeds = {"x": rng.normal(size=(3, n)).astype(np.float32), "target": np.array([1, 3, 5])}
+    found = OpenVinoSession(path, checked=False).run(feeds)["attribution_x"]
+    assert_allclose(found, Session(path, "cpu").run(feeds)["attribution_x"], atol=1e-5)
+    ours = onnx_ig.IntegratedGradients(proto, provider="openvino").attribute(
+        feeds["x"], target=feeds["target"], n_steps=4
+    )
+    assert_allclose(ours, found, atol=1e-5)
 
 
 def test_a_weight_put_together_in_nodes_is_an_initialiser_again() -> None:

@@ -23,7 +23,7 @@ _Shapes = Mapping[str, ir.Shape]
 def read_weights_in_place(model: ir.Model) -> list[str]:
     """Let products read transposed weights as they are, in place, and choose the weights that need not be copied.
 
-    MatMul(x, Wᵀ) becomes FusedMatMul(x, W), an operator of ONNX Runtime that reads W the other way around.
+    MatMul(x, Wᵀ) becomes FusedMatMul(x, W), an operator of ONNX Runtime that reads W the other way around, as Gemm can.
 
     Returns:
         The names of the weights that only products with many rows read, if they are most of the model's; else none.
@@ -47,10 +47,20 @@ def inferred_shapes(model: ir.Model) -> _Shapes:
 
 
 def _read_untransposed(node: ir.Node, shapes: _Shapes, model: ir.Model) -> None:
-    """Replace ``node`` if it is a MatMul by a transposed weight."""
-    x, matrix = node.inputs if node.op_type == "MatMul" and node.domain == "" else (None, None)
-    weight = untransposed(matrix)
-    if x is None or weight is None or len(shapes.get(str(x.name), ())) < 2:
+    """Let ``node`` read the weight W itself if it is a product by Wᵀ."""
+    if node.domain != "" or node.op_type not in ("Gemm", "MatMul"):
+        return
+    x, weight = node.inputs[0], untransposed(node.inputs[1])
+    if x is None or weight is None:
+        return
+    if node.op_type == "Gemm":
+        view = _producer(node.inputs[1])
+        turned = "transB" in node.attributes and node.attributes["transB"].as_int()
+        node.replace_input_with(1, weight)
+        node.attributes["transB"] = ir.AttrInt64("transB", 0 if turned else 1)
+        _remove_unread(view)
+        return
+    if len(shapes.get(str(x.name), ())) < 2:
         return
     product = ir.node(_FUSED[1], [x, weight], attributes={"transB": 1}, domain=_FUSED[0])
     old, new = node.outputs[0], product.outputs[0]
