@@ -22,14 +22,25 @@ class FullSize:
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
     masked: bool = False
-    redrawn: bool = True  # False: torch's own initialisation, where redrawn weights make the network chaotic
+    redrawn: bool = True  # False: a model that was trained
 
     def module(self) -> nn.Module:
         """The module in eval mode, its weights redrawn from a fixed seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = self.build()
-            return (randomise(module) if self.redrawn else module).eval()
+            return (self._normalised(randomise(module)) if self.redrawn else module).eval()
+
+    def _normalised(self, module: nn.Module) -> nn.Module:
+        """With the statistics of data in its batch normalisations; without them signals explode as in no real model."""
+        norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all that was seen
+        if norms:
+            with torch.no_grad():
+                module.train()(*self.inputs(4, seed=1))
+        return module
 
     def resized(self, size: int) -> FullSize:
         """The same model for pictures of ``size``×``size``, or for ``size`` tokens."""
@@ -47,7 +58,7 @@ MODELS: dict[str, FullSize] = {
     "VGG-16": FullSize(plain.vgg16, _PICTURE),
     "DenseNet-121": FullSize(densenet.densenet121, _PICTURE),
     "MobileNetV3": FullSize(mobile.mobilenet_v3_large, _PICTURE),
-    "EfficientNet-B0": FullSize(mobile.efficientnet_b0, _PICTURE, redrawn=False),
+    "EfficientNet-B0": FullSize(mobile.efficientnet_b0, _PICTURE),
     "ConvNeXt-tiny": FullSize(convnext.convnext_tiny, _PICTURE),
     "U-Net": FullSize(functools.partial(unet.UNet, (32, 64, 128), 4, True), (3, 128, 128)),
     "ViT-small": FullSize(functools.partial(transformer.vit, 224, 16, 384, 12, 6, 1000), _PICTURE),

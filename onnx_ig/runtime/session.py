@@ -92,27 +92,12 @@ class Session:
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         self._session: Any = None  # two at once would need twice the memory
-        in_place: list[str] = []
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
             try:
                 if isinstance(self._model, ir.Model):
-                    opened: str | bytes
-                    graph = self._model.clone()
-                    walk_backwards(graph)
-                    if list(map(_name, self._requested)) == [CPU]:
-                        mask_in_any_layout(graph)
-                        in_place = read_weights_in_place(graph)
-                    opened, weights = _without_weights(graph)
-                    self._weights = {  # must outlive the session
-                        name: _ort_value(ort, np.ascontiguousarray(t.numpy()), t.dtype) for name, t in weights.items()
-                    }
-                    options.add_external_initializers(list(self._weights), list(self._weights.values()))
+                    opened: str | bytes = self._handed_over(ort, self._model.clone(), options)
                 else:
                     opened = openable(self._model, Path(scratch))
-                if in_place:
-                    options.add_session_config_entry("session.disable_prepacking", "1")
-                    for name in self._weights.keys() & in_place:
-                        options.add_initializer(name, self._weights[name])
                 self._session = ort.InferenceSession(opened, options, providers=self._requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
@@ -129,6 +114,24 @@ class Session:
                 )
         self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+
+    def _handed_over(self, ort: ModuleType, graph: ir.Model, options: Any) -> bytes:
+        """The model in its fastest form, serialised without the larger weights, which ``options`` get in memory."""
+        in_place: list[str] = []
+        walk_backwards(graph)
+        if list(map(_name, self._requested)) == [CPU]:
+            mask_in_any_layout(graph)
+            in_place = read_weights_in_place(graph)
+        serialised, weights = _without_weights(graph)
+        self._weights = {  # must outlive the session
+            name: _ort_value(ort, np.ascontiguousarray(t.numpy()), t.dtype) for name, t in weights.items()
+        }
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        if in_place:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            for name in self._weights.keys() & in_place:
+                options.add_initializer(name, self._weights[name])
+        return serialised
 
     @property
     def provider(self) -> str:
