@@ -13,7 +13,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import onnx_ig
-from onnx_ig.runtime.forms import interleave_by_selection, keep_rows_apart, mask_in_any_layout, walk_backwards
+from onnx_ig.runtime.forms import (
+    clip_for_hard_sigmoid,
+    interleave_by_selection,
+    keep_rows_apart,
+    mask_in_any_layout,
+    walk_backwards,
+)
 
 MASK = '<ir_version: 8, opset_import: ["" : 18]> g ({type}[N] y) => ({type}[N] m) <{type} bound = {{{bound}}}>'
 GREATER = "{{ c = Greater (y, bound)  m = Cast <to = {to}> (c) }}"
@@ -94,6 +100,16 @@ def test_interleaving(axis: int, parts: int) -> None:
     x = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
     x[0, 0], x[0, 3] = np.nan, np.inf
     _agree(model, changed, {"x": x})
+
+
+@pytest.mark.parametrize("attributes", ["", "<alpha = 0.25>", "<beta = 0.75>", "<alpha = 2.0, beta = -0.5>"])
+def test_hard_sigmoid_by_clipping(attributes: str) -> None:
+    graph = f"(float[N] x) => (float[N] y) {{ y = HardSigmoid{attributes}(x) }}"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> g {graph}')
+    changed = ir.from_proto(model)
+    clip_for_hard_sigmoid(changed)
+    assert [node.op_type for node in changed.graph] == ["Mul", "Add", "Clip"]
+    _agree(model, changed, {"x": np.array([-np.inf, -9, -2.5, -1, 0, 0.25, 2.5, 9, np.inf], np.float32)})
 
 
 def _agree(model: onnx.ModelProto, changed: ir.Model, feeds: dict[str, np.ndarray]) -> None:

@@ -13,6 +13,8 @@ Interleaving: gradients of pooling take turns between tensors along an axis, by 
 each. Along the last axis OpenVINO copies element by element; a selection between the two is four times as fast there,
 and in ONNX Runtime thirty times as slow.
 
+HardSigmoid: OpenVINO has its reference kernel for it alone; as Mul, Add and Clip it is fused with what surrounds it.
+
 Scans: a recurrent layer's adjoint walks from the last step to the first. onnx's reference evaluator knows no Scan
 directions, so files turn each sequence around before and after.
 """
@@ -81,6 +83,30 @@ def _summed_over(node: ir.Node) -> int:
     if matrix is None or matrix.const_value is None or len(matrix.const_value.shape) != 2:
         return 0
     return int(matrix.const_value.shape.numpy()[1 if turned else 0])
+
+
+def clip_for_hard_sigmoid(model: ir.Model) -> None:
+    """Replace HardSigmoid by max(0, min(1, α · x + β)) in the main graph, in place."""
+    for node in [n for n in model.graph if n.op_type == "HardSigmoid" and n.domain == ""]:
+        y = node.outputs[0]
+        if y.dtype != ir.DataType.FLOAT:
+            continue
+        given = {name: node.attributes[name].as_float() for name in ("alpha", "beta") if name in node.attributes}
+        numbers = {"alpha": 0.2, "beta": 0.5, **given, "lowest": 0.0, "highest": 1.0}
+        constants = {}
+        for name, number in numbers.items():
+            constants[name] = ir.Value(name=f"{y.name}_{name}", const_value=ir.tensor(np.array(number, np.float32)))
+            model.graph.register_initializer(constants[name])
+        scaled = ir.node("Mul", [node.inputs[0], constants["alpha"]])
+        moved = ir.node("Add", [scaled.outputs[0], constants["beta"]])
+        clipped = ir.node("Clip", [moved.outputs[0], constants["lowest"], constants["highest"]])
+        for made, name in ((scaled, "scaled"), (moved, "moved")):
+            made.outputs[0].name, made.outputs[0].type = f"{y.name}_{name}", y.type
+        clipped.outputs[0].type, clipped.outputs[0].shape = y.type, y.shape
+        clipped.outputs[0].name, y.name = y.name, None
+        model.graph.insert_before(node, [scaled, moved, clipped])
+        ir.convenience.replace_all_uses_with(y, clipped.outputs[0], replace_graph_outputs=True)
+        _remove(node)
 
 
 def interleave_by_selection(model: ir.Model) -> None:

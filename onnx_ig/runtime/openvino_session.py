@@ -18,7 +18,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime.forms import interleave_by_selection, keep_rows_apart, walk_backwards
+from onnx_ig.runtime.forms import (
+    clip_for_hard_sigmoid,
+    interleave_by_selection,
+    keep_rows_apart,
+    walk_backwards,
+)
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable
 
@@ -63,6 +68,7 @@ class OpenVinoSession:
             walk_backwards(model)
             keep_rows_apart(model)
             interleave_by_selection(model)
+            clip_for_hard_sigmoid(model)
         try:
             self._model = self._core.read_model(openable(model, Path(self._scratch.name)))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors
