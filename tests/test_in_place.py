@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.session import Session
 
@@ -85,6 +86,20 @@ def test_transposed_weights_are_read_as_they_are(columns: int) -> None:
     assert kinds == {"FusedMatMul": 2, "MatMul": 1, "Add": 1, "Transpose": 1}
     x = RNG.normal(size=(2, 70, columns)).astype(np.float32)
     assert_allclose(Session(graph, "cpu").run({"x": x})["y"], of_onnx_runtime(graph, x), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_view_that_does_not_transpose_is_not_taken_for_one(axis: int) -> None:
+    text = """(float[N, 70, 64] x) => (float[N, 70, 64] y)
+    { v = Unsqueeze(w, axis) s = Transpose<perm = [0, 2, 1]>(v) u = Squeeze(s) a = MatMul(x, u)
+       t = Einsum<equation = "nij,kj->nik">(a, u) b = MatMul(t, w) y = Relu(b) }"""
+    graph = model(text, w=WEIGHT, axis=np.array([axis]))
+    x = RNG.normal(size=(2, 70, 64)).astype(np.float32)
+    expected = of_onnx_runtime(graph, x)
+    changed = graph.clone()
+    separate_transposed_weights(changed.graph)
+    for found in (Session(graph, "cpu"), Session(changed, "cpu")):
+        assert_allclose(found.run({"x": x})["y"], expected, rtol=1e-4, atol=0.1)
 
 
 @pytest.mark.parametrize("turned", [0, 1])

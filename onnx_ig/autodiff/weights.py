@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import names_in
-from onnx_ig.autodiff.node import attr_int, attr_ints, attr_str
+from onnx_ig.autodiff.node import attr_int, attr_ints, attr_str, constant, optional
 
 _WEIGHT = 1  # the input Conv and ConvTranspose take it at
 
@@ -73,8 +73,17 @@ def _views(value: ir.Value) -> list[ir.Value]:
     """What :func:`_transposed_view` has made of ``value`` before."""
     found = [value]
     for kind in ("Unsqueeze", "Transpose", "Squeeze"):
-        found = [node.outputs[0] for x in found for node, index in x.uses() if node.op_type == kind and index == 0]
+        nodes = [node for x in found for node, index in x.uses() if node.op_type == kind and index == 0]
+        found = [node.outputs[0] for node in nodes if _is_of_a_view(node)]
     return found
+
+
+def _is_of_a_view(node: ir.Node) -> bool:
+    """Whether it does what :func:`_transposed_view` lets its kind do, and not something else of a model's own."""
+    if node.op_type == "Transpose":
+        return attr_ints(node, "perm") == [0, 2, 1]
+    axes = constant(optional(node, 1))
+    return axes is not None and axes.tolist() == [0]
 
 
 def _read_straight(node: ir.Node, index: int, matrix: ir.Value) -> None:

@@ -93,15 +93,22 @@ def _many_rows(node: ir.Node, index: int, graph: ir.Graph, shapes: _Shapes) -> b
 def untransposed(matrix: ir.Value | None) -> ir.Value | None:
     """The float32 weight W that ``matrix`` is the transposed of, also by way of a view with an axis more; or None."""
     node, perm = _producer(matrix), [1, 0]
-    if node is not None and node.op_type == "Squeeze":
+    if node is not None and node.op_type == "Squeeze" and _along_first_axis(node):
         node, perm = _producer(node.inputs[0]), [0, 2, 1]
     if node is None or node.op_type != "Transpose" or _perm(node) != perm:
         return None
     weight = node.inputs[0]
     if len(perm) == 3:
         view = _producer(weight)
-        weight = view.inputs[0] if view is not None and view.op_type == "Unsqueeze" else None
+        added = view is not None and view.op_type == "Unsqueeze" and _along_first_axis(view)
+        weight = view.inputs[0] if view is not None and added else None
     return weight if weight is not None and _is_matrix(weight) and weight.dtype == ir.DataType.FLOAT else None
+
+
+def _along_first_axis(node: ir.Node) -> bool:
+    """Whether a Squeeze or Unsqueeze removes or adds axis 0, and no other."""
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    return axes is not None and axes.const_value is not None and axes.const_value.numpy().tolist() == [0]
 
 
 def _perm(transpose: ir.Node) -> list[int]:

@@ -228,7 +228,7 @@ def _ort_value(ort: ModuleType, array: np.ndarray, dtype: ir.DataType) -> Any:
 
 
 def openable(model: ModelLike, scratch: Path) -> str | bytes:
-    """A path or bytes that a runtime opens; a model over 2 GB in memory goes through a scratch folder."""
+    """A path or bytes that a runtime opens; an onnx_ir model, or one over 2 GB, goes through a scratch folder."""
     if isinstance(model, bytes):
         return model
     if isinstance(model, (str, os.PathLike)):
