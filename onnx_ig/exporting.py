@@ -17,6 +17,7 @@ from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
 from onnx_ig.errors import MissingDependencyError, UsageError
+from onnx_ig.loading import wire
 from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
@@ -24,8 +25,6 @@ from onnx_ig.runtime.batching import free_batch
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
 _SINGLE_FILE_LIMIT = 1_900_000_000
 _LEAST_APART = 1 << 16  # bytes of a weight that is written by itself
-_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
-_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 
 
 def export(
@@ -171,10 +170,7 @@ def write_model(model: ir.Model, path: Path) -> None:
 
 
 def _write_message(model: ir.Model, file: BinaryIO) -> None:
-    """Write the model as one protocol buffer, the weights one by one: as a whole it would be in memory thrice more.
-
-    A message is the concatenation of its fields, and a field that is a message is its number, length and bytes.
-    """
+    """Write the model as one protocol buffer, the weights one by one: as a whole it would be in memory thrice more."""
     graph, weights = model.graph, []
     for value in list(graph.initializers.values()):
         if value.const_value is not None and value.const_value.nbytes >= _LEAST_APART:
@@ -191,11 +187,11 @@ def _write_message(model: ir.Model, file: BinaryIO) -> None:
     proto.ClearField("graph")
     file.write(proto.SerializeToString())
     sizes = [_tensor_message(value, tensor).ByteSize() for value, tensor in weights]
-    total = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
-    file.write(_field(_GRAPH, total))
+    total = len(body) + sum(len(wire.head(wire.INITIALIZER, size)) + size for size in sizes)
+    file.write(wire.head(wire.GRAPH, total))
     file.write(body)
     for (value, tensor), size in zip(weights, sizes, strict=True):
-        file.write(_field(_INITIALIZER, size))
+        file.write(wire.head(wire.INITIALIZER, size))
         file.write(_tensor_message(value, tensor).SerializeToString())
 
 
@@ -203,14 +199,3 @@ def _tensor_message(value: ir.Value, tensor: ir.TensorProtocol) -> onnx.TensorPr
     message = ir.to_proto(tensor)
     message.name = value.name
     return message
-
-
-def _field(number: int, size: int) -> bytes:
-    """The number and length that stand before a message in another."""
-    varints = []
-    for value in ((number << 3) | 2, size):
-        while value > 0x7F:
-            varints.append(value & 0x7F | 0x80)
-            value >>= 7
-        varints.append(value)
-    return bytes(varints)

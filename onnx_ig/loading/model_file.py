@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import google.protobuf.message
 import numpy as np
@@ -14,11 +16,15 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.loading import wire
 from onnx_ig.loading.maps import without_maps
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000
 _LEAST_ON_DISK = 1 << 20  # smaller ones are read even then
+_LEAST_APART = 1 << 12  # bytes of a weight that is read by itself
+# What a file holds as numpy does; of other types there are no large weights, or several numbers share a byte.
+_TYPES = {int(dtype): dtype for dtype in map(ir.DataType.from_numpy, map(np.dtype, ("?", *"bBhHiIlL", *"efd")))}
 
 
 def read(path: Path) -> tuple[ir.Model, str]:
@@ -30,10 +36,10 @@ def read(path: Path) -> tuple[ir.Model, str]:
     """
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
-    data = path.read_bytes()
-    digest, proto = sha256(data), parse(data, str(path))
-    del data  # before the weights get memory of their own
-    model = checked(proto, path.parent)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    proto, weights = _parsed(path)
+    model = checked(proto, path.parent, weights)
     ir.external_data.set_base_dir(model.graph, path.parent)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     external = [value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)]
@@ -41,8 +47,46 @@ def read(path: Path) -> tuple[ir.Model, str]:
     for value in values:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and not (large and tensor.nbytes >= _LEAST_ON_DISK):
-            value.const_value = ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=value.name)
+            value.const_value = ir.Tensor(_in_memory(tensor), dtype=tensor.dtype, name=value.name)
     return model, digest
+
+
+def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The message in a file without its larger weights, and these by name, each read once and into its own memory."""
+    if not path.stat().st_size:  # which cannot be mapped
+        return parse(b"", str(path)), {}
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        try:
+            message, spans = wire.without_weights(mapped, _LEAST_APART)
+        except ValueError as error:
+            raise ModelError(f"{path} is not an ONNX model, or is cut short: {error}") from error
+        proto, weights = parse(message, str(path)), {}
+        for place, span in spans.items():
+            tensor = proto.graph.initializer[place]
+            if tensor.data_type not in _TYPES or tensor.data_location == onnx.TensorProto.EXTERNAL:
+                tensor.raw_data = mapped[span.offset : span.offset + span.size]
+                continue
+            dtype = _TYPES[tensor.data_type]
+            if span.size != math.prod(tensor.dims) * dtype.itemsize:
+                raise ModelError(
+                    f"the model is malformed: weight {tensor.name!r} of {dtype.name}{list(tensor.dims)} has "
+                    f"{span.size} bytes"
+                )
+            weights[tensor.name] = _from_file(path, span.offset, dtype, tuple(tensor.dims))
+    return proto, weights
+
+
+def _in_memory(tensor: ir.ExternalTensor) -> np.ndarray:
+    """The numbers of a tensor in a file beside the model."""
+    if int(tensor.dtype) not in _TYPES:
+        return np.array(tensor.numpy())
+    return _from_file(Path(tensor.path), tensor.offset or 0, tensor.dtype, tuple(tensor.shape.numpy()))
+
+
+def _from_file(path: Path, offset: int, dtype: ir.DataType, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in a file, read and not mapped: the file may change later."""
+    elements = np.fromfile(path, dtype.numpy().newbyteorder("<"), count=math.prod(shape), offset=offset)
+    return elements.astype(dtype.numpy(), copy=False).reshape(shape)
 
 
 def sha256(data: bytes) -> str:
@@ -61,8 +105,12 @@ def parse(data: bytes, what: str) -> onnx.ModelProto:
     return proto
 
 
-def checked(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
+def checked(
+    proto: onnx.ModelProto, folder: Path | None, weights: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> ir.Model:
     """The model in memory; ``folder`` is where its external data may lie (None: nowhere).
+
+    ``weights`` are those of its main graph that the message leaves out.
 
     Raises:
         ModelError: malformed, cut short, or with weights outside ``folder``.
@@ -73,6 +121,8 @@ def checked(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     _check_wiring(proto.graph, set())
     try:
         model = ir.from_proto(without_maps(proto))
+        for name, array in weights.items():
+            model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
         _let_go_of_source(model)
         return model
     except Exception as error:  # the reader raises many kinds for what the format does not allow
