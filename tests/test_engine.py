@@ -1,6 +1,7 @@
 """Evaluation in pieces: batches beyond memory, fixed batches, models without a batch, providers, element types."""
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -131,13 +132,14 @@ def test_pieces_of_one_shape_are_evaluated_together() -> None:
 
 
 def test_memory_decides_the_batch() -> None:
-    small, large = (
-        engine_module.rows_that_fit(
-            engine_module.bytes_per_run(onnx_ig.load(model("N, 3", "N, 2")).ir_model, {"x": shape})
-        )
-        for shape in ((1, 3), (100_000, 3))
-    )
-    assert small > 100 * large >= 100
+    graph = onnx_ig.load(model("N, 3", "N, 2")).ir_model
+    small, large = (engine_module.bytes_per_run(graph, {"x": shape}) for shape in ((1, 3), (100_000, 3)))
+    on_cpu = cast(Any, SimpleNamespace(device=None, working_set_bytes=1 << 24))
+    rows = engine_module.rows_per_run
+    assert rows(small, on_cpu) > 100 * rows(large, on_cpu) >= 100
+    assert rows(small, on_cpu, 7) == 7 and rows(large, on_cpu, 1000) == rows(large, on_cpu)
+    on_gpu = cast(Any, SimpleNamespace(device="cuda", working_set_bytes=1 << 24))
+    assert rows(large, on_gpu, 1000) == 1000 and rows(large, on_gpu) == rows(large, on_cpu)
 
 
 def test_provider_asked_for_by_name_must_be_used() -> None:

@@ -21,7 +21,7 @@ from onnx_ig.cli.values import Array, Values, check_rows, read_values, spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
+from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import open_session
 
 Progress = Callable[[int, int], None]
@@ -161,7 +161,7 @@ class _Run:
             done += (rows.stop - rows.start) * (points.stop - points.start)
             self._progress(done, self._examples * len(nodes))
 
-        self._grid.each(run, rows=self._options.internal_batch_size or self._rows_from_memory(), points=len(nodes))
+        self._grid.each(run, rows=self._rows_per_run(), points=len(nodes))
         results = {self._plain(name): value for name, value in sums.items()}
         for name in self._contract.at:
             result = results[names.ATTRIBUTION + name]
@@ -203,7 +203,7 @@ class _Run:
             value = self._session.run({**feeds, **self._path_feeds(node, np.zeros(1))}, [name])[name]
             self._grid.put(scores, name, value.reshape(-1)[: rows.stop - rows.start], rows, add=False)
 
-        self._grid.each(run, rows=self._options.internal_batch_size or self._rows_from_memory())
+        self._grid.each(run, rows=self._rows_per_run())
         return scores[name]
 
     def _baselines_are_inputs(self) -> bool:
@@ -251,12 +251,13 @@ class _Run:
         pairs: Mapping[str, Array] = {names.PATH_NODES: nodes, names.PATH_WEIGHTS: weights}
         return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
 
-    def _rows_from_memory(self) -> int:
+    def _rows_per_run(self) -> int:
+        at_most = self._options.internal_batch_size
         if self._contract.layout != "batched":
-            return 1
+            return at_most or 1
         shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
         shapes |= dict.fromkeys(self._contract.named("path"), (1,))
-        return rows_that_fit(bytes_per_run(self._model.ir_model, shapes))
+        return rows_per_run(bytes_per_run(self._model.ir_model, shapes), self._session, at_most)
 
     # -- names ------------------------------
 

@@ -20,7 +20,7 @@ from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.grid import Grid
 from onnx_ig.runtime.independence import require_independent_examples, require_rows_apart
-from onnx_ig.runtime.memory import bytes_per_run, rows_that_fit
+from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 
@@ -97,7 +97,7 @@ class Engine:
         self.session: AnySession = open_session(self._built, provider)
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
-        self._rows: int | None = None
+        self._rows: int | None = None  # that fitted, after more did not
         self._bytes: int | None = None
         weights = (value.const_value for value in self._built.graph.initializers.values())
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
@@ -275,7 +275,7 @@ class Engine:
         take: Callable[[slice, slice, Any], None],
     ) -> None:
         """Give ``take`` what ``runner`` makes of the ``feeds`` of each piece of the grid."""
-        rows = internal_batch_size or self._rows_from_memory(request)
+        rows = self._rows_per_run(request, internal_batch_size)
         at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
         if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
             at_once = 1  # each would have to read the weights for itself
@@ -283,12 +283,11 @@ class Engine:
         if grid.evaluate(feeds, runner.run_each, take):
             self._rows = max(1, rows // 2)
 
-    def _rows_from_memory(self, request: Request) -> int:
-        if self._rows is None:
-            self._rows = 1
-            if self.plan.layout.batched:
-                self._rows = rows_that_fit(self._row_bytes(request), self.session.working_set_bytes)
-        return self._rows
+    def _rows_per_run(self, request: Request, at_most: int | None) -> int:
+        if not self.plan.layout.batched:
+            return at_most or 1
+        rows = rows_per_run(self._row_bytes(request), self.session, at_most)
+        return rows if self._rows is None else min(rows, self._rows)
 
     def _row_bytes(self, request: Request) -> int:
         """The bytes that one row's tensors take at once."""

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.autodiff.reverse import read_by
-from onnx_ig.runtime.session import Session
+from onnx_ig.runtime.providers import AnySession
 
 _SHARE_OF_FREE_MEMORY = 0.25
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -58,10 +58,17 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
     return most
 
 
-def rows_that_fit(bytes_per_row: int, working_set_bytes: int = Session.working_set_bytes) -> int:
-    """Rows per Run such that their tensors stay within a share of the free memory and the working set."""
-    budget = min(working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
-    return max(1, budget // max(1, bytes_per_row))
+def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = None) -> int:
+    """Rows per Run such that their tensors stay within a share of the free memory and the session's working set.
+
+    More are no faster, so fewer than ``at_most`` may be taken; but on a device with a memory of its own, whose free
+    memory is unknown here, exactly as many.
+    """
+    if at_most is not None and session.device is not None:
+        return at_most
+    budget = min(session.working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
+    fit = max(1, budget // max(1, bytes_per_row))
+    return fit if at_most is None else min(fit, at_most)
 
 
 def free_memory() -> int:

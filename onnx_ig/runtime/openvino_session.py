@@ -7,10 +7,8 @@ it has been seen to compute wrong gradients without a word, so the first run is 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +23,7 @@ from onnx_ig.runtime.forms import (
     walk_backwards,
 )
 from onnx_ig.runtime.heap import give_back_freed_memory
-from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable
+from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable, scratch_folder
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
@@ -51,7 +49,8 @@ class OpenVinoSession:
         ModelError: OpenVINO refuses the model.
     """
 
-    working_set_bytes = 2 * Session.working_set_bytes  # up to here larger batches were faster, BERT's by a tenth
+    working_set_bytes = 512 << 20  # up to here larger batches were faster, BERT's by a tenth
+    device = None  # it computes in the process's own memory
     # Each core then goes its own way: on two of them an LSTM was a fifth faster, a vision transformer a tenth.
     at_once = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
@@ -62,7 +61,7 @@ class OpenVinoSession:
         self._precision, self._static = PRECISIONS[provider], static
         self._core = import_openvino().Core()
         self._unchecked: ModelLike | None = model if checked else None
-        self._scratch = tempfile.TemporaryDirectory(prefix="onnx_ig_")  # a model over 2 GB is mapped from there
+        self._scratch = scratch_folder()  # the weights are mapped from there
         if isinstance(model, ir.Model):
             model = model.clone()
             walk_backwards(model)
@@ -70,7 +69,7 @@ class OpenVinoSession:
             interleave_by_selection(model)
             clip_for_hard_sigmoid(model)
         try:
-            self._model = self._core.read_model(openable(model, Path(self._scratch.name)))
+            self._model = self._core.read_model(openable(model, self._scratch.name))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors
             raise _translated(error, "open the model") from error
         give_back_freed_memory()

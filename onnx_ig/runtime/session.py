@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -35,11 +34,12 @@ PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 _DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
 # Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
 _SERIALISED_LIMIT = 1_800_000_000
-# Weights from this size on are handed over in place; smaller ones may be shapes that ONNX Runtime wants to see.
-_SMALLEST_SHARED = 4096
-_SHARED_TYPES = frozenset(
-    (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT64)
-)
+_MAPPED_FROM = 16 << 20  # bytes of weights; fewer are opened faster from memory
+_SMALLEST_APART = 4096  # bytes of a weight in a file beside; smaller ones may be shapes that a runtime wants to see
+_SHARED_TYPES = frozenset((ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16))
+# Measured on two cores: from here on ResNet-50 and a vision transformer became slower by a twentieth.
+_WORKING_SET_BYTES = 160 << 20
+_WORKING_SET_BYTES_ON_DEVICE = 2 << 30  # not measured; enough to keep thousands of cores busy
 OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
 
 
@@ -69,7 +69,6 @@ class Session:
         ModelError: ONNX Runtime refuses the model.
     """
 
-    working_set_bytes = 256 << 20  # beyond it larger batches were not faster on CPU, and they cost memory
     at_once = 1  # how many sets of feeds run_each had better be given
 
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
@@ -92,13 +91,12 @@ class Session:
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         self._session: Any = None  # two at once would need twice the memory
-        with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
+        with scratch_folder() as scratch:
             try:
-                if isinstance(self._model, ir.Model):
-                    opened: str | bytes = self._handed_over(ort, self._model.clone(), options)
-                else:
-                    opened = openable(self._model, Path(scratch))
-                self._session = ort.InferenceSession(opened, options, providers=self._requested)
+                model = self._model
+                if isinstance(model, ir.Model):
+                    model = self._fastest_form(ort, model.clone(), options)
+                self._session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
         give_back_freed_memory()
@@ -115,23 +113,23 @@ class Session:
         self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
-    def _handed_over(self, ort: ModuleType, graph: ir.Model, options: Any) -> bytes:
-        """The model in its fastest form, serialised without the larger weights, which ``options`` get in memory."""
-        in_place: list[str] = []
-        walk_backwards(graph)
-        if list(map(_name, self._requested)) == [CPU]:
-            mask_in_any_layout(graph)
-            in_place = read_weights_in_place(graph)
-        serialised, weights = _without_weights(graph)
-        self._weights = {  # must outlive the session
-            name: _ort_value(ort, np.ascontiguousarray(t.numpy()), t.dtype) for name, t in weights.items()
+    def _fastest_form(self, ort: ModuleType, model: ir.Model, options: Any) -> ir.Model:
+        """``model`` changed to the form that the provider runs fastest, and ``options`` with it."""
+        walk_backwards(model)
+        if list(map(_name, self._requested)) != [CPU]:
+            return model
+        mask_in_any_layout(model)
+        tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}
+        self._in_place = {  # must outlive the session
+            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(tensor.numpy()), tensor.dtype)
+            for name, tensor in tensors.items()
+            if tensor is not None and tensor.dtype in _SHARED_TYPES
         }
-        options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        if in_place:
+        if self._in_place:
             options.add_session_config_entry("session.disable_prepacking", "1")
-            for name in self._weights.keys() & in_place:
-                options.add_initializer(name, self._weights[name])
-        return serialised
+            for name, value in self._in_place.items():
+                options.add_initializer(name, value)
+        return model
 
     @property
     def provider(self) -> str:
@@ -142,6 +140,11 @@ class Session:
     def device(self) -> str | None:
         """Where inputs are uploaded to; None: the provider computes in the process's own memory."""
         return _DEVICES.get(self.provider)
+
+    @property
+    def working_set_bytes(self) -> int:
+        """How much the tensors of a Run should take: more is not faster, and costs memory."""
+        return _WORKING_SET_BYTES if self.device is None else _WORKING_SET_BYTES_ON_DEVICE
 
     def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """``feeds`` as :meth:`run` takes them, uploaded to the device: for values that several runs share.
@@ -205,41 +208,33 @@ def _name(entry: str | tuple[str, Mapping[str, Any]]) -> str:
     return entry if isinstance(entry, str) else entry[0]
 
 
-def _without_weights(graph: ir.Model) -> tuple[bytes, dict[str, ir.TensorProtocol]]:
-    """The model serialised with its larger weights, which it loses, left out, and those weights by name.
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for :func:`openable`; some systems keep a file that is still mapped."""
+    return tempfile.TemporaryDirectory(prefix="onnx_ig_", ignore_cleanup_errors=True)
 
-    ONNX Runtime is then given the weights' own memory: nothing is copied, and 2 GB is no limit.
+
+def openable(model: ModelLike, scratch: str) -> str | bytes:
+    """A path or bytes that a runtime opens.
+
+    Of an onnx_ir model with large weights, or a ModelProto over 2 GB, the path of a file in the folder ``scratch``: its
+    weights lie beside it, and a runtime maps what it would otherwise copy.
     """
-    weights = {}
-    for name, value in graph.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is None or tensor.nbytes < _SMALLEST_SHARED or tensor.dtype not in _SHARED_TYPES:
-            continue
-        weights[name] = tensor
-        value.const_value = ir.ExternalTensor(
-            "given_in_memory", None, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
-        )
-    return bytes(ir.to_proto(graph).SerializeToString()), weights
-
-
-def _ort_value(ort: ModuleType, array: np.ndarray, dtype: ir.DataType) -> Any:
-    """The array's memory as ONNX Runtime's value."""
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, int(dtype))
-
-
-def openable(model: ModelLike, scratch: Path) -> str | bytes:
-    """A path or bytes that a runtime opens; an onnx_ir model, or one over 2 GB, goes through a scratch folder."""
     if isinstance(model, bytes):
         return model
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
+    path = os.path.join(scratch, "model.onnx")
     if isinstance(model, ir.Model):
-        ir.save(model, scratch / "model.onnx", external_data="model.data")
-        return str(scratch / "model.onnx")
-    if model.ByteSize() < _SERIALISED_LIMIT:
+        tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+        on_disk = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
+        if not on_disk and sum(tensor.nbytes for tensor in tensors) < _MAPPED_FROM:
+            return bytes(ir.to_proto(model).SerializeToString())
+        ir.save(model, path, external_data="model.data", size_threshold_bytes=_SMALLEST_APART)
+    elif model.ByteSize() < _SERIALISED_LIMIT:
         return bytes(model.SerializeToString())
-    onnx.save(model, scratch / "model.onnx", save_as_external_data=True, location="model.data")
-    return str(scratch / "model.onnx")
+    else:
+        onnx.save(model, path, save_as_external_data=True, location="model.data")
+    return path
 
 
 def _translated(error: Exception, doing: str) -> Exception:
