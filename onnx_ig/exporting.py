@@ -173,8 +173,9 @@ def _write_message(model: ir.Model, file: BinaryIO) -> None:
     """Write the model as one protocol buffer, the weights one by one: as a whole it would be in memory thrice more."""
     graph, weights = model.graph, []
     for value in list(graph.initializers.values()):
-        if value.const_value is not None and value.const_value.nbytes >= _LEAST_APART:
-            weights.append((value, value.const_value))
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes >= _LEAST_APART:
+            weights.append((value, tensor))
             value.const_value = None
             del graph.initializers[str(value.name)]
     try:
@@ -186,16 +187,20 @@ def _write_message(model: ir.Model, file: BinaryIO) -> None:
     body = proto.graph.SerializeToString()
     proto.ClearField("graph")
     file.write(proto.SerializeToString())
-    sizes = [_tensor_message(value, tensor).ByteSize() for value, tensor in weights]
-    total = len(body) + sum(len(wire.head(wire.INITIALIZER, size)) + size for size in sizes)
-    file.write(wire.head(wire.GRAPH, total))
+    heads = [_head(value, tensor) for value, tensor in weights]
+    total = sum(len(head) + tensor.nbytes for head, (_, tensor) in zip(heads, weights, strict=True))
+    file.write(wire.head(wire.GRAPH, len(body) + total))
     file.write(body)
-    for (value, tensor), size in zip(weights, sizes, strict=True):
-        file.write(wire.head(wire.INITIALIZER, size))
-        file.write(_tensor_message(value, tensor).SerializeToString())
+    for head, (_, tensor) in zip(heads, weights, strict=True):
+        file.write(head)
+        if hasattr(tensor, "tofile"):
+            tensor.tofile(file)
+        else:
+            file.write(tensor.tobytes())
 
 
-def _tensor_message(value: ir.Value, tensor: ir.TensorProtocol) -> onnx.TensorProto:
-    message = ir.to_proto(tensor)
-    message.name = value.name
-    return message
+def _head(value: ir.Value, tensor: ir.TensorProtocol) -> bytes:
+    """An initialiser's field up to its numbers."""
+    message = onnx.TensorProto(name=value.name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    before = message.SerializeToString() + wire.head(wire.RAW_DATA, tensor.nbytes)
+    return wire.head(wire.INITIALIZER, len(before) + tensor.nbytes) + before

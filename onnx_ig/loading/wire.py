@@ -16,7 +16,7 @@ import onnx
 
 GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
-_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 _LONGEST_VARINT = 10
 
 Buffer: TypeAlias = bytes | mmap.mmap
@@ -124,7 +124,7 @@ def without_weights(data: Buffer, least: int) -> tuple[bytes, dict[int, Span]]:
 
 def _content(data: Buffer, tensor: Field) -> Field | None:
     """The one field of a tensor that holds its numbers as bytes; None if there is none, or several."""
-    found = [field for field in fields(data, tensor.body, tensor.stop) if field.holds(_RAW_DATA)]
+    found = [field for field in fields(data, tensor.body, tensor.stop) if field.holds(RAW_DATA)]
     return found[0] if len(found) == 1 else None
 
 
