@@ -10,11 +10,12 @@ import onnx.parser
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose
 
 import onnx_ig
 from onnx_ig.runtime.forms import (
     clip_for_hard_sigmoid,
+    hard_swish_in_any_layout,
     interleave_by_selection,
     keep_rows_apart,
     mask_in_any_layout,
@@ -42,6 +43,22 @@ def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
     mask_in_any_layout(changed)
     assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
     _agree(model, changed, feeds)
+
+
+@pytest.mark.parametrize(("shape", "replaced"), [("N, 2, H, W", True), ("N, C, 3, 3", False), ("N, 2, 9", False)])
+def test_hard_swish_by_its_square(shape: str, replaced: bool) -> None:
+    text = f'<ir_version: 8, opset_import: ["" : 18]> g (float[{shape}] x) => (float[{shape}] y)'
+    model = onnx_ig.differentiate(onnx.parser.parse_model(text + "{ y = HardSwish(x) }"))
+    changed = ir.from_proto(model)
+    hard_swish_in_any_layout(changed)
+    assert ("Conv" in [node.op_type for node in changed.graph]) == replaced
+    up, down = np.nextafter(np.float32(3), np.float32([np.inf, 0]))
+    x = np.array(
+        [-1e18, -up, -3, -down, -1, -1e-30, 0, 1e-7, 0.5, 2.999, down, 3, up, 3.001, 50, 1e18, 1, 2], np.float32
+    )
+    x = x.reshape({4: (1, 2, 3, 3), 3: (1, 2, 9)}[shape.count(",") + 1])
+    dy = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    _agree(model, changed, {"x": x, "cotangent_y": dy}, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 4), ("GRU", 12), ("LSTM", 16)])
@@ -112,10 +129,10 @@ def test_hard_sigmoid_by_clipping(attributes: str) -> None:
     _agree(model, changed, {"x": np.array([-np.inf, -9, -2.5, -1, 0, 0.25, 2.5, 9, np.inf], np.float32)})
 
 
-def _agree(model: onnx.ModelProto, changed: ir.Model, feeds: dict[str, np.ndarray]) -> None:
+def _agree(model: onnx.ModelProto, changed: ir.Model, feeds: dict[str, np.ndarray], rtol: float = 0) -> None:
     expected, found = (
         onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)
         for m in (model, ir.to_proto(changed))
     )
     for a, b in zip(expected, found, strict=True):
-        assert_array_equal(b, a)
+        assert_allclose(b, a, rtol)

@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime.forms import mask_in_any_layout, walk_backwards
+from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, walk_backwards
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 
@@ -119,6 +119,7 @@ class Session:
         if list(map(_name, self._requested)) != [CPU]:
             return model
         mask_in_any_layout(model)
+        hard_swish_in_any_layout(model)
         tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}
         self._in_place = {  # must outlive the session
             name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(tensor.numpy()), tensor.dtype)
