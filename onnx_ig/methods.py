@@ -197,7 +197,7 @@ class InputXGradient(Method):
             target: the output element explained: None for outputs of one number per example, an int or tuple for all
                 examples, or one per example.
             additional_forward_args: further model inputs, not attributed.
-            internal_batch_size: at most this many examples per Run; chosen from memory when None.
+            internal_batch_size: at most this many examples per Run (fewer where more are no faster).
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in the inputs.
             progress: called with (examples done, examples in all).
@@ -251,7 +251,8 @@ class IntegratedGradients(Method):
             additional_forward_args: further model inputs, not attributed.
             n_steps: path points; more make the delta smaller.
             method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
-            internal_batch_size: at most this many rows (path points × examples) per Run; chosen from memory when None.
+            internal_batch_size: at most this many rows (path points × examples) per Run; fewer where more are no
+                faster.
             return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N].
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in inputs and baselines.

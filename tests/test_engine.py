@@ -103,7 +103,7 @@ def _layout() -> Layout:
 @pytest.mark.parametrize("size", [2, 3, 4, 9, 1000])
 def test_pieces_cover_the_grid_and_honour_the_size(size: int, at_once: int) -> None:
     covered = np.zeros((5, 11), int)
-    for examples, points, per_run in Grid(_layout(), 5, 11, size, at_once).pieces():
+    for examples, points, per_run in Grid(_layout(), 5).pieces(size, 11, at_once):
         assert (examples.stop - examples.start) * per_run * at_once <= size
         covered[examples, points] += 1
     assert (covered == 1).all()
@@ -123,11 +123,11 @@ def test_pieces_of_one_shape_are_evaluated_together() -> None:
     def feeds(examples: slice, points: slice, size: int) -> dict[str, Any]:
         return {"shape": (examples.stop - examples.start, size), "at": (examples, points)}
 
-    assert not Grid(_layout(), 5, 12, 16, 2).evaluate(feeds, run_each, take)
+    assert not Grid(_layout(), 5).evaluate(feeds, run_each, take, rows=16, points=12, at_once=2)
     assert (taken == 1).all()
     assert together == [[(5, 1)] * 2] * 6
     together.clear()
-    assert not Grid(_layout(), 5, 12, 8, 2).evaluate(feeds, run_each, take)
+    assert not Grid(_layout(), 5).evaluate(feeds, run_each, take, rows=8, points=12, at_once=2)
     assert together == [[(4, 1)] * 2] * 6 + [[(1, 1)] * 2] * 6
 
 

@@ -5,15 +5,15 @@ What is baked into the file cannot be asked for differently; the contract in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from onnx_ig.arguments import broadcast_baselines, check_inputs
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.layout import Layout
 from onnx_ig.cli.baked import baked_target, refuse_contradictions
-from onnx_ig.cli.grid import Grid
 from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
@@ -21,6 +21,7 @@ from onnx_ig.cli.values import Array, Values, check_rows, read_values, spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.grid import Grid, filled
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import open_session
 
@@ -74,7 +75,7 @@ class _Run:
         self._examples = 1 if contract.layout == "none" else len(first)
         self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
         check_rows(self._per_example, self._examples)
-        self._grid = Grid(self._examples, contract.layout, n if isinstance(n, int) else None)
+        self._grid = Grid(Layout(contract.layout, n if isinstance(n, int) else None, None), self._examples)
         self._baselines = self._open_baselines()
         opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
         self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
@@ -128,13 +129,17 @@ class _Run:
             path = self._path_feeds(*path_nodes_and_weights(*self._path_choice()))
         parts: dict[str, list[Array]] = {}
 
-        def run(rows: slice, points: slice) -> None:
-            result = self._session.run({**self._feeds(rows), **path}, self._result_names())
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name, value in result.items():
                 parts.setdefault(name, []).append(self._grid.own(value, rows))
             self._progress(rows.stop, self._examples)
 
-        self._grid.each(run, rows=self._options.internal_batch_size)
+        self._grid.evaluate(
+            lambda rows, *_: {**self._feeds(rows), **path},
+            self._runs(self._result_names()),
+            take,
+            rows=self._options.internal_batch_size or self._examples,
+        )
         return {
             self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
             for name, values in parts.items()
@@ -144,24 +149,24 @@ class _Run:
         """Σ over chunks of the path; the scores come from Runs of their own, at points that carry no weight."""
         nodes, weights = path_nodes_and_weights(*self._path_choice())
         sums: dict[str, Array] = {}
-        wanted = [name for name in self._result_names() if not name.endswith(names.PATH_SCORES)]
         done = 0
 
-        def run(rows: slice, points: slice) -> None:
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
+            return {**self._feeds(rows), **self._path_feeds(*filled(nodes, weights, points, size))}
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             nonlocal done
-            result = self._session.run(
-                {**self._feeds(rows), **self._path_feeds(nodes[points], weights[points])}, wanted
-            )
-            for name, value in result.items():
-                part = self._grid.own(value, rows)
+            for name, part in result.items():
                 if self._plain(name) == names.TARGET_USED:
-                    self._grid.put(sums, name, part, rows, add=False)
+                    self._grid.put(sums, name, part, rows)
                 else:
-                    self._grid.put(sums, name, part.astype(np.promote_types(part.dtype, np.float32)), rows, add=True)
+                    wide = part.astype(np.promote_types(part.dtype, np.float32))
+                    self._grid.put(sums, name, wide, rows, add=True)
             done += (rows.stop - rows.start) * (points.stop - points.start)
             self._progress(done, self._examples * len(nodes))
 
-        self._grid.each(run, rows=self._rows_per_run(), points=len(nodes))
+        runs = self._runs(self._result_names())
+        self._grid.evaluate(feeds, runs, take, rows=self._rows_per_run(), points=len(nodes))
         results = {self._plain(name): value for name, value in sums.items()}
         for name in self._contract.at:
             result = results[names.ATTRIBUTION + name]
@@ -192,19 +197,24 @@ class _Run:
         scores: dict[str, Array] = {}
         name = self._contract.prefix + names.PATH_SCORES
 
-        def run(rows: slice, points: slice) -> None:
-            feeds = self._feeds(rows)
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
+            fed = self._feeds(rows)
             for key in self._baselines:
                 baseline = self._contract.prefix + names.BASELINE + key
                 if not at_baseline:
-                    feeds[baseline] = feeds[key]
+                    fed[baseline] = fed[key]
                 elif inner:
-                    feeds[key] = np.ascontiguousarray(np.broadcast_to(feeds[baseline], feeds[key].shape))
-            value = self._session.run({**feeds, **self._path_feeds(node, np.zeros(1))}, [name])[name]
-            self._grid.put(scores, name, value.reshape(-1)[: rows.stop - rows.start], rows, add=False)
+                    fed[key] = np.ascontiguousarray(np.broadcast_to(fed[baseline], fed[key].shape))
+            return {**fed, **self._path_feeds(node, np.zeros(1))}
 
-        self._grid.each(run, rows=self._rows_per_run())
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            self._grid.put(scores, name, result[name].reshape(-1), rows)
+
+        self._grid.evaluate(feeds, self._runs([name]), take, rows=self._rows_per_run())
         return scores[name]
+
+    def _runs(self, wanted: Sequence[str]) -> Callable[[Sequence[Mapping[str, Array]]], list[dict[str, Array]]]:
+        return lambda several: [self._session.run(feeds, wanted) for feeds in several]
 
     def _baselines_are_inputs(self) -> bool:
         """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from onnx_ig.arguments import broadcast_target
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.cli.grid import Array, Grid
 from onnx_ig.cli.values import chosen_target
 from onnx_ig.errors import UsageError
 from onnx_ig.model import Model, tensors_of
+from onnx_ig.runtime.grid import Array, Grid
 from onnx_ig.runtime.providers import open_session
 
 
@@ -72,10 +72,12 @@ class OpenTarget:
         session = open_session(ir.Model(graph, ir_version=self._model.ir_model.ir_version), self._provider)
         outputs: dict[str, Array] = {}
 
-        def run(rows: slice, points: slice) -> None:
-            feeds = {name: value for name, value in self._feeds(rows).items() if name in session.input_names}
-            value = session.run(feeds)[contract.output]
-            self._grid.put(outputs, contract.output, self._grid.own(value, rows), rows, add=False)
+        def feeds(rows: slice, *_: Any) -> dict[str, Array]:
+            return {name: value for name, value in self._feeds(rows).items() if name in session.input_names}
 
-        self._grid.each(run, rows=internal_batch_size)
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            self._grid.put(outputs, contract.output, result[contract.output], rows)
+
+        rows = internal_batch_size or self._grid.examples
+        self._grid.evaluate(feeds, lambda several: [session.run(fed) for fed in several], take, rows=rows)
         return outputs[contract.output]

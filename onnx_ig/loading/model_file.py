@@ -23,8 +23,8 @@ from onnx_ig.loading.maps import without_maps
 _IN_MEMORY_LIMIT = 1_800_000_000
 _LEAST_ON_DISK = 1 << 20  # smaller ones are read even then
 _LEAST_APART = 1 << 12  # bytes of a weight that is read by itself
-# What a file holds as numpy does; of other types there are no large weights, or several numbers share a byte.
-_TYPES = {int(dtype): dtype for dtype in map(ir.DataType.from_numpy, map(np.dtype, ("?", *"bBhHiIlL", *"efd")))}
+# Types that a file holds as numpy does; weights of others are read with the message.
+_TYPES = {int(dtype): dtype for dtype in map(ir.DataType.from_numpy, map(np.dtype, "?bBhHiIqQefd"))}
 
 
 def read(path: Path) -> tuple[ir.Model, str]:

@@ -18,7 +18,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
-from onnx_ig.runtime.grid import Grid
+from onnx_ig.runtime.grid import Grid, filled
 from onnx_ig.runtime.independence import require_independent_examples, require_rows_apart
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import AnySession, open_session
@@ -138,23 +138,16 @@ class Engine:
             return self.session.placed(self._feeds(request, slice(first, last)))
 
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
-            a, w = nodes[points], weights[points]
-            if len(a) < size:  # equal shapes in every Run; the repeated node has weight 0
-                a = np.concatenate([a, np.repeat(a[-1:], size - len(a))])
-                w = np.concatenate([w, np.zeros(size - len(w), wide)])
+            a, w = filled(nodes, weights, points, size)
             path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
             return {**placed(rows.start, rows.stop), **path}
+
+        grid = self._grid(request)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             nonlocal done
             for name in self.plan.at:
-                part = self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows)
-                if name not in sums:
-                    sums[name] = np.zeros(
-                        (request.examples, *part.shape[1:]) if self.plan.layout.kind != "none" else part.shape,
-                        part.dtype,
-                    )
-                sums[name][rows if self.plan.layout.kind != "none" else ...] += part
+                grid.put(sums, name, result[_PREFIX + contract.ATTRIBUTION + name], rows, add=True)
             done += (rows.stop - rows.start) * (points.stop - points.start)
             if progress is not None:
                 progress(done, total)
@@ -174,11 +167,12 @@ class Engine:
         self._require_rows_apart(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
+        grid = self._grid(request)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name in self.plan.at:
-                parts[name].append(self._own_rows(result[_PREFIX + contract.ATTRIBUTION + name], rows))
-            scores.append(self._own_rows(result[_PREFIX + contract.SCORE], rows))
+                parts[name].append(grid.own(result[_PREFIX + contract.ATTRIBUTION + name], rows))
+            scores.append(grid.own(result[_PREFIX + contract.SCORE], rows))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
@@ -247,9 +241,10 @@ class Engine:
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""
         parts: list[tuple[Array, slice]] = []
+        grid = self._grid(request)
 
         def take(rows: slice, points: slice, output: Array) -> None:
-            parts.append((self._own_rows(output, rows), rows))
+            parts.append((grid.own(output, rows), rows))
 
         self._over_pieces(
             request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self._forward, take
@@ -279,9 +274,12 @@ class Engine:
         at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
         if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
             at_once = 1  # each would have to read the weights for itself
-        grid = Grid(self.plan.layout, request.examples, points, rows, at_once)
-        if grid.evaluate(feeds, runner.run_each, take):
+        grid = self._grid(request)
+        if grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once):
             self._rows = max(1, rows // 2)
+
+    def _grid(self, request: Request) -> Grid:
+        return Grid(self.plan.layout, request.examples)
 
     def _rows_per_run(self, request: Request, at_most: int | None) -> int:
         if not self.plan.layout.batched:
@@ -298,34 +296,20 @@ class Engine:
         return self._bytes
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
-        feeds = {n: self._rows_of(v, rows, request) for n, v in (*request.inputs.items(), *request.per_example.items())}
+        grid = self._grid(request)
+        feeds = {n: grid.rows_of(v, rows) for n, v in (*request.inputs.items(), *request.per_example.items())}
         feeds.update(request.shared)
         if request.target is not None:
-            feeds[_PREFIX + contract.TARGET] = self._rows_of(request.target, rows, request)
+            feeds[_PREFIX + contract.TARGET] = grid.rows_of(request.target, rows)
         for name, value in request.baselines.items():
             one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
             whole = one and self.plan.layout.batched
             if one and not whole:
                 value = np.broadcast_to(value, request.inputs[name].shape)
-            feeds[_PREFIX + contract.BASELINE + name] = value if whole else self._rows_of(value, rows, request)
+            feeds[_PREFIX + contract.BASELINE + name] = value if whole else grid.rows_of(value, rows)
         return {
             n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs
         }
-
-    def _rows_of(self, value: Array, rows: slice, request: Request) -> Array:
-        """The rows of a piece; a fixed batch that is not full is filled by repeating its last example."""
-        layout = self.plan.layout
-        if layout.kind == "none":
-            return value
-        if len(value) == 1:  # one row for all examples
-            value = np.broadcast_to(value, (request.examples, *value.shape[1:]))
-        part = value[rows]
-        if layout.n is not None and len(part) < layout.n:
-            part = np.concatenate([part, np.repeat(part[-1:], layout.n - len(part), axis=0)])
-        return part
-
-    def _own_rows(self, value: Array, rows: slice) -> Array:
-        return value if self.plan.layout.kind == "none" else value[: rows.stop - rows.start]
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)

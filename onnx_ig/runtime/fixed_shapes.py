@@ -1,9 +1,9 @@
-"""A session that on a CPU opens its model again for fixed shapes once these keep coming.
+"""A session that on a CPU opens a model with convolutions again for fixed shapes once these keep coming.
 
 The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away and finds that tensors have
 equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions. Opening takes as
 long as a Run or two, so it is done for shapes that have been seen often, and each time that others come after all it
-takes longer to be done again.
+takes longer to be done again. Without convolutions nothing is gained.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import onnx_ir as ir
 
-from onnx_ig.runtime.session import ModelLike, ProviderSpec, Session
+from onnx_ig.runtime.openable import ModelLike
+from onnx_ig.runtime.session import ProviderSpec, Session
 
 _OFTEN = 12  # Runs of the same shapes
+_CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))
 _LONGER = 4  # times as many after each disappointment
 
 
@@ -26,11 +29,14 @@ class FixedShapesSession(Session):
         self._named = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
         self._times, self._often = 0, _OFTEN
+        self._convolves = not isinstance(model, ir.Model) or any(
+            node.op_type in _CONVOLUTIONS for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        )
         self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """See :meth:`Session.run`."""
-        if self.device is None:
+        if self.device is None and self._convolves:
             self._prepare(self._dimensions(feeds))
         return super().run(feeds, outputs)
 

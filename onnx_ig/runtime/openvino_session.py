@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import (
     clip_for_hard_sigmoid,
     interleave_by_selection,
@@ -23,7 +23,8 @@ from onnx_ig.runtime.forms import (
     walk_backwards,
 )
 from onnx_ig.runtime.heap import give_back_freed_memory
-from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, ModelLike, Session, openable, scratch_folder
+from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
+from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, Session
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
@@ -197,6 +198,8 @@ def import_openvino() -> ModuleType:
 
 
 def _translated(error: Exception, doing: str) -> Exception:
+    if isinstance(error, OnnxIgError):
+        return error
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return OutOfMemoryError(f"out of memory while trying to {doing}: {text[:400]}")

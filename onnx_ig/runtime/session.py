@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
-from onnx_ig.errors import MissingDependencyError, ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, walk_backwards
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
+from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
-ModelLike: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 CPU = "CPUExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
@@ -32,10 +29,6 @@ PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 # Providers with a memory of their own, and what ONNX Runtime calls the device.
 _DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
-# Protocol buffers cannot hold 2 GiB; the margin is for the graph beside the weights.
-_SERIALISED_LIMIT = 1_800_000_000
-_MAPPED_FROM = 16 << 20  # bytes of weights; fewer are opened faster from memory
-_SMALLEST_APART = 4096  # bytes of a weight in a file beside; smaller ones may be shapes that a runtime wants to see
 _SHARED_TYPES = frozenset((ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16))
 # Measured on two cores: from here on ResNet-50 and a vision transformer became slower by a twentieth.
 _WORKING_SET_BYTES = 160 << 20
@@ -91,6 +84,7 @@ class Session:
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         self._session: Any = None  # two at once would need twice the memory
+        give_back_freed_memory()
         with scratch_folder() as scratch:
             try:
                 model = self._model
@@ -209,37 +203,10 @@ def _name(entry: str | tuple[str, Mapping[str, Any]]) -> str:
     return entry if isinstance(entry, str) else entry[0]
 
 
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for :func:`openable`; some systems keep a file that is still mapped."""
-    return tempfile.TemporaryDirectory(prefix="onnx_ig_", ignore_cleanup_errors=True)
-
-
-def openable(model: ModelLike, scratch: str) -> str | bytes:
-    """A path or bytes that a runtime opens.
-
-    Of an onnx_ir model with large weights, or a ModelProto over 2 GB, the path of a file in the folder ``scratch``: its
-    weights lie beside it, and a runtime maps what it would otherwise copy.
-    """
-    if isinstance(model, bytes):
-        return model
-    if isinstance(model, (str, os.PathLike)):
-        return os.fspath(model)
-    path = os.path.join(scratch, "model.onnx")
-    if isinstance(model, ir.Model):
-        tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-        on_disk = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
-        if not on_disk and sum(tensor.nbytes for tensor in tensors) < _MAPPED_FROM:
-            return bytes(ir.to_proto(model).SerializeToString())
-        ir.save(model, path, external_data="model.data", size_threshold_bytes=_SMALLEST_APART)
-    elif model.ByteSize() < _SERIALISED_LIMIT:
-        return bytes(model.SerializeToString())
-    else:
-        onnx.save(model, path, save_as_external_data=True, location="model.data")
-    return path
-
-
 def _translated(error: Exception, doing: str) -> Exception:
     """ONNX Runtime's exception as one of ours, its first line kept."""
+    if isinstance(error, OnnxIgError):
+        return error
     text = str(error).strip()
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return OutOfMemoryError(f"out of memory while trying to {doing}: {text.splitlines()[0]}")

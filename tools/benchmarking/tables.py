@@ -131,8 +131,8 @@ def report(runs: Sequence[Sequence[Row]], steps: int, rounds: int, examples: int
         rendered(START, first),
         "## Peak memory",
         "Each in a process of its own, above what it is after all imports. An internal batch is an upper bound: where "
-        "more rows at once are no faster, ours takes fewer (in ONNX Runtime such that their tensors take 160 MB: three of "
-        "ResNet-50 and of ViT-small, two of BERT-base).",
+        "more rows at once are no faster, ours takes fewer (in ONNX Runtime such that their tensors take 160 MB: three "
+        "of ResNet-50 and of ViT-small, two of BERT-base).",
         rendered(MEMORY, [{"model": row["model"], **part} for row in first for part in row["memory"]]),
     ]
     return "\n\n".join(parts) + "\n"

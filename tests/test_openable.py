@@ -1,0 +1,74 @@
+"""Models are given to runtimes in memory, or in a file from which their weights are mapped."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+import pytest
+
+from onnx_ig.errors import ModelError
+from onnx_ig.runtime import openable as openable_module
+from onnx_ig.runtime.providers import open_session
+
+WEIGHT = np.random.default_rng(0).standard_normal((3, 2000)).astype(np.float32)
+X = np.array([[1, -2, 0.5]], np.float32)
+
+
+def linear(weight: np.ndarray = WEIGHT, x: str = "float[N, 3] x") -> onnx.ModelProto:
+    """x @ W."""
+    text = f'<ir_version: 8, opset_import: ["" : 18]> f ({x}) => (float[M, 2000] y) {{ y = MatMul (x, W) }}'
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, "W"))
+    return proto
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("kind", [ir.from_proto, lambda proto: proto], ids=["onnx_ir", "ModelProto"])
+def test_large_models_are_mapped(provider: str, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(openable_module.openable(kind(linear()), str(tmp_path)), bytes)
+    monkeypatch.setattr(openable_module, "_MAPPED_FROM", 20_000)
+    monkeypatch.setattr(openable_module, "_SERIALISED_LIMIT", 20_000)
+    path = openable_module.openable(kind(linear()), str(tmp_path))
+    assert path == str(tmp_path / "model.onnx") and (tmp_path / "model.data").stat().st_size >= WEIGHT.nbytes
+    found = open_session(kind(linear()), provider).run({"x": X})["y"]
+    np.testing.assert_allclose(found, X @ WEIGHT, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(openable_module, "_MAPPED_FROM", 1)
+    monkeypatch.setattr(openable_module.ir, "save", full)
+    for provider in ("cpu", "openvino"):
+        with pytest.raises(ModelError, match=r"weights \(0 MB\) could not be written to .*No space left.*TMPDIR"):
+            open_session(ir.from_proto(linear()), provider)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+def test_weights_of_large_products_are_in_memory_once(tmp_path: Path) -> None:
+    """From the file to the attribution: 256 MB of weights, and little more."""
+    weight = np.zeros((1 << 15, 2000), np.float32)
+    weight[:, 0] = 1
+    onnx.save(linear(weight, f"float[N, 64, {1 << 15}] x"), tmp_path / "large.onnx")
+    onnx.save(linear(x="float[N, 64, 3] x"), tmp_path / "small.onnx")
+    code = """
+import sys; import numpy as np; import onnx_ig
+def peak(): return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) / 1024
+def explained(file, width):
+    x = np.ones((1, 64, width), np.float32)
+    return onnx_ig.IntegratedGradients(file, provider="cpu").attribute(x, target=(0, 0), n_steps=2)
+explained(sys.argv[1], 3); before = peak()
+assert np.allclose(explained(sys.argv[2], 1 << 15)[0, 0], 1)
+print(peak() - before)
+"""
+    files = [str(tmp_path / name) for name in ("small.onnx", "large.onnx")]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    assert 200 < float(done.stdout) < 1.6 * 250
