@@ -7,7 +7,7 @@ Captum's ``InputXGradient`` and ``IntegratedGradients``. F(x; t) is the selected
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from onnx_ig import arguments
 from onnx_ig.errors import UsageError
+from onnx_ig.pipeline import overlapped
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Array, Attribution, Engine, Progress, Request
 from onnx_ig.runtime.opening import open_engine
@@ -84,6 +85,34 @@ class Method:
     def has_convergence_delta(self) -> bool:
         """Whether ``attribute`` can return a convergence delta."""
         return False
+
+    def attribute_each(self, calls: Iterable[Mapping[str, Any]], **common: Any) -> Iterator[tuple[Any, Any]]:
+        """Call ``attribute`` for many batches; while the caller uses one result, the next are read and computed.
+
+        Args:
+            calls: for each call, arguments of ``attribute`` by name, ``inputs`` among them; for instance a generator
+                that reads files. It is read in a thread of its own, a few items ahead.
+            common: arguments that all calls share.
+
+        Yields:
+            Each of ``calls``, and what ``attribute`` returns for it, in order.
+
+        Raises:
+            UsageError: an item is not a mapping with ``inputs``. What ``calls`` and ``attribute`` raise.
+        """
+
+        def result(call: Mapping[str, Any]) -> Any:
+            if not isinstance(call, Mapping) or "inputs" not in call:
+                raise UsageError(
+                    "each item must hold attribute's arguments by name, such as {'inputs': x, 'target': 3}"
+                )
+            return self.attribute(**{**common, **call})
+
+        return overlapped(calls, result)
+
+    def attribute(self, *args: Any, **kwargs: Any) -> Any:
+        """See the methods."""
+        raise NotImplementedError
 
     def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
         """F as a function of the inputs' arrays: what finite differences evaluate.
