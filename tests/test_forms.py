@@ -61,6 +61,21 @@ def test_hard_swish_by_its_square(shape: str, replaced: bool) -> None:
     _agree(model, changed, {"x": x, "cotangent_y": dy}, rtol=1e-6)
 
 
+def test_two_derivatives_of_one_hard_swish() -> None:
+    """Each has constants of its own: two initialisers of one name would make the model malformed."""
+    derivative = "a{i} = Abs(x) l{i} = Less(a{i}, three) c{i} = Cast<to = 1>(l{i}) s{i} = Sub(h, half)"
+    twice = " ".join((derivative + " m{i} = Mul(c{i}, s{i}) g{i} = Add(h, m{i})").format(i=i) for i in (1, 2))
+    text = f"""<ir_version: 8, opset_import: ["" : 18]> g (float[N, 2, 3, 3] x) => (float[N, 2, 3, 3] y)
+    <float three = {{3}}, float half = {{0.5}}>
+    {{ z = HardSwish(x) h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) {twice} g = Add(g1, g2) y = Add(g, z) }}"""
+    model = onnx.parser.parse_model(text)
+    changed = ir.from_proto(model)
+    hard_swish_in_any_layout(changed)
+    assert [node.op_type for node in changed.graph].count("Conv") == 2
+    x = 3 * np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
+    _agree(model, changed, {"x": x}, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 4), ("GRU", 12), ("LSTM", 16)])
 def test_scans_walk_backwards(kind: str, gates: int) -> None:
     model = onnx_ig.differentiate(onnx.parser.parse_model(RECURRENT.format(kind=kind, gates=gates)))

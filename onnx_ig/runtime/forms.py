@@ -79,8 +79,7 @@ def hard_swish_in_any_layout(model: ir.Model) -> None:
         channels = shapes[str(x.name)][1]
         assert isinstance(channels, int)  # see of_pictures
         sixth = np.full((channels, 1, 1, 1), 1 / 6, np.float32)
-        factor = op.initializer(ir.tensor(sixth), name=f"{x.name}_sixth")
-        return op.Add(op.Conv(op.Mul(inside, x), factor, group=channels), h)
+        return op.Add(op.Conv(op.Mul(inside, x), op.Constant(value=ir.tensor(sixth)), group=channels), h)
 
     def of_pictures(_: Any, x: ir.Value, **__: Any) -> bool:
         shape = shapes.get(str(x.name))
