@@ -2,8 +2,6 @@
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime import openable as openable_module
 from onnx_ig.runtime.providers import open_session
+from tests.peak_memory import megabytes, on_linux
 
 WEIGHT = np.random.default_rng(0).standard_normal((3, 2000)).astype(np.float32)
 X = np.array([[1, -2, 0.5]], np.float32)
@@ -52,23 +51,20 @@ def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None
             open_session(ir.from_proto(linear()), provider)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+@on_linux
 def test_weights_of_large_products_are_in_memory_once(tmp_path: Path) -> None:
     """From the file to the attribution: 256 MB of weights, and little more."""
     weight = np.zeros((1 << 15, 2000), np.float32)
     weight[:, 0] = 1
     onnx.save(linear(weight, f"float[N, 64, {1 << 15}] x"), tmp_path / "large.onnx")
     onnx.save(linear(x="float[N, 64, 3] x"), tmp_path / "small.onnx")
-    code = """
-import sys; import numpy as np; import onnx_ig
-def peak(): return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) / 1024
+    before = """
+import numpy as np; import onnx_ig
 def explained(file, width):
     x = np.ones((1, 64, width), np.float32)
     return onnx_ig.IntegratedGradients(file, provider="cpu").attribute(x, target=(0, 0), n_steps=2)
-explained(sys.argv[1], 3); before = peak()
-assert np.allclose(explained(sys.argv[2], 1 << 15)[0, 0], 1)
-print(peak() - before)
+explained(sys.argv[1], 3)
 """
-    files = [str(tmp_path / name) for name in ("small.onnx", "large.onnx")]
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
-    assert 200 < float(done.stdout) < 1.6 * 250
+    measured = "assert np.allclose(explained(sys.argv[2], 1 << 15)[0, 0], 1)"
+    taken = megabytes(before, measured, str(tmp_path / "small.onnx"), str(tmp_path / "large.onnx"))
+    assert 200 < taken < 1.6 * 250

@@ -1,8 +1,6 @@
 """Weights read from a model's file one by one: whole, of every type, and refused where the file is not."""
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from onnx_ig.errors import ModelError
 from onnx_ig.loading import model_file, wire
+from tests.peak_memory import megabytes, on_linux
 
 RANDOM = np.random.default_rng(0)
 TYPES = ["?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]
@@ -108,18 +107,12 @@ def test_a_head_is_read_as_it_was_written(number: int, size: int) -> None:
     assert field.holds(number) and (field.start, field.body, field.stop) == (0, len(head), len(data))
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+@on_linux
 def test_weights_are_in_memory_once(tmp_path: Path) -> None:
     """Reading 256 MB of weights takes 256 MB and little more, as Linux counts it."""
     file = tmp_path / "large.onnx"
     array = np.ones((1 << 12, 1 << 14), np.float32)
     file.write_bytes(with_weight(onnx.numpy_helper.from_array(array, "w")).SerializeToString())
-    code = """
-import sys; from pathlib import Path; from onnx_ig.loading.model_file import read
-def peak(): return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) / 1024
-import onnx; before = peak()
-model, _ = read(Path(sys.argv[1])); assert model.graph.initializers["w"].const_value.numpy()[-1, -1] == 1
-print(peak() - before)
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-    assert 200 < float(done.stdout) < 1.25 * 256
+    before = "from pathlib import Path; import onnx; from onnx_ig.loading.model_file import read"
+    measured = "w = read(Path(sys.argv[1]))[0].graph.initializers['w'].const_value; assert w.numpy()[-1, -1] == 1"
+    assert 200 < megabytes(before, measured, str(file)) < 1.25 * 256
