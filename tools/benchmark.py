@@ -4,11 +4,11 @@
     python tools/benchmark.py --growth [NAME ...] [--rounds N] [--write]
 
 NAME is one of full_size.MODELS, or an .onnx file (of which Captum explains what onnx2torch makes). Time: in one
-process, taking turns, medians. Captum runs with its default (all path points at once) and with the best of several
-internal batch sizes; ours with its own choice, in ONNX Runtime and in OpenVINO (float32). The limit is two ONNX Runtime
-forward passes per path point at the forward model's best batch. In the first run alone: onnx2torch, and memory, export
-and opening, each in a process of its own. ``--write`` saves tools/results/benchmark_cpu.{md,json} (with ``--growth``,
-benchmark_cpu_growth) after each model.
+process, taking turns, medians; further rounds where calls are short. Captum runs with its default (all path points at
+once) and with the best of several internal batch sizes; ours with its own choice, in ONNX Runtime and in OpenVINO
+(float32). The limit is two ONNX Runtime forward passes per path point at the forward model's best batch. In the first
+run alone: onnx2torch, and memory, export and opening, each in a process of its own. ``--write`` saves
+tools/results/benchmark_cpu.{md,json} (with ``--growth``, benchmark_cpu_growth) after each model.
 """
 
 from __future__ import annotations

@@ -89,15 +89,21 @@ def measured(name: str, model: FullSize, batch: int, rounds: int) -> list[str]:
     ]
 
 
+_MOST_ROUNDS = 25
 _PAUSE = 0.1  # seconds between calls: the threads of one runtime go on spinning for a while and would slow the next
 
 
-def take_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call over ``rounds`` in turn, after one warm-up each."""
+def take_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, least_seconds: float = 0.0) -> dict[str, float]:
+    """Median seconds of each call over ``rounds`` in turn, after one warm-up each.
+
+    Short calls are noisy: further rounds follow, up to 25, until the longest has taken ``least_seconds`` in all.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for _ in range(rounds):
+    for done in range(max(rounds, _MOST_ROUNDS)):
+        if done >= rounds and max(map(sum, seconds.values())) >= least_seconds:
+            break
         for name, call in calls.items():
             time.sleep(_PAUSE)
             start = time.perf_counter()

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ig
 from tools.benchmarking.alone import written
 from tools.benchmarking.subjects import Subject, subject
-from tools.benchmarking.timing import Row, explained
+from tools.benchmarking.timing import LEAST_SECONDS, Row, explained
 from tools.gradient_table import take_turns
 
 STEPS = (12, 24, 48, 96, 192)
@@ -63,6 +63,6 @@ def _call(method: Any, model: Subject, examples: int, steps: int) -> Callable[[]
 def _row(
     name: str, what: str, unit: str, calls: dict[int, Callable[[], Any]], units: Mapping[int, float], rounds: int
 ) -> Row:
-    taken = take_turns({str(value): call for value, call in calls.items()}, rounds)
+    taken = take_turns({str(value): call for value, call in calls.items()}, rounds, LEAST_SECONDS)
     slope, deviation = straight_line([units[value] for value in calls], list(taken.values()))
     return {"model": name, "grows": what, "seconds": taken, "unit": unit, "slope": slope, "deviation": deviation}

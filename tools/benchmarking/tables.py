@@ -118,10 +118,10 @@ def report(runs: Sequence[Sequence[Row]], steps: int, rounds: int, examples: int
     parts = [
         f"# Integrated Gradients on CPU, {steps} steps, {examples} example(s), fp32",
         machine(),
-        f"Medians of {rounds} rounds in turn, after a first call. Captum best: of its default and internal batches "
-        f"{', '.join(map(str, BATCHES))}; onnx2torch + Captum: of these batches ({ONNX2TORCH}, which the benchmark "
-        "fetches from PyPI), in the first run. Limit: two ONNX Runtime forward passes per path point. Cosines are to "
-        "torch in float64.",
+        f"Medians of {rounds} rounds in turn (up to 25 where calls are short), after a first call. Captum best: of its "
+        f"default and internal batches {', '.join(map(str, BATCHES))}; onnx2torch + Captum: of these batches "
+        f"({ONNX2TORCH}, which the benchmark fetches from PyPI), in the first run. Limit: two ONNX Runtime forward "
+        "passes per path point. Cosines are to torch in float64.",
     ]
     for number, rows in enumerate(runs, 1):
         parts += [f"## Run {number}", rendered(TIME, rows), summarised(rows)]

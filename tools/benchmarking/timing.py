@@ -22,6 +22,7 @@ from tools.gradient_table import take_turns
 Row = dict[str, Any]  # numbers; a text where there is none says why
 Explain = Callable[..., torch.Tensor]
 BATCHES = (4, 8, 16)
+LEAST_SECONDS = 3.0  # that the longest call is measured; in fewer an LSTM's ratio varied by a quarter
 PROVIDERS = ("cpu", "openvino")
 _ALIKE = 0.99  # least cosine of a converted model's attributions to ours; float32 flips kinks, a wrong model far more
 
@@ -59,7 +60,7 @@ def measured(subject: Subject, file: Path, steps: int, rounds: int, examples: in
         calls |= {f"onnx2torch {b}": functools.partial(explain, theirs, b * examples) for b in BATCHES}
     batches = BATCHES if subject.free else (examples,)
     calls |= {f"forward {b}": functools.partial(session.run, _feeds(session, subject.inputs(b))) for b in batches}
-    seconds = take_turns(calls, rounds)
+    seconds = take_turns(calls, rounds, LEAST_SECONDS)
     row |= {name: seconds[name] for name in PROVIDERS if name in seconds}
     row |= {name: value for name in ("captum", "onnx2torch") if (value := _best(seconds, name)) is not None}
     row["captum default"] = seconds.get("captum")
