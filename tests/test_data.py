@@ -230,7 +230,7 @@ def test_damage_anywhere_never_escapes_as_another_error(kind: str, tmp_path: Pat
     assert refused > 20
 
 
-def test_missing_file_and_directory_are_usage_errors(tmp_path: Path) -> None:
+def test_missing_file_and_empty_folder_are_usage_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.npy", tmp_path):
         with pytest.raises(UsageError) as caught:
             read_input(path, spec())

@@ -456,6 +456,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "input shape": ({"inputs": {"x": np.ones((1, 5))}}, "[1, 5]"),
     "examples": ({"attributions": {"x": np.ones((2, 4))}, "inputs": {}}, "expected 1 examples"),
     "feature names": ({"feature_names": {"x": ["a"]}}, "1 feature names"),
+    "example names": ({"example_names": ["a", "b"]}, "2 names for 1 examples"),
 }
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="[NAME=]FILE",
-    help=("Data of an attributed input: .npy, .npz (keys are input names) or a picture (.png, .jpg). Repeatable."),
+    help=(
+        "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), or a folder of "
+        "pictures, one example each. Repeatable, for further inputs."
+    ),
 )
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the report goes."
@@ -97,6 +100,7 @@ def attribute(
     \b
     Examples:
       onnx-ig attribute digits.onnx -i seven.png -o report
+      onnx-ig attribute resnet.onnx -i photos/ --size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
       onnx-ig attribute table.onnx -i rows.npy --target 0 --baseline @mean.npy --names names.json -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
@@ -179,6 +183,7 @@ def _finish(
         feature_names=features,
         class_names=shown.get("classes"),
         pictures=found.pictures,
+        example_names=found.example_names,
         batched=found.batched,
         straight_through=found.straight_through,
         seconds=seconds,

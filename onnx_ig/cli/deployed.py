@@ -116,6 +116,7 @@ class _Run:
             method=method if integrated else None,
             n_steps=n_steps if integrated else None,
             pictures={name: value for name, value in values.pictures.items() if name in contract.at},
+            example_names=values.example_names if contract.layout != "none" else (),
             notes=notes,
             straight_through=contract.straight_through,
         )

@@ -51,7 +51,7 @@ def print_attributions(report: AttributionReport) -> None:
         ]
         rows.append(
             [
-                str(index),
+                report.describe_example(index),
                 report.describe_target(index),
                 _number(report.score[index]),
                 "" if report.baseline_score is None else _number(report.baseline_score[index]),

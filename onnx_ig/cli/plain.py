@@ -85,6 +85,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         method=method if integrated else None,
         n_steps=n_steps if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
+        example_names=values.example_names if layout.kind != "none" else (),
         notes=values.notes,
         straight_through=engine.straight_through,
     )

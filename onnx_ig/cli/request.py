@@ -51,5 +51,6 @@ class Found:
     method: str | None = None
     n_steps: int | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    example_names: Sequence[str] = ()
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)

@@ -30,12 +30,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Values:
-    """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit."""
+    """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit.
+
+    ``example_names`` are those of the pictures in a folder.
+    """
 
     inputs: dict[str, Array]
     extra: dict[str, Array] = field(default_factory=dict)
     baselines: dict[str, float | Array] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    example_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def ordered(self, names: Sequence[str]) -> Values:
@@ -111,6 +115,7 @@ def read_values(
             baselines, [spec for spec in specs if spec.name in read], pictures, allow_nonfinite=allow_nonfinite
         ),
         pictures={name: value.picture for name, value in read.items() if value.picture is not None},
+        example_names=next((value.names for value in read.values() if value.names), ()),
         notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
     )
 

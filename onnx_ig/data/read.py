@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
@@ -13,15 +15,20 @@ from onnx_ig.data.spec import Array, InputSpec, fit
 from onnx_ig.errors import InputError, UsageError
 
 _SUFFIXES = (".npy", ".npz", *PICTURE_SUFFIXES)
+_NOTES_SHOWN = 3  # of a folder's pictures
 
 
 @dataclass(frozen=True)
 class InputValue:
-    """An input's value, notes on what was changed to make it fit, and how it was a picture, if it was one."""
+    """An input's value, notes on what was changed to make it fit, and how it was a picture, if it was one.
+
+    ``names`` are those of the pictures in a folder, one for each example.
+    """
 
     value: Array
     notes: tuple[str, ...] = ()
     picture: Picture | None = None
+    names: tuple[str, ...] = ()
 
 
 def read_input(
@@ -29,9 +36,14 @@ def read_input(
 ) -> InputValue:
     """The value of one input from a file: .npy, .npz (its only array, or the one of that name), or a picture.
 
-    Raises: UsageError for a missing file; InputError for a broken or pickled file and for a value that does
-    not fit the declared type or shape or is not finite; MissingDependencyError for a picture without Pillow.
+    The pictures in a folder become one batch, in order of their names.
+
+    Raises: UsageError for a missing file or a folder without pictures; InputError for a broken or pickled file and
+    for a value that does not fit the declared type or shape or is not finite; MissingDependencyError for a picture
+    without Pillow.
     """
+    if path.is_dir():
+        return _read_folder(path, spec, options or PictureOptions(), allow_nonfinite)
     suffix = _suffix(path, [spec.name])
     if suffix in PICTURE_SUFFIXES:
         array, picture, notes = read_picture(path, spec, options or PictureOptions())
@@ -55,7 +67,7 @@ def read_inputs(
     *,
     allow_nonfinite: bool = False,
 ) -> dict[str, InputValue]:
-    """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line.
+    """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line; FILE may be a folder.
 
     A bare FILE is the value of the only input, or a .npz whose keys are input names. An input that gets no
     value is absent from the result. Raises what ``read_input`` raises, and UsageError for an input given
@@ -68,7 +80,7 @@ def read_inputs(
         path = Path(file)
         if name is not None:
             read = {name: read_input(path, by_name[name], options, allow_nonfinite=allow_nonfinite)}
-        elif _suffix(path, by_name) == ".npz":
+        elif not path.is_dir() and _suffix(path, by_name) == ".npz":
             read = _read_by_key(path, by_name, allow_nonfinite)
         elif len(specs) == 1:
             read = {specs[0].name: read_input(path, specs[0], options, allow_nonfinite=allow_nonfinite)}
@@ -90,6 +102,28 @@ def read_baseline(
     return read_input(path, spec, options, allow_nonfinite=allow_nonfinite)
 
 
+def _read_folder(folder: Path, spec: InputSpec, options: PictureOptions, allow_nonfinite: bool) -> InputValue:
+    """One example for each picture in ``folder``."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise UsageError(f"{folder}: a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
+    read = [read_input(file, spec, options, allow_nonfinite=allow_nonfinite) for file in files]
+    first = read[0]
+    if first.picture is None or not first.picture.axes.startswith("N"):
+        raise InputError(f"{folder}: input {spec.name!r} ({spec.describe_shape()}) takes one picture, not a batch")
+    for file, one in zip(files, read, strict=True):
+        if one.value.shape != first.value.shape:
+            raise InputError(
+                f"{file} has shape {list(one.value.shape)}, {files[0]} {list(first.value.shape)}: the pictures of a "
+                "folder become one batch; give --size HxW"
+            )
+    notes = [note for one in read for note in one.notes]
+    if len(notes) > _NOTES_SHOWN:
+        notes[_NOTES_SHOWN:] = [f"{folder}: {len(notes) - _NOTES_SHOWN} more note(s) of this kind"]
+    value = np.concatenate([one.value for one in read])
+    return InputValue(value, tuple(notes), first.picture, tuple(file.name for file in files))
+
+
 def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool) -> dict[str, InputValue]:
     """Keys are input names; when there is one array and one input, the key does not matter."""
     arrays = read_npz(path)
@@ -107,8 +141,7 @@ def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: 
 
 def _suffix(path: Path, names: Iterable[str]) -> str:
     if not path.is_file():
-        what = "is a directory, not a file" if path.is_dir() else "no such file"
-        raise UsageError(f"{path}: {what} (expected as FILE or NAME=FILE for {_listed(names)})")
+        raise UsageError(f"{path}: no such file (expected as FILE or NAME=FILE for {_listed(names)})")
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InputError(f"{path}: cannot read {suffix or 'a file without suffix'}; use one of {', '.join(_SUFFIXES)}")

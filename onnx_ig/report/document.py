@@ -30,7 +30,8 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ``seconds``             object: phase → seconds
     ``tensors``             object: attributed tensor → ``shape``, ``dtype``, ``sum`` (of attributions)
     ``examples``            one object per example, in order:
-                            ``target`` (null, integer, or one integer per axis), ``target_name`` (or null),
+                            ``name`` (of the example, or null), ``target`` (null, integer, or one
+                            integer per axis), ``target_name`` (or null),
                             ``score``, ``baseline_score``, ``convergence_delta``,
                             ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
                             ``top_features``
@@ -95,6 +96,7 @@ def _example(report: AttributionReport, index: int) -> dict[str, Any]:
     if isinstance(target, list) and len(target) == 1:
         (target,) = target
     return {
+        "name": report.example_name(index),
         "target": target,
         "target_name": report.class_name(target) if isinstance(target, int) else None,
         "score": _number(report.score[index]),

@@ -49,8 +49,8 @@ class Sheet:
         first = f"{report.algorithm}  ·  {report.model}"
         if report.target is not None:
             first = f"target {report.describe_target(example)}  ·  {first}"
-        if report.examples > 1:
-            first += f"  ·  example {example}"
+        if report.examples > 1 or report.example_names:
+            first += f"  ·  example {report.describe_example(example)}"
         if len(report.attributions) > 1:
             first += f"  ·  {name}"
         numbers = [f"score {report.score[example]:.4g}"]

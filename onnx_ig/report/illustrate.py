@@ -81,7 +81,8 @@ def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> 
     }[kind]
     features = top_features(report.alone(name), example, 3)
     largest = "; ".join(f"{feature.name or list(feature.index)}: {feature.attribution:+.3g}" for feature in features)
-    return f"{what} for {name}, example {example}, target {report.describe_target(example)}. Largest: {largest}."
+    of = f"{name}, example {report.describe_example(example)}, target {report.describe_target(example)}"
+    return f"{what} for {of}. Largest: {largest}."
 
 
 def _slugs(names: Iterable[str]) -> list[str]:

@@ -73,7 +73,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         _scores(examples),
     ]
     for index, example in enumerate(examples):
-        parts.append(f"<section><h2>Example {index}: target {escape(_target(example))}</h2>")
+        parts.append(f"<section><h2>Example {escape(_called(index, example))}: target {escape(_target(example))}</h2>")
         parts.extend(_image(one) for one in drawn if one.example == index)
         parts.append(_features(example["top_features"], len(document["tensors"]) > 1))
         parts.append("</section>")
@@ -89,7 +89,7 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
         "relative_convergence_delta": "|delta| / |F(x) − F(x′)|",
     }
     rows = [
-        [str(index), _target(example), *(_shown(example[key]) for key in keys)]
+        [_called(index, example), _target(example), *(_shown(example[key]) for key in keys)]
         for index, example in enumerate(examples)
     ]
     caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
@@ -130,6 +130,10 @@ def _warnings(warnings: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     return f'<section class="warnings" aria-label="Warnings"><ul>{items}</ul></section>'
+
+
+def _called(index: int, example: dict[str, Any]) -> str:
+    return str(index) if example["name"] is None else f"{index} ({example['name']})"
 
 
 def _target(example: dict[str, Any]) -> str:

@@ -20,10 +20,10 @@ class AttributionReport:
     those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
     ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
     (input-x-gradient), as are ``method`` and ``n_steps``. ``feature_names`` names axis 1 of a tensor (table
-    columns, tokens), ``class_names`` the targets; ``pictures`` says how a picture became an array.
-    ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape and N
-    is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the
-    float equivalent. ``seconds`` maps a phase to its duration.
+    columns, tokens), ``class_names`` the targets, ``example_names`` the examples; ``pictures`` says how a
+    picture became an array. ``batched`` is False for models without a batch axis: their arrays have exactly the
+    tensor's shape and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is
+    that of the float equivalent. ``seconds`` maps a phase to its duration.
 
     Raises InputError when shapes or names contradict one another.
     """
@@ -43,6 +43,7 @@ class AttributionReport:
     n_steps: int | None = None
     feature_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
+    example_names: Sequence[str] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     batched: bool = True
     straight_through: Mapping[str, int] = field(default_factory=dict)
@@ -61,6 +62,8 @@ class AttributionReport:
                 raise InputError(
                     f"{word} has shape {list(np.shape(array))}, expected {self.examples} examples on axis 0"
                 )
+        if self.example_names and len(self.example_names) != self.examples:
+            raise InputError(f"{len(self.example_names)} names for {self.examples} examples: one for each is needed")
         for name, array in self.attributions.items():
             given = self.inputs.get(name)
             if given is not None and given.shape != array.shape:
@@ -99,6 +102,15 @@ class AttributionReport:
         change = np.abs(np.asarray(self.score, np.float64) - np.asarray(self.baseline_score, np.float64))
         delta = np.abs(np.asarray(self.convergence_delta, np.float64))
         return np.divide(delta, change, out=np.full_like(delta, np.nan), where=change > 0)
+
+    def example_name(self, example: int) -> str | None:
+        """The name of an example, None if it has none."""
+        return self.example_names[example] if self.example_names else None
+
+    def describe_example(self, example: int) -> str:
+        """``0``, or ``0 (cat.png)``."""
+        name = self.example_name(example)
+        return str(example) if name is None else f"{example} ({name})"
 
     def describe_target(self, example: int) -> str:
         """``7``, ``7 (seven)``, ``3, 4``, or ``none`` for one number per example."""
