@@ -13,8 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from onnx_ig.errors import InputError
-
-Array = np.ndarray
+from onnx_ig.types import Array
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

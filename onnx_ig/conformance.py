@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,8 +20,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.errors import InputError, UsageError, VerificationError
 from onnx_ig.runtime.engines import engine_named
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 TOLERANCE = 1e-4
 FOLDER = "test_data_set_"

@@ -21,8 +21,7 @@ from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.model import Model, load
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engines import engine_named
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 _EXAMPLES = 2
 _OPEN_PATH = 8  # path points where the caller chooses them

@@ -21,6 +21,7 @@ from onnx_ig.loading import wire
 from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
+from onnx_ig.types import Array
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
 _SINGLE_FILE_LIMIT = 1_900_000_000
@@ -49,7 +50,7 @@ def export(
     example_inputs: Any = None,
     additional_forward_args: Any = None,
     weights: str | os.PathLike[str] | None = None,
-    with_test_data: bool | Mapping[str, np.ndarray] = False,
+    with_test_data: bool | Mapping[str, Array] = False,
     reference: Any = None,
 ) -> Path:
     """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
@@ -146,7 +147,7 @@ def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, in
     return freed, None if freed is model else plan.layout.n
 
 
-def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, np.ndarray]:
+def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, Array]:
     """The arrays a PyTorch source was exported with, by the names of the model's inputs; none of an ONNX source."""
     arguments = (*as_tuple(example_inputs), *as_tuple(additional_forward_args))
     tensors = tuple(x for x in arguments if hasattr(x, "shape"))

@@ -17,10 +17,11 @@ from onnx_ig import arguments
 from onnx_ig.errors import UsageError
 from onnx_ig.pipeline import overlapped
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.engine import Array, Attribution, Engine, Progress, Request
+from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.sources import Bound, forward_of
+from onnx_ig.types import Array, Progress
 
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 _Method = TypeVar("_Method", bound=Callable[..., Any])

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -21,6 +20,7 @@ from onnx_ig.errors import ModelError, OnnxIgError, UsageError
 from onnx_ig.loading import model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
+from onnx_ig.types import Array
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
 
@@ -102,7 +102,7 @@ def load(
     return with_observed_ranks(model, feeds | named_arrays(additional_forward_args, rest, "additional_forward_args"))
 
 
-def with_observed_ranks(model: Model, feeds: Mapping[str, np.ndarray]) -> Model:
+def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:
     """The model, its tensors of unknown rank (only a run tells) held to the ranks that they have at ``feeds``.
 
     At data with other ranks its Run fails. A model whose ranks are all known is returned as it is; nothing is run.

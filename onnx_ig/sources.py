@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -18,8 +17,7 @@ from onnx_ig.arguments import named_arrays
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, load
-
-Array = np.ndarray
+from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

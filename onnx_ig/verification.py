@@ -20,8 +20,7 @@ from onnx_ig.errors import InputError, UsageError, VerificationError
 from onnx_ig.methods import InputXGradient, IntegratedGradients
 from onnx_ig.model import Model, is_torch_source, load
 from onnx_ig.runtime.session import ProviderSpec
-
-Array = np.ndarray
+from onnx_ig.types import Array
 
 _TOLERANCE = {"torch": 1e-4, "differences": 1e-2}
 _LEAST_COSINE = 0.999

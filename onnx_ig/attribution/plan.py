@@ -15,12 +15,13 @@ from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
+from onnx_ig.types import Array
 
 ALGORITHMS = ("integrated-gradients", "input-x-gradient")
 FORMS = ("complete", "step")
 
 TargetSpec = str | int | tuple[int, ...] | None
-BaselineSpec = float | str | np.ndarray
+BaselineSpec = float | str | Array
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Plan:
     target: str | tuple[int, ...] | None
     target_rank: int
     baselines: dict[str, BaselineSpec]
-    path: tuple[np.ndarray, np.ndarray] | None
+    path: tuple[Array, Array] | None
     steps_per_run: int
     per_example: frozenset[str]
     multiply_by_inputs: bool
@@ -75,7 +76,7 @@ def make_plan(
     at: Sequence[str] | None = None,
     target: TargetSpec = "input",
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
-    path: tuple[np.ndarray, np.ndarray] | None = None,
+    path: tuple[Array, Array] | None = None,
     steps_per_run: int | None = None,
     per_example: Sequence[str] = (),
     multiply_by_inputs: bool = True,

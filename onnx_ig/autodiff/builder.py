@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnxscript import GraphBuilder
 
 from onnx_ig.loading.constants import evaluated
+from onnx_ig.types import Array
 
 # Results up to this size are stored; larger ones stay nodes, so that a transposed copy of a weight costs no file size.
 # Every runtime folds them when it opens the model.
@@ -141,7 +142,7 @@ class OpBuilder:
         self._builder.graph.remove(node, safe=True)  # lets go of its inputs
         return self.constant(array)
 
-    def constant(self, array: np.ndarray | ir.TensorProtocol, like: ir.Value | None = None) -> ir.Value:
+    def constant(self, array: Array | ir.TensorProtocol, like: ir.Value | None = None) -> ir.Value:
         """A constant tensor, cast to the element type of ``like`` when given."""
         if isinstance(array, np.ndarray):
             if like is not None and like.dtype is not None:

@@ -19,6 +19,7 @@ from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_int, constant
 from onnx_ig.autodiff.rules.activation import gelu_by_erf, gelu_cotangent
 from onnx_ig.autodiff.rules.softmax import softmax_cotangent
+from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _guarded_softmax(node: ir.Node) -> Composite | None:
 
 # -- activations written out ------------------------------------------------------------------------------------------
 
-_POINTWISE: dict[str, Callable[..., np.ndarray]] = {
+_POINTWISE: dict[str, Callable[..., Array]] = {
     "Add": np.add,
     "Div": np.divide,
     "Erf": np.vectorize(math.erf),
@@ -110,7 +111,7 @@ def _read_twice(y: ir.Value) -> Iterator[ir.Value]:
                     yield x
 
 
-def _evaluated(y: ir.Value, x: ir.Value, nodes: dict[ir.Node, None]) -> np.ndarray | None:
+def _evaluated(y: ir.Value, x: ir.Value, nodes: dict[ir.Node, None]) -> Array | None:
     """``y`` at sample values of ``x``, collecting the nodes between; None where it depends on anything else."""
     if y is x:
         return _SAMPLES

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, rank_of
 from onnx_ig.errors import NotDifferentiableError
+from onnx_ig.types import Array
 
 
 def attr_int(node: ir.Node, name: str, default: int) -> int:
@@ -51,7 +51,7 @@ def output(op: OpBuilder, node: ir.Node, index: int) -> ir.Value:
     return value
 
 
-def constant(value: ir.Value | None) -> np.ndarray | None:
+def constant(value: ir.Value | None) -> Array | None:
     """The numbers of a constant tensor, None if ``value`` is absent or computed at run time."""
     return None if value is None or value.const_value is None else value.const_value.numpy()
 

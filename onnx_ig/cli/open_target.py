@@ -13,8 +13,9 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.values import chosen_target
 from onnx_ig.errors import UsageError
 from onnx_ig.model import Model, tensors_of
-from onnx_ig.runtime.grid import Array, Grid
+from onnx_ig.runtime.grid import Grid
 from onnx_ig.runtime.providers import open_session
+from onnx_ig.types import Array
 
 
 class OpenTarget:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
@@ -16,8 +15,7 @@ from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Attribution, Request
 from onnx_ig.runtime.opening import open_engine
-
-Progress = Callable[[int, int], None]
+from onnx_ig.types import Progress
 
 
 def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from onnx_ig.data import Picture, PictureOptions
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

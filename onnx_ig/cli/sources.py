@@ -14,8 +14,7 @@ from onnx_ig.data import InputSpec, PictureOptions, read_input, split_name
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, is_torch_source, load
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 _SHAPE = re.compile(r"(\d+(?:x\d+)*)(?::(\w+))?")
 _MOST_ARGUMENTS = 64

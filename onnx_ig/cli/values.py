@@ -24,8 +24,7 @@ from onnx_ig.data import (
     split_name,
 )
 from onnx_ig.errors import InputError, UsageError
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_ig.data.spec import Array, InputSpec, fit, kind_of
+from onnx_ig.data.spec import InputSpec, fit, kind_of
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
+from onnx_ig.types import Array
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,8 +11,9 @@ import numpy as np
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
-from onnx_ig.data.spec import Array, InputSpec, fit
+from onnx_ig.data.spec import InputSpec, fit
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.types import Array
 
 _SUFFIXES = (".npy", ".npz", *PICTURE_SUFFIXES)
 _NOTES_SHOWN = 3  # of a folder's pictures

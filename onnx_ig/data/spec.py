@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnx_ig.errors import InputError
-
-Array = NDArray[Any]
+from onnx_ig.types import Array
 
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # a value may move up this ladder, never down
 _KIND_NAMES = {"b": "boolean", "u": "integer", "i": "integer", "f": "floating-point"}

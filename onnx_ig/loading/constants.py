@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from onnx_ig.types import Array
+
 _REARRANGE = frozenset({"Concat", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"})
 
 
@@ -44,7 +46,7 @@ def fold_rearranged_constants(graph: ir.Graph, kept: Collection[ir.Value]) -> No
                 graph.initializers.pop(str(x.name), None)
 
 
-def evaluated(node: ir.Node, opset: int) -> list[np.ndarray]:
+def evaluated(node: ir.Node, opset: int) -> list[Array]:
     """The outputs of a node of the standard's main domain whose inputs are all constants."""
     feeds = {str(x.name): x.const_value.numpy() for x in node.inputs if x is not None and x.const_value is not None}
     graph = onnx.helper.make_graph(

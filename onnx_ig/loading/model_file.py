@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.loading import wire
 from onnx_ig.loading.maps import without_maps
+from onnx_ig.types import Array
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000
@@ -51,7 +52,7 @@ def read(path: Path) -> tuple[ir.Model, str]:
     return model, digest
 
 
-def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The message in a file without its larger weights, and these by name, each read once and into its own memory."""
     if not path.stat().st_size:  # which cannot be mapped
         return parse(b"", str(path)), {}
@@ -76,14 +77,14 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return proto, weights
 
 
-def _in_memory(tensor: ir.ExternalTensor) -> np.ndarray:
+def _in_memory(tensor: ir.ExternalTensor) -> Array:
     """The numbers of a tensor in a file beside the model."""
     if int(tensor.dtype) not in _TYPES:
         return np.array(tensor.numpy())
     return _from_file(Path(tensor.path), tensor.offset or 0, tensor.dtype, tuple(tensor.shape.numpy()))
 
 
-def _from_file(path: Path, offset: int, dtype: ir.DataType, shape: tuple[int, ...]) -> np.ndarray:
+def _from_file(path: Path, offset: int, dtype: ir.DataType, shape: tuple[int, ...]) -> Array:
     """The array in a file, read and not mapped: the file may change later."""
     elements = np.fromfile(path, dtype.numpy().newbyteorder("<"), count=math.prod(shape), offset=offset)
     return elements.astype(dtype.numpy(), copy=False).reshape(shape)
@@ -106,7 +107,7 @@ def parse(data: bytes, what: str) -> onnx.ModelProto:
 
 
 def checked(
-    proto: onnx.ModelProto, folder: Path | None, weights: Mapping[str, np.ndarray] = MappingProxyType({})
+    proto: onnx.ModelProto, folder: Path | None, weights: Mapping[str, Array] = MappingProxyType({})
 ) -> ir.Model:
     """The model in memory; ``folder`` is where its external data may lie (None: nowhere).
 

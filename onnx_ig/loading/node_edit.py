@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.errors import ModelError
+from onnx_ig.types import Array
 
 
 def required_input(node: ir.Node, i: int) -> ir.Value:
@@ -73,7 +74,7 @@ def insert_after(node: ir.Node, make: Callable[[ir.Value], ir.Node], i: int = 0)
     new.name = name
 
 
-def constant_value(value: ir.Value) -> np.ndarray | None:
+def constant_value(value: ir.Value) -> Array | None:
     """The value of an initialiser or a Constant node."""
     tensor = value.const_value
     producer = value.producer()
@@ -100,7 +101,7 @@ def scalar_like(node: ir.Node, value: float) -> ir.Value:
     return _constant_node(node, np.asarray(value).astype(x.dtype.numpy()))
 
 
-def _constant_node(node: ir.Node, value: np.ndarray) -> ir.Value:
+def _constant_node(node: ir.Node, value: Array) -> ir.Value:
     y = _insert(node, ir.node("Constant", [], {"value": ir.tensor(value)}))
     y.type, y.shape = ir.TensorType(ir.DataType.from_numpy(value.dtype)), ir.Shape(value.shape)
     return y

@@ -14,9 +14,10 @@ import onnx_ir as ir
 from onnx_ig.errors import InputError
 from onnx_ig.loading.shape_facts import infer
 from onnx_ig.runtime.session import Session
+from onnx_ig.types import Array
 
 
-def hold_observed_ranks(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> bool:
+def hold_observed_ranks(model: ir.Model, feeds: Mapping[str, Array]) -> bool:
     """Give every float tensor of unknown rank the one it has at ``feeds``, in place; whether there was any.
 
     The sizes of axes stay unknown. At other data with another rank the model's Run fails.
@@ -45,7 +46,7 @@ def unknown_ranks(graph: ir.Graph) -> list[ir.Value]:
     return [v for v in unknown if v.dtype is not None and v.dtype.is_floating_point()]
 
 
-def _observed(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[ir.Value, int]:
+def _observed(model: ir.Model, feeds: Mapping[str, Array]) -> dict[ir.Value, int]:
     """The ranks, by one run with the tensors in question as the outputs."""
     unknown = unknown_ranks(model.graph)
     if not unknown:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime.session import Session
+from onnx_ig.types import Array
 
 # relative to the largest element of torch's output
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
@@ -97,7 +98,7 @@ def _run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Ten
         return forward(*tensors).detach().cpu()
 
 
-def _compare(expected: Tensor, actual: np.ndarray, tensors: Sequence[Tensor], where: str, must: bool) -> None:
+def _compare(expected: Tensor, actual: Array, tensors: Sequence[Tensor], where: str, must: bool) -> None:
     if tuple(expected.shape) != actual.shape:
         raise ModelError(f"on {where} the exported model returns {actual.shape}, torch {tuple(expected.shape)}")
     wanted, got = expected.double().numpy(), actual.astype(np.float64)
@@ -117,7 +118,7 @@ def _compare(expected: Tensor, actual: np.ndarray, tensors: Sequence[Tensor], wh
         )
 
 
-def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], np.ndarray]:
+def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:
     """Runs ``model`` in ONNX Runtime, or in the standard's reference evaluator where a type has no kernel.
 
     ONNX Runtime's CPU provider has no bfloat16 and no float64 convolution.
@@ -134,12 +135,12 @@ def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], np.ndarray]:
     return lambda feeds: session.run({n: _array(t) for n, t in feeds.items()}, [output])[output]
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _array(tensor: Tensor) -> Array:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype == torch.bfloat16:  # numpy has no such type; ml_dtypes' is what onnx uses
-        bits: np.ndarray = tensor.view(torch.int16).numpy()
+        bits: Array = tensor.view(torch.int16).numpy()
         return bits.view(ir.DataType.BFLOAT16.numpy())
-    array: np.ndarray = tensor.numpy()
+    array: Array = tensor.numpy()
     return array
 
 

@@ -14,8 +14,7 @@ from onnx_ig import reference
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.errors import UsageError
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 _OWN = ("attributed", "per_example", "shared")
 

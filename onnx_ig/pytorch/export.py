@@ -35,6 +35,7 @@ from onnx_ig.pytorch.source import (
     pick_output,
     refuse_training_mode,
 )
+from onnx_ig.types import Array
 
 TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
 
@@ -58,7 +59,7 @@ class TorchExport:
 
 def export_torch(
     source: TorchSource,
-    inputs: Tensor | np.ndarray | Sequence[Tensor | np.ndarray] = (),
+    inputs: Tensor | Array | Sequence[Tensor | Array] = (),
     additional_forward_args: Any = None,
     *,
     weights: str | os.PathLike[str] | None = None,

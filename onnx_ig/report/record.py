@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from onnx_ig.data.pictures import Picture
-from onnx_ig.data.spec import Array
 from onnx_ig.errors import InputError
+from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

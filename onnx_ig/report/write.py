@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from onnx_ig.data.spec import Array
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.atomic import Manifest, staged
 from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
+from onnx_ig.types import Array
 
 ARRAYS, PAGE = "attributions.npz", "report.html"
 _MANIFEST = Manifest(

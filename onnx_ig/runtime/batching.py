@@ -20,8 +20,8 @@ from onnx_ig.model import Model
 from onnx_ig.runtime.forward import ForwardModel
 from onnx_ig.runtime.independence import ONE_EXAMPLE, agree
 from onnx_ig.runtime.session import ProviderSpec
+from onnx_ig.types import Array
 
-Array = np.ndarray
 _PIECES = 3  # groups of examples, each as many as the model takes
 
 

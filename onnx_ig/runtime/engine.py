@@ -23,9 +23,8 @@ from onnx_ig.runtime.independence import require_independent_examples, require_r
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
+from onnx_ig.types import Array, Progress
 
-Array = np.ndarray
-Progress = Callable[[int, int], None]
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 
 

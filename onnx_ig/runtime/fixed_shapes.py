@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.runtime.openable import ModelLike
 from onnx_ig.runtime.session import ProviderSpec, Session
+from onnx_ig.types import Array
 
 _OFTEN = 12  # Runs of the same shapes
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))
@@ -34,7 +34,7 @@ class FixedShapesSession(Session):
         )
         self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
 
-    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """See :meth:`Session.run`."""
         if self.device is None and self._convolves:
             self._prepare(self._dimensions(feeds))
@@ -50,7 +50,7 @@ class FixedShapesSession(Session):
             self.open(wanted)
             self.fixed = wanted
 
-    def _dimensions(self, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+    def _dimensions(self, feeds: Mapping[str, Array]) -> dict[str, int]:
         """The sizes of the named dimensions; none where one name has two sizes, which broadcasting allows."""
         sizes: dict[str, int] = {}
         for name, value in feeds.items():

@@ -11,8 +11,7 @@ import onnx_ir.passes.common as passes
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec
-
-Array = np.ndarray
+from onnx_ig.types import Array
 
 
 class ForwardModel:

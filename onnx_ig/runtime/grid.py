@@ -13,8 +13,8 @@ import numpy as np
 
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.errors import OutOfMemoryError
+from onnx_ig.types import Array
 
-Array = np.ndarray[Any, Any]
 Piece = tuple[slice, slice, int]  # examples, path points, points per Run
 Result = TypeVar("Result")
 

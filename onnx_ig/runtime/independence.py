@@ -9,8 +9,7 @@ import numpy as np
 from onnx_ig.attribution import contract
 from onnx_ig.errors import InputError
 from onnx_ig.runtime.session import Session
-
-Array = np.ndarray
+from onnx_ig.types import Array
 
 # Kernels choose other summation orders for other batch sizes; half precision rounds more.
 _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from onnx_ig.attribution import make_plan
 from onnx_ig.errors import InputError, NotDifferentiableError
 from onnx_ig.model import Model, with_observed_ranks
 from onnx_ig.runtime.batching import free_batch
 from onnx_ig.runtime.engine import Engine
+from onnx_ig.types import Array
 
 _DECIDE_THE_LAYOUT = ("inputs", "output", "at", "batch_axis")
 
 
-def open_engine(model: Model, feeds: Mapping[str, np.ndarray], **options: Any) -> Engine:
+def open_engine(model: Model, feeds: Mapping[str, Array], **options: Any) -> Engine:
     """``Engine(model, **options)``, of the model as the data ``feeds`` (values for every input) let it be.
 
     A fixed batch is freed where that is the same: see :func:`onnx_ig.runtime.batching.free_batch`. Where the model is
@@ -34,6 +33,6 @@ def open_engine(model: Model, feeds: Mapping[str, np.ndarray], **options: Any) -
         return _batched(held, feeds, options)
 
 
-def _batched(model: Model, feeds: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> Engine:
+def _batched(model: Model, feeds: Mapping[str, Array], options: Mapping[str, Any]) -> Engine:
     plan = make_plan(model, **{key: options[key] for key in _DECIDE_THE_LAYOUT if key in options})
     return Engine(free_batch(model, plan, options.get("provider", "auto"), feeds), **options)

@@ -25,6 +25,7 @@ from onnx_ig.runtime.forms import (
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, Session
+from onnx_ig.types import Array
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
@@ -79,11 +80,11 @@ class OpenVinoSession:
         self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
         self._compiled: OrderedDict[_Signature, list[Any]] = OrderedDict()  # requests, one for each stream
 
-    def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def placed(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """``feeds``: they are where the device reads them."""
         return dict(feeds)
 
-    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Evaluate the model; returns arrays by output name.
 
         Raises:
@@ -94,7 +95,7 @@ class OpenVinoSession:
         (found,) = self.run_each([feeds])
         return found if outputs is None else {name: found[name] for name in outputs}
 
-    def run_each(self, several: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes, at the same time, the cores divided between them."""
         for feeds in several:
             self._require_feeds(feeds)
@@ -112,7 +113,7 @@ class OpenVinoSession:
             self._unchecked = None
         return found
 
-    def _require_feeds(self, feeds: Mapping[str, np.ndarray]) -> None:
+    def _require_feeds(self, feeds: Mapping[str, Array]) -> None:
         missing = next((name for name in self.input_names if name not in feeds), None)
         if missing is not None:
             raise ModelError(f"OpenVINO could not run the model: input {missing!r} is not fed")
@@ -121,14 +122,14 @@ class OpenVinoSession:
             if value.dtype.kind in "iu" and value.size and not (-_INT32 <= value.min() <= value.max() < _INT32):
                 raise ModelError(f"OpenVINO could not run the model: it takes input {name!r} modulo 2³²")
 
-    def _outputs(self, request: Any) -> dict[str, np.ndarray]:
+    def _outputs(self, request: Any) -> dict[str, Array]:
         return {
             name: np.array(request.get_output_tensor(index).data)
             for index, port in enumerate(self._model.outputs)
             for name in port.get_names()
         }
 
-    def _requests(self, feeds: Mapping[str, np.ndarray], count: int) -> list[Any]:
+    def _requests(self, feeds: Mapping[str, Array], count: int) -> list[Any]:
         """As many inference requests of the model compiled for these shapes."""
         signature = tuple((name, feeds[name].shape) for name in self.input_names) if self._static else ()
         if len(self._compiled.get(signature, ())) < count:
@@ -146,7 +147,7 @@ class OpenVinoSession:
         self._compiled.move_to_end(signature)
         return self._compiled[signature][:count]
 
-    def _expected(self, model: ModelLike, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _expected(self, model: ModelLike, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """ONNX Runtime's numbers, taken before OpenVINO's, because two runtimes at once need the memory of both."""
         found = Session(model, "cpu").run({name: feeds[name] for name in self.input_names})
         copies = {name: value.copy() for name, value in found.items()}  # the arrays share the session's memory
@@ -154,7 +155,7 @@ class OpenVinoSession:
         give_back_freed_memory()
         return copies
 
-    def _check(self, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    def _check(self, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
         """Compare a run with ONNX Runtime's."""
         for name, right in expected.items():
             difference = _difference(found[name], right)
@@ -177,7 +178,7 @@ def _wait_for(requests: Sequence[Any]) -> None:
         raise errors[0]
 
 
-def _difference(mine: np.ndarray, right: np.ndarray) -> float:
+def _difference(mine: Array, right: Array) -> float:
     """‖y − y'‖ / ‖y'‖ over the finite elements; infinity where others, or integers, are not the same."""
     if right.dtype.kind != "f":
         return 0.0 if np.array_equal(mine, right) else float("inf")

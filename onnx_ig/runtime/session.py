@@ -16,6 +16,7 @@ from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, 
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
+from onnx_ig.types import Array
 
 ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 
@@ -141,7 +142,7 @@ class Session:
         """How much the tensors of a Run should take: more is not faster, and costs memory."""
         return _WORKING_SET_BYTES if self.device is None else _WORKING_SET_BYTES_ON_DEVICE
 
-    def placed(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def placed(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """``feeds`` as :meth:`run` takes them, uploaded to the device: for values that several runs share.
 
         Raises:
@@ -156,7 +157,7 @@ class Session:
         except Exception as error:  # as in open
             raise _translated(error, "upload the inputs") from error
 
-    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Evaluate the model; returns arrays by output name.
 
         Raises:
@@ -169,7 +170,7 @@ class Session:
             raise _translated(error, "run the model") from error
         return dict(zip(names, values, strict=True))
 
-    def run_each(self, several: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes."""
         return [self.run(feeds) for feeds in several]
 

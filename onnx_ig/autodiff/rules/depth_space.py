@@ -44,7 +44,7 @@ def col2im(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         square = op.EyeLike(zeros(op, op.Concat(elements, elements, axis=0), dy))
         units = op.Reshape(square, op.Concat(elements, [1], block, axis=0))
     else:
-        units = op.constant(np.eye(np.prod(known), dtype=np.float32).reshape(-1, 1, *known), like=dy)
+        units = op.constant(np.eye(int(known.prod()), dtype=np.float32).reshape(-1, 1, *known), like=dy)
     cut = op.Conv(
         op.Reshape(dy, vector(op, [-1, 1, *image])),
         units,

@@ -12,6 +12,7 @@ from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional, output
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.shapes import Size, add_at, from_front, minus, pad, positions, reshape, scatter_add, size, sizes
+from onnx_ig.types import Array
 
 # Up to this many Gathers stand in for a scatter when constant indices repeat.
 _MOST_GATHERS = 4
@@ -64,7 +65,7 @@ def _one(op: OpBuilder, x: ir.Value, index: ir.Value, axis: int, dy: ir.Value) -
     return pad(op, op.Unsqueeze(dy, [axis]) if scalar else dy, {axis: (front, behind)})
 
 
-def _known(op: OpBuilder, indices: np.ndarray, axis: int, length: Size, dy: ir.Value) -> ir.Value | None:
+def _known(op: OpBuilder, indices: Array, axis: int, length: Size, dy: ir.Value) -> ir.Value | None:
     """dx for constant indices [n] with dy of size n along ``axis``; None where a scatter costs less."""
     if len(indices) == 0:
         return None

@@ -19,6 +19,7 @@ from onnx_ig.autodiff.registry import lowering
 from onnx_ig.autodiff.rules.microsoft_activation import activated
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.runtime.session import Session
+from onnx_ig.types import Array
 
 BLOCKED = "com.microsoft.nchwc"
 _BLOCKS = (8, 16)
@@ -108,7 +109,7 @@ def _plain(op: OpBuilder, x: ir.Value, block: int) -> ir.Value:
     return op.Reshape(op.Transpose(split, perm=[0, 1, 4, 2, 3]), op.Shape(x))
 
 
-def _unblocked_weights(w: np.ndarray, block: int) -> np.ndarray:
+def _unblocked_weights(w: Array, block: int) -> Array:
     """[O, I, H, W] out of memory in the order [O/b, I/b, H, W, b of I, b of O], for I < b (depthwise too) in the order
     [O/b, I, H, W, b].
     """

@@ -12,6 +12,7 @@ from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_float, attr_int, attr_str, constant, given, known_rank, optional, refuse
 from onnx_ig.autodiff.registry import Cotangents, lowering, vjp
 from onnx_ig.autodiff.rules.microsoft_activation import MICROSOFT, activated, fast_gelu
+from onnx_ig.types import Array
 
 _CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
@@ -137,7 +138,7 @@ def matmul_nbits(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [y if bias is None else op.Add(y, bias)]
 
 
-def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+def _unpacked(packed: Array, bits: int) -> Array:
     """The numbers in a stream of bytes, the lowest bits first."""
     stream = packed.view(np.uint8)[..., None] >> np.arange(0, 8, bits, dtype=np.uint8)
     return np.asarray(stream & ((1 << bits) - 1), np.uint8)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import Protocol, runtime_checkable
 
 from onnx_ig.errors import ModelError
-
-Array = np.ndarray[Any, Any]
+from onnx_ig.types import Array
 
 
 class Opened(Protocol):

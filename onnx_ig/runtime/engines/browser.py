@@ -25,8 +25,9 @@ from typing import Any
 
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.runtime import npm
-from onnx_ig.runtime.engines.base import Array, Engine, Opened, refused
+from onnx_ig.runtime.engines.base import Engine, Opened, refused
 from onnx_ig.runtime.engines.tensors import arrays, described
+from onnx_ig.types import Array
 
 _TITLE = "onnxruntime-web"
 _PAGE = b'<!doctype html><title>onnx-ig</title><script type="module" src="browser.mjs"></script>'

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from onnx_ig.runtime.engines.base import Array, Engine, Opened, refused
+from onnx_ig.runtime.engines.base import Engine, Opened, refused
+from onnx_ig.types import Array
 
 _TITLE = "onnx's reference evaluator"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.runtime.engines.base import Array, Engine, Opened, refused
+from onnx_ig.runtime.engines.base import Engine, Opened, refused
 from onnx_ig.runtime.engines.tensors import arrays, described
+from onnx_ig.types import Array
 
 _TITLE = "onnxruntime-node"
 _SCRIPT = Path(__file__).with_name("javascript.cjs")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.errors import ModelError
-from onnx_ig.runtime.engines.base import Array
+from onnx_ig.types import Array
 
 # names of onnxruntime-common's tensor types, which are NumPy's
 _TYPES = frozenset(
