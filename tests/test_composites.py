@@ -105,3 +105,49 @@ def test_an_inner_tensor_can_still_be_asked_for() -> None:
     proto = onnx_ig.differentiate(model, wrt=["c"])
     assert Counter(node.op_type for node in proto.graph.node)["Erf"] == 1
     assert [y.name for y in proto.graph.output] == ["y", "grad_c"]
+
+
+# as PyTorch's exporter transposes the keys of attention
+IN_THREE = """a = Shape(x) p = Slice(a, two, three) q = Slice(a, three, four) first = Slice(a, nought, two)
+    b = Concat<axis = 0>(minus, p, q) f = Reshape(x, b) t = Transpose<perm = [0, 2, 1]>(f)
+    c = Concat<axis = 0>(first, q, p) y = Reshape(t, c)"""
+OF_FOUR = '<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3, S, 5] x) => (float[N, 3, R, Q] y)'
+INTEGERS = "<int64[1] nought={0}, int64[1] two={2}, int64[1] three={3}, int64[1] four={4}, int64[1] minus={-1}>"
+
+
+def of_four(nodes: str) -> onnx.ModelProto:
+    return onnx_ig.differentiate(onnx.parser.parse_model(f"{OF_FOUR} {INTEGERS} {{ {nodes} }}"))
+
+
+def test_matrices_transposed_in_three_dimensions_are_transposed_in_four() -> None:
+    proto = of_four(IN_THREE)
+    assert Counter(node.op_type for node in proto.graph.node) == {"Transpose": 2}
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 3, 4, 5)).astype(np.float32), rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    found = Session(proto, "cpu").run({"x": x, "cotangent_y": dy})
+    np.testing.assert_array_equal(found["y"], np.swapaxes(x, 2, 3))
+    np.testing.assert_array_equal(found["grad_x"], np.swapaxes(dy, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("was", "other"),
+    [
+        ("c = Concat<axis = 0>(first, q, p)", "c = Concat<axis = 0>(first, p, q)"),
+        ("b = Concat<axis = 0>(minus, p, q)", "b = Concat<axis = 0>(minus, q, p)"),
+        ("perm = [0, 2, 1]", "perm = [0, 1, 2]"),
+        ("perm = [0, 2, 1]", "perm = [1, 2, 0]"),
+    ],
+)
+def test_what_only_looks_like_matrices_transposed_is_not_taken_for_it(was: str, other: str) -> None:
+    assert was in IN_THREE
+    proto = of_four(IN_THREE.replace(was, other))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    plain = onnx.parser.parse_model(f"{OF_FOUR} {INTEGERS} {{ {IN_THREE.replace(was, other)} }}")
+    y = Session(plain, "cpu").run({"x": x})["y"]
+    units = np.arange(y.size, dtype=np.float32).reshape(y.shape)  # every element has a place of its own
+    found = Session(proto, "cpu").run({"x": x, "cotangent_y": units})
+    np.testing.assert_array_equal(found["y"], y)
+    places = Session(plain, "cpu").run({"x": np.arange(x.size, dtype=np.float32).reshape(x.shape)})["y"]
+    expected = np.empty(x.size, np.float32)
+    expected[places.astype(int).ravel()] = units.ravel()
+    np.testing.assert_array_equal(found["grad_x"], expected.reshape(x.shape))

@@ -41,6 +41,8 @@ OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
     "path behind the affine prefix": (affine, "_COSTLY", frozenset(), "lenet_smooth"),
     "GELU as one function": (composites, "_gelu", lambda node: None, "vit"),
     "guarded Softmax as one function": (composites, "_guarded_softmax", lambda node: None, "bert"),
+    "matrices transposed as one function": (composites, "_transposed_matrices", lambda node: None, "vit"),
+    "products instead of transposes": (gradient, "turn_products", lambda op, but: None, "bert"),
     "what is not read": (gradient, "narrow", lambda op, kept: None, "vit"),
     "rearranged constants": (gradient, "fold_rearranged_constants", lambda graph, kept: None, "weight in pieces"),
     "constants folded": (OpBuilder, "_folded", lambda op, value: value, "lenet_smooth"),

@@ -1,8 +1,9 @@
 """Several nodes that are one function of one tensor, differentiated as one.
 
-The one idea: exporters write GELU as five nodes, and Softmax with a guard against NaN as three. Taken one by one, each
-rule keeps its node's own tensors until the backward pass and runtimes cannot fuse the nodes; taken as a whole, the
-derivative needs one tensor. Which function a formula is, is found by evaluating it, however it is written.
+The one idea: exporters write GELU as five nodes, Softmax with a guard against NaN as three, and so the transposed keys
+of attention. Taken one by one, each rule keeps its node's own tensors until the backward pass and runtimes cannot fuse
+the nodes; taken as a whole, the derivative needs one tensor at most. Which pointwise function a formula is, is found by
+evaluating it, however it is written.
 """
 
 from __future__ import annotations
@@ -37,8 +38,16 @@ class Composite:
 
 def composite_of(node: ir.Node) -> Composite | None:
     """The composite whose last node this is, None where there is none."""
-    found = _gelu(node) if node.op_type == "Mul" else _guarded_softmax(node) if node.op_type == "Where" else None
-    return found if node.domain == "" else None
+    if node.domain != "":
+        return None
+    match node.op_type:
+        case "Mul":
+            return _gelu(node)
+        case "Reshape":
+            return _transposed_matrices(node)
+        case "Where":
+            return _guarded_softmax(node)
+    return None
 
 
 # -- softmax guarded against rows that are masked altogether ----------------------------------------------------------
@@ -127,6 +136,40 @@ def _evaluated(y: ir.Value, x: ir.Value, nodes: dict[ir.Node, None]) -> Array | 
         return None
     with np.errstate(all="ignore"):
         return _POINTWISE[node.op_type](*arguments)
+
+
+# -- matrices transposed in three dimensions ---------------------------------------------------------------------------
+
+
+def _transposed_matrices(node: ir.Node) -> Composite | None:
+    """y [..., q, p] = the matrices of x [..., p, q] transposed: x reshaped to [-1, p, q], transposed, reshaped to y."""
+    turn = _producer(node.inputs[0], "Transpose")
+    flat = None if turn is None else _producer(turn.inputs[0], "Reshape")
+    if turn is None or flat is None or "perm" not in turn.attributes:
+        return None
+    x, inner = flat.inputs[0], _inner([flat, turn], node)
+    before, between, after = (_dims(v) for v in (x, flat.outputs[0], node.outputs[0]))
+    if x is None or inner is None or len(before) < 3 or None in before:
+        return None
+    *examples, p, q = before
+    if turn.attributes["perm"].as_ints() != (0, 2, 1) or between[1:] != [p, q] or after != [*examples, q, p]:
+        return None
+    perm = [*range(len(examples)), len(examples) + 1, len(examples)]
+    return Composite(
+        x, inner, cotangent=lambda op, dy: op.Transpose(dy, perm=perm), usual=lambda op: op.Transpose(x, perm=perm)
+    )
+
+
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op_type and node.domain == "" else None
+
+
+def _dims(value: ir.Value | None) -> list[int | str | None]:
+    """Numbers and names, and None for what is unknown; none where the rank is."""
+    if value is None or value.shape is None:
+        return []
+    return [d if isinstance(d, int) else d.value for d in value.shape]
 
 
 def _inner(nodes: Iterable[ir.Node], last: ir.Node) -> frozenset[ir.Value] | None:

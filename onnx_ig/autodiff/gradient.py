@@ -15,9 +15,9 @@ from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.narrowing import narrow
-from onnx_ig.autodiff.node import attr_ints
 from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
+from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
 from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.loading.constants import fold_rearranged_constants
@@ -134,6 +134,7 @@ def gradient_model(
         gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
+    turn_products(op, but=nodes)
     passed = [y for node in nodes for y in node.outputs if PASSED in y.meta]
     result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
@@ -144,26 +145,11 @@ def gradient_model(
 def tidy(model: ir.Model) -> None:
     """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part weights not to be shared."""
     _remove_identities(model.graph)
-    _cancel_transposes(model.graph)
+    cancel_transposes(model.graph)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
     separate_transposed_weights(model.graph)
-
-
-def _cancel_transposes(graph: ir.Graph) -> None:
-    """Read x where a Transpose undoes the one before it, as the adjoint of a model's own Transpose of a weight does."""
-    for node in graph:
-        before = node.inputs[0].producer() if node.op_type == "Transpose" and node.inputs[0] is not None else None
-        if before is None or before.op_type != "Transpose" or {node.domain, before.domain} != {""}:
-            continue
-        first, second = attr_ints(before, "perm"), attr_ints(node, "perm")
-        axes = list(range(len(first or second or [])))
-        turned = axes[::-1]  # what a Transpose does without being told
-        cancels = [(first or turned)[i] for i in second or turned] == axes
-        x, y = before.inputs[0], node.outputs[0]
-        if cancels and x is not None and not y.is_graph_output():
-            ir.convenience.replace_all_uses_with(y, x)
 
 
 def _remove_identities(graph: ir.Graph) -> None:
