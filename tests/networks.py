@@ -100,6 +100,8 @@ _TABLE = [
     Network("unet_smooth", functools.partial(unet.UNet, activation="softplus"), ((3, 16, 16),), target=(1, 5, 7)),
     Network("lstm", plain.LSTMClassifier, ((5, 6),)),
     Network("lstm_stacked", functools.partial(plain.LSTMClassifier, layers=2, bidirectional=True), ((5, 6),)),
+    Network("lstm_embedded", functools.partial(plain.LSTMClassifier, embedding=7), ((5, 6),)),
+    Network("steps_first", plain.StepsFirst, ((5, 6),)),
     Network("vit", transformer.vit, ((3, 16, 16),)),
     Network("swin", transformer.swin, _PICTURE),
     _token("bert", functools.partial(transformer.bert, positions=32)),  # onnx's evaluator gathers from few

@@ -62,6 +62,42 @@ def test_frontier(name: str) -> None:
     model = onnx_ig.load(proto)
     graph = model.ir_model.graph
     values = {v.name: v for v in tensors_of(graph)}
-    found = affine_frontier(list(graph), [values["x"]], values["y"])
+    found = affine_frontier(list(graph), [values["x"]], values["y"], batched=True)
     assert {v.name for v in found} == expected
     assert_equal(model, {"x": np.array([[0.1, 0.7, -0.4], [0.9, 0.2, 0.3]], np.float32)})
+
+
+# the same of sequences; what takes the examples away from axis 0 is not part of the prefix
+OF_SEQUENCES = {
+    "examples on axis 1": (
+        "h = MatMul (x, w)  t = Transpose <perm = [1, 0, 2]> (h)  e = Tanh (t)  u = Transpose <perm = [1, 0, 2]> (e)",
+        {"h"},
+    ),
+    "and again on axis 0": (
+        "h = MatMul (x, w)  t = Transpose <perm = [1, 0, 2]> (h)  u0 = Transpose <perm = [1, 0, 2]> (t)  u = Exp (u0)",
+        {"h"},
+    ),
+    "examples and steps in one axis": (
+        "h = MatMul (x, w)  f = Reshape (h, flat)  e = Tanh (f)  s = Shape (x)  u = Reshape (e, s)",
+        {"h"},
+    ),
+    "an axis before": ("h = MatMul (x, w)  b = Unsqueeze (h, zero)  e = Tanh (b)  u = Squeeze (e, zero)", {"h"}),
+    "a vector for each place": ("h = MatMul (x, w)  m = Mul (h, places)  u = Tanh (m)", {"m"}),
+}
+
+
+@pytest.mark.parametrize("name", OF_SEQUENCES)
+def test_frontier_of_sequences(name: str) -> None:
+    text, expected = OF_SEQUENCES[name]
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 4, 3] x) => (float[N, 3] y)
+        <float[3, 3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 10}}, float[4, 1] places = {{0.5, 1, 2, 1}}, int64[1] ax = {{1}},
+         int64[2] flat = {{-1, 3}}, int64[1] zero = {{0}}>
+        {{ {text}  y = ReduceMean <keepdims = 0> (u, ax) }}"""
+    )
+    model = onnx_ig.load(proto)
+    graph = model.ir_model.graph
+    values = {v.name: v for v in tensors_of(graph)}
+    found = affine_frontier(list(graph), [values["x"]], values["y"], batched=True)
+    assert {v.name for v in found} == expected
+    assert_equal(model, {"x": np.random.default_rng(0).normal(scale=0.1, size=(3, 4, 3)).astype(np.float32)})

@@ -3,7 +3,8 @@
 Along x' + a (x − x') every tensor that depends affinely on the attributed ones is itself a straight line. So what
 computes such tensors is evaluated at the two end points only, the path is laid at the frontier (the affine tensors that
 something not affine reads), and the summed cotangent is pulled back through the prefix once. The result is the same;
-the cost of the prefix no longer grows with the number of steps.
+the cost of the prefix no longer grows with the number of steps. Path points ride as further examples, so where several
+do, the prefix ends before the examples leave axis 0.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _COSTLY = frozenset(("Conv", "ConvTranspose", "DFT", "Einsum", "Gemm", "MatMul")
 _LARGEST_GROWTH = 16
 
 
-def affine_frontier(nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Value]:
+def affine_frontier(
+    nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value, *, batched: bool
+) -> list[ir.Value]:
     """The tensors at which to lay the path from ``sources`` to ``output``.
 
     The end of the affine prefix, or the sources themselves where that saves nothing.
@@ -46,17 +49,20 @@ def affine_frontier(nodes: Sequence[ir.Node], sources: Sequence[ir.Value], outpu
     Args:
         nodes: the forward graph in topological order.
         sources: the tensors the path is defined at; they may be in the result themselves.
+        batched: several path points are evaluated at once, as rows on axis 0.
     """
     if any(x.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE) for x in sources):
         return list(sources)  # half precision: the summed cotangent is kept in float32 and would have to be narrowed
     affine: dict[ir.Value, None] = dict.fromkeys(sources)
     moving, frontier, costly = set(sources), dict[ir.Value, None](), False
-    needed = _ancestors(nodes, output)
+    needed, rows = _ancestors(nodes, output), {_rows(x) for x in sources}
     for node in nodes:
         if node not in needed or node.op_type in _SHAPES or not any(x in moving for x in read_by(node)):
             continue
         moving.update(node.outputs)
-        if _is_affine(node, moving) and all(x not in moving or x in affine for x in node.inputs if x is not None):
+        stays = not batched or all(_rows(y) is not None and _rows(y) in rows for y in node.outputs)
+        straight = all(x not in moving or x in affine for x in node.inputs if x is not None)
+        if stays and straight and _is_affine(node, moving):
             affine.update(dict.fromkeys(node.outputs))
             costly |= node.op_type in _COSTLY
         else:
@@ -88,6 +94,12 @@ def _is_affine(node: ir.Node, moving: set[ir.Value]) -> bool:
     if node.op_type == "Dropout":
         return len(node.outputs) == 1 and (len(node.inputs) < 3 or node.inputs[2] is None)
     return True
+
+
+def _rows(x: ir.Value) -> str | None:
+    """What axis 0 is called; None if it has no name."""
+    first = x.shape[0] if x.shape is not None and len(x.shape) else None
+    return first.value if isinstance(first, ir.SymbolicDim) else None
 
 
 def _ancestors(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Node]:

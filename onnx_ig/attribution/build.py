@@ -222,7 +222,8 @@ class _Builder:
         if not (plan.is_integrated and plan.affine_prefix):
             return plan.at
         values = {v.name: v for v in tensors_of(graph)}
-        frontier = affine_frontier(list(graph), [values[name] for name in plan.at], values[plan.output])
+        sources = [values[name] for name in plan.at]
+        frontier = affine_frontier(list(graph), sources, values[plan.output], batched=plan.layout.batched)
         return [str(f.name) for f in frontier]
 
     def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:

@@ -70,3 +70,18 @@ def example_shape(output: ir.Value, layout: Layout) -> list[int | None]:
     dims = [d if isinstance(d, int) else None for d in output.shape]
     dims = dims if layout.kind == "none" else dims[1:]
     return [] if all(d == 1 for d in dims) else dims
+
+
+def require_examples_first(x: ir.Value, layout: Layout) -> None:
+    """Refuse a tensor that is known to hold its examples elsewhere than on axis 0.
+
+    Raises:
+        InputError: it does.
+    """
+    dims = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
+    if layout.batched and layout.symbol in dims[1:] and dims[0] not in (None, layout.symbol):
+        raise InputError(
+            f"tensor {x.name!r} of shape {x.shape} has its examples ({layout.symbol}) on axis "
+            f"{dims.index(layout.symbol)}, not on axis 0 as the input: choose a tensor that has them there, or add a "
+            "Transpose to the model"
+        )

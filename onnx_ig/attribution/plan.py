@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of
+from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of, require_examples_first
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.instantiate import needed_for
@@ -93,7 +93,8 @@ def make_plan(
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
-        InputError: the default input or output is ambiguous, or the target does not fit the output.
+        InputError: the default input or output is ambiguous, the target does not fit the output, or the examples of the
+            output or of a tensor in ``at`` are not on axis 0.
         NotDifferentiableError: a node is in training mode.
     """
     for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
@@ -110,6 +111,8 @@ def make_plan(
     sources = [_input(model, name) for name in attributed]
     assert not batch_axis, "the examples are brought to axis 0 before"
     layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
+    for tensor in (chosen_output, *tensors):
+        require_examples_first(tensor, layout)
     dims = example_shape(chosen_output, layout)
     if steps_per_run is not None and steps_per_run < 0:
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")

@@ -97,7 +97,7 @@ class TwoInputs(nn.Module):
 
 
 class LSTMClassifier(nn.Module):
-    """A (bidirectional, stacked) LSTM over a sequence and a linear layer on its last step."""
+    """A (bidirectional, stacked) LSTM over a sequence, or over its embedding, and a linear layer on its last step."""
 
     def __init__(
         self,
@@ -106,14 +106,30 @@ class LSTMClassifier(nn.Module):
         layers: int = 1,
         classes: int = 4,
         bidirectional: bool = False,
+        embedding: int = 0,
     ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(features, hidden, layers, batch_first=True, bidirectional=bidirectional)
+        self.embedded = nn.Linear(features, embedding) if embedding else nn.Identity()
+        self.lstm = nn.LSTM(embedding or features, hidden, layers, batch_first=True, bidirectional=bidirectional)
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        states, _ = self.lstm(x)
+        states, _ = self.lstm(self.embedded(x))
         return self.head(states[:, -1])
+
+
+class StepsFirst(nn.Module):
+    """A transformer's layer that has the steps of a sequence on axis 0 and the examples on axis 1, as many older do."""
+
+    def __init__(self, features: int = 6, width: int = 8, classes: int = 4) -> None:
+        super().__init__()
+        self.embedded = nn.Linear(features, width)
+        self.layer = nn.TransformerEncoderLayer(width, 2, 16, dropout=0, activation="gelu")
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = self.layer(self.embedded(x).transpose(0, 1))
+        return self.head(states.mean(dim=0))
 
 
 def vgg16() -> VGG:
