@@ -82,6 +82,18 @@ OF_SEQUENCES = {
         {"h"},
     ),
     "an axis before": ("h = MatMul (x, w)  b = Unsqueeze (h, zero)  e = Tanh (b)  u = Squeeze (e, zero)", {"h"}),
+    # the adjoint of the product reads tᵀ, which is x at its end point and not on the path
+    "a transposed factor": (
+        "t = Transpose <perm = [0, 2, 1]> (x)  h = MatMul (w, t)  e = Tanh (h)  a = Transpose <perm = [0, 2, 1]> (e)"
+        "  p = MatMul (a, t)  u = MatMul (p, a)",
+        {"h", "t"},
+    ),
+    "transposed twice": (
+        "t = Transpose <perm = [0, 2, 1]> (x)  q = Transpose <perm = [0, 2, 1]> (t)  h = MatMul (q, w)  e = Tanh (h)"
+        "  u = Mul (e, q)",
+        {"h", "q"},
+    ),
+    "the same twice": ("h = MatMul (x, w)  g = MatMul (x, w)  e = Tanh (h)  f = Exp (g)  u = Add (e, f)", {"h", "g"}),
     "a vector for each place": ("h = MatMul (x, w)  m = Mul (h, places)  u = Tanh (m)", {"m"}),
 }
 

@@ -15,7 +15,7 @@ from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.narrowing import narrow
-from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
+from onnx_ig.autodiff.reverse import PASSED, SURROGATE, dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
 from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
 from onnx_ig.autodiff.weights import separate_transposed_weights
@@ -27,6 +27,7 @@ COTANGENT = "cotangent_"
 GRAD = "grad_"
 # Metadata property: a JSON object, operator → number of its nodes whose derivative is a straight-through one.
 STRAIGHT_THROUGH = "onnx_ig.straight_through"
+_COMPUTED = "onnx_ig.computed"  # name of the tensor that an input stands in for
 
 
 def differentiate(
@@ -78,7 +79,8 @@ def gradient_model(
     """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
 
     ``prefix`` is put before the added inputs' and outputs' names; tensors named in ``kept`` are computed whole;
-    ``partial``: see :func:`pull_back`.
+    ``partial``: the tensors ``wrt`` are independent of each other, whatever computes them, and the gradient reads
+    nothing from before them.
     """
     result = model.clone_ir()
     graph = result.graph
@@ -105,6 +107,8 @@ def gradient_model(
     replaced = lower_path(op, sources)
     sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
     narrow(op, {*sources, *ends, *(y for node in graph for y in node.outputs if y.name in kept)})
+    cut = _cut_off(op, sources) if partial else {}
+    sources, ends = ([cut.get(v, v) for v in values] for values in (sources, ends))
     nodes = list(graph)
     reached = dependents(nodes, sources)
     if wrt is None:
@@ -115,7 +119,7 @@ def gradient_model(
         seed = ir.Value(name=cotangent + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
         graph.inputs.append(seed)
         seeds[y] = seed
-    grads = pull_back(op, nodes, seeds, sources, partial=partial)
+    grads = pull_back(op, nodes, seeds, sources)
     for x, tensor in weights.items():
         x.const_value = tensor
     if not grads:
@@ -139,7 +143,42 @@ def gradient_model(
     result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
     tidy(result)
+    _join_again(graph, cut.values(), len(model.outputs))
     return result
+
+
+def _cut_off(op: OpBuilder, tensors: Iterable[ir.Value]) -> dict[ir.Value, ir.Value]:
+    """Put an input in the place of each of the ``tensors`` that a node computes: no rule and no pass looks behind an
+    input, and other values will stand there. The input has the tensor's name; the tensor becomes an output.
+    """
+    cut: dict[ir.Value, ir.Value] = {}
+    for x in tensors:
+        if x.producer() is None:
+            continue
+        name, x.name = x.name, op.fresh(f"{x.name}_as_computed")
+        cut[x] = ir.Value(name=name, type=x.type, shape=None if x.shape is None else x.shape.copy())
+        cut[x].meta[_COMPUTED] = x.name
+        for node, index in list(x.uses()):  # not as an output of the model
+            node.replace_input_with(index, cut[x])
+    op.graph.inputs.extend(cut.values())
+    op.graph.outputs.extend(cut)
+    for y in [y for node in op.graph for y in node.outputs if y.meta.get(SURROGATE) in cut]:
+        y.meta[SURROGATE] = cut[y.meta[SURROGATE]]
+    return cut
+
+
+def _join_again(graph: ir.Graph, stand_ins: Iterable[ir.Value], own_outputs: int) -> None:
+    """Undo :func:`_cut_off`; by name, because passes may have put another value in an output's place."""
+    for stand_in in stand_ins:
+        computed, name = stand_in.meta[_COMPUTED], stand_in.name
+        places = [i for i, y in enumerate(graph.outputs) if y.name == computed]
+        x = graph.outputs[places[0]]
+        for i in reversed(places):
+            if i >= own_outputs:
+                del graph.outputs[i]
+        stand_in.name, x.name = None, name
+        ir.convenience.replace_all_uses_with(stand_in, x, replace_graph_outputs=True)
+        graph.inputs.remove(stand_in)
 
 
 def tidy(model: ir.Model) -> None:
