@@ -37,6 +37,7 @@ def model(size: int = 4) -> onnx.ModelProto:
         ("mlp_smooth", "openvino-bf16", 5e-2),
         ("resnet_smooth", "openvino", 1e-4),
         ("lstm", "openvino", 1e-4),
+        ("gru", "openvino", 1e-4),
         ("bert", "openvino", 1e-4),
     ],
 )

@@ -45,7 +45,7 @@ OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
     "products instead of transposes": (gradient, "turn_products", lambda op, but: None, "bert"),
     "what is not read": (gradient, "narrow", lambda op, kept: None, "vit"),
     "rearranged constants": (gradient, "fold_rearranged_constants", lambda graph, kept: None, "weight in pieces"),
-    "constants folded": (OpBuilder, "_folded", lambda op, value: value, "lenet_smooth"),
+    "constants folded": (OpBuilder, "_folded", lambda op, values: values, "lenet_smooth"),
     "masks as products": (masks, "_may_be_infinite", lambda y: True, "lenet"),
     "common subexpressions": (
         gradient.passes,

@@ -69,5 +69,5 @@ MODELS: dict[str, FullSize] = {
     "DistilBERT": FullSize(functools.partial(transformer.distilbert, 768, 6, 12, 2, 30522), (128, 768), True),
     "GPT-2": FullSize(functools.partial(transformer.gpt2, 768, 12, 12, 50257), (128, 768), True),
     "T5 encoder": FullSize(functools.partial(transformer.t5_encoder, 512, 6, 8, 2, 32128), (128, 512), True),
-    "LSTM": FullSize(functools.partial(plain.LSTMClassifier, 64, 256, 2, 10), (64, 64)),
+    "LSTM": FullSize(functools.partial(plain.RecurrentClassifier, 64, 256, 2, 10), (64, 64)),
 }

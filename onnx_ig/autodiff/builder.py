@@ -111,9 +111,10 @@ class OpBuilder:
                 return self.constant(np.array(static_shape(inputs[0]), np.int64))
             attributes = {name: value for name, value in attributes.items() if value is not None}
             result = self._builder.op._call_op(op_type, inputs, {**attributes, "_outputs": _outputs})
-            if not isinstance(result, ir.Value):
-                return tuple(result)
-            return self._folded(result) if isinstance(_outputs, int) else result  # a named value stays one
+            values = [result] if isinstance(result, ir.Value) else list(result)
+            if isinstance(_outputs, int):  # a named value stays one
+                values = self._folded(values)
+            return values[0] if isinstance(result, ir.Value) else tuple(values)
 
         return add
 
@@ -124,23 +125,25 @@ class OpBuilder:
         made = getattr(self, op_type)(*inputs, **attributes, _outputs=n_outputs)
         return [made] if isinstance(made, ir.Value) else list(made)
 
-    def _folded(self, value: ir.Value) -> ir.Value:
-        """The constant that ``value`` is, when every input of its node is constant and the result small."""
-        node = value.producer()
+    def _folded(self, values: list[ir.Value]) -> list[ir.Value]:
+        """The constants that a node's outputs are, when every input of it is constant and the results are small."""
+        node = values[0].producer()
         assert node is not None
         if node.op_type in _NEVER_FOLDED or any(x is not None and x.const_value is None for x in node.inputs):
-            return value
-        if not is_static(value) or value.dtype is None:
-            size = sum(x.const_value.nbytes for x in node.inputs if x is not None and x.const_value is not None)
-        else:
-            size = int(np.prod(static_shape(value), dtype=np.int64) * value.dtype.itemsize)
+            return values
+        size = 0
+        for y in values:
+            if is_static(y) and y.dtype is not None:
+                size += int(np.prod(static_shape(y), dtype=np.int64) * y.dtype.itemsize)
+            else:
+                size += sum(x.const_value.nbytes for x in node.inputs if x is not None and x.const_value is not None)
         if (size > _FOLD_LIMIT_BYTES and node.op_type not in _VIEWS) or any(
             a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
         ):
-            return value
-        (array,) = evaluated(node, self.opset)
+            return values
+        arrays = evaluated(node, self.opset)
         self._builder.graph.remove(node, safe=True)  # lets go of its inputs
-        return self.constant(array)
+        return [self.constant(array) for array in arrays]
 
     def constant(self, array: Array | ir.TensorProtocol, like: ir.Value | None = None) -> ir.Value:
         """A constant tensor, cast to the element type of ``like`` when given."""

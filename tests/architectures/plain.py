@@ -1,4 +1,4 @@
-"""Networks without branches: multilayer perceptron, LeNet, VGG, and one with two inputs and an LSTM."""
+"""Networks without branches: perceptrons, LeNet, VGG, recurrent layers, one with two inputs, one with steps first."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ class TwoInputs(nn.Module):
         return self.head(torch.cat([a, b, a * b], 1))
 
 
-class LSTMClassifier(nn.Module):
-    """A (bidirectional, stacked) LSTM over a sequence, or over its embedding, and a linear layer on its last step."""
+class RecurrentClassifier(nn.Module):
+    """A (bidirectional, stacked) recurrent layer over a sequence or its embedding, a linear layer on the last step."""
 
     def __init__(
         self,
@@ -107,14 +107,15 @@ class LSTMClassifier(nn.Module):
         classes: int = 4,
         bidirectional: bool = False,
         embedding: int = 0,
+        layer: type[nn.RNNBase] = nn.LSTM,
     ) -> None:
         super().__init__()
         self.embedded = nn.Linear(features, embedding) if embedding else nn.Identity()
-        self.lstm = nn.LSTM(embedding or features, hidden, layers, batch_first=True, bidirectional=bidirectional)
+        self.layer = layer(embedding or features, hidden, layers, batch_first=True, bidirectional=bidirectional)
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        states, _ = self.lstm(self.embedded(x))
+        states, _ = self.layer(self.embedded(x))
         return self.head(states[:, -1])
 
 
