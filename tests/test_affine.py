@@ -113,3 +113,36 @@ def test_frontier_of_sequences(name: str) -> None:
     found = affine_frontier(list(graph), [values["x"]], values["y"], batched=True)
     assert {v.name for v in found} == expected
     assert_equal(model, {"x": np.random.default_rng(0).normal(scale=0.1, size=(3, 4, 3)).astype(np.float32)})
+
+
+# the graph, a tensor to attribute at that simplification would take for another
+AT = {
+    "an Identity": ("i = Identity (x)  h = MatMul (i, w)  y = Tanh (h)", "i"),
+    "transposed twice": (
+        "t = Transpose <perm = [1, 0]> (x)  i = Transpose <perm = [1, 0]> (t)  h = MatMul (i, w)  y = Tanh (h)",
+        "i",
+    ),
+    "computed twice": (
+        "j = Mul (x, c)  i = Mul (x, c)  a = Tanh (j)  h = MatMul (i, w)  b = Tanh (h)  y = Add (a, b)",
+        "i",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AT)
+def test_a_tensor_to_attribute_at_stays_one(name: str) -> None:
+    text, at = AT[name]
+    model = onnx_ig.load(
+        onnx.parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 3] y)
+            <float[3, 3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 10}}, float[3] c = {{0.5, 1, 2}}> {{ {text} }}"""
+        )
+    )
+    x = np.array([[0.1, 0.7, -0.4], [0.9, 0.2, 0.3]], np.float32)
+    path = path_nodes_and_weights("gausslegendre", 6)
+    found = []
+    for affine_prefix in (True, False):
+        plan = make_plan(model, at=[at], target=(1,), baselines=0.1, path=path, affine_prefix=affine_prefix)
+        found.append(Session(build(model, plan), "cpu").run({"x": x})[f"attribution_{at}"])
+    assert np.abs(found[0]).max() > 1e-2
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)

@@ -78,9 +78,9 @@ def gradient_model(
 ) -> ir.Model:
     """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
 
-    ``prefix`` is put before the added inputs' and outputs' names; tensors named in ``kept`` are computed whole;
+    ``prefix`` is put before the added inputs' and outputs' names; tensors named in ``kept`` are computed whole.
     ``partial``: the tensors ``wrt`` are independent of each other, whatever computes them, and the gradient reads
-    nothing from before them.
+    nothing from before them; they and those ``kept`` stay tensors of the graph.
     """
     result = model.clone_ir()
     graph = result.graph
@@ -106,8 +106,9 @@ def gradient_model(
     op = OpBuilder(graph)
     replaced = lower_path(op, sources)
     sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
-    narrow(op, {*sources, *ends, *(y for node in graph for y in node.outputs if y.name in kept)})
-    cut = _cut_off(op, sources) if partial else {}
+    whole = [y for node in graph for y in node.outputs if y.name in kept]
+    narrow(op, {*sources, *ends, *whole})
+    cut = _cut_off(op, dict.fromkeys([*sources, *whole])) if partial else {}
     sources, ends = ([cut.get(v, v) for v in values] for values in (sources, ends))
     nodes = list(graph)
     reached = dependents(nodes, sources)
