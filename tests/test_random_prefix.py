@@ -70,7 +70,10 @@ def test_examples_and_path_points_ride_together(proto: onnx.ModelProto) -> None:
 def test_any_graph_of_one_example(case: Case) -> None:
     model = onnx_ig.load(case.model)
     y, feeds = model.outputs[0], case.inputs
-    shape = np.shape(Session(case.model, "cpu", threads=1).run(feeds, [str(y.name)])[str(y.name)])
+    try:
+        shape = np.shape(Session(case.model, "cpu", threads=1).run(feeds, [str(y.name)])[str(y.name)])
+    except OnnxIgError:  # no kernel for one of the operators
+        assume(False)
     assume(0 not in shape)
     options = {
         "inputs": [name for name, value in feeds.items() if value.dtype.kind == "f"],
@@ -80,7 +83,7 @@ def test_any_graph_of_one_example(case: Case) -> None:
     }
     try:
         expected = attribution(model, False, **options).run(feeds)
-    except OnnxIgError:
+    except OnnxIgError:  # refused, which other tests judge
         assume(False)
     assume(all(np.isfinite(value).all() for value in expected.values()))
     try:
