@@ -1,13 +1,17 @@
 """The path laid behind the affine prefix gives what the path laid at the inputs gives."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 import pytest
 
 import onnx_ig
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.affine import affine_frontier
+from onnx_ig.autodiff import gradient_model
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
@@ -67,21 +71,21 @@ def test_frontier(name: str) -> None:
     assert_equal(model, {"x": np.array([[0.1, 0.7, -0.4], [0.9, 0.2, 0.3]], np.float32)})
 
 
-# the same of sequences; what takes the examples away from axis 0 is not part of the prefix
+# the same of sequences; what gives the examples no axis of their own is not part of the prefix
 OF_SEQUENCES = {
     "examples on axis 1": (
         "h = MatMul (x, w)  t = Transpose <perm = [1, 0, 2]> (h)  e = Tanh (t)  u = Transpose <perm = [1, 0, 2]> (e)",
-        {"h"},
+        {"t"},
     ),
     "and again on axis 0": (
         "h = MatMul (x, w)  t = Transpose <perm = [1, 0, 2]> (h)  u0 = Transpose <perm = [1, 0, 2]> (t)  u = Exp (u0)",
-        {"h"},
+        {"u0"},
     ),
     "examples and steps in one axis": (
         "h = MatMul (x, w)  f = Reshape (h, flat)  e = Tanh (f)  s = Shape (x)  u = Reshape (e, s)",
         {"h"},
     ),
-    "an axis before": ("h = MatMul (x, w)  b = Unsqueeze (h, zero)  e = Tanh (b)  u = Squeeze (e, zero)", {"h"}),
+    "an axis before": ("h = MatMul (x, w)  b = Unsqueeze (h, zero)  e = Tanh (b)  u = Squeeze (e, zero)", {"b"}),
     # the adjoint of the product reads tᵀ, which is x at its end point and not on the path
     "a transposed factor": (
         "t = Transpose <perm = [0, 2, 1]> (x)  h = MatMul (w, t)  e = Tanh (h)  a = Transpose <perm = [0, 2, 1]> (e)"
@@ -113,6 +117,34 @@ def test_frontier_of_sequences(name: str) -> None:
     found = affine_frontier(list(graph), [values["x"]], values["y"], batched=True)
     assert {v.name for v in found} == expected
     assert_equal(model, {"x": np.random.default_rng(0).normal(scale=0.1, size=(3, 4, 3)).astype(np.float32)})
+
+
+def test_frontier_in_recurrent_layers() -> None:
+    """The layer's products by its input, of all steps at once, and what its initial states are."""
+    generator = np.random.default_rng(0)
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> f (float[N, 7, 3] x, float[N, 4] c) => (float[N, 10] y)
+        <int64[3] apart = {0, 2, 5}, int64[2] together = {0, -1}> {
+          t = Transpose <perm = [1, 0, 2]> (x)  h = MatMul (c, s)  hs = Reshape (h, apart)
+          h0 = Transpose <perm = [1, 0, 2]> (hs)
+          all, last = LSTM <hidden_size = 5, direction = "bidirectional"> (t, w, r, b, , h0)
+          ends = Transpose <perm = [1, 0, 2]> (last)  y = Reshape (ends, together) }"""
+    )
+    for name, shape in {"w": (2, 20, 3), "r": (2, 20, 5), "b": (2, 40), "s": (4, 10)}.items():
+        value = generator.normal(scale=0.4, size=shape).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    model = onnx_ig.load(proto)
+    laid: dict[ir.Value, int] = {}
+
+    def lay(nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Value]:
+        laid.update(affine_frontier(nodes, sources, output, batched=True))
+        return list(laid)
+
+    gradient_model(model, ["x", "c"], ["y"], lay=lay)
+    found = [([d if isinstance(d, int) else d.value for d in f.shape], axis) for f, axis in laid.items()]
+    assert sorted(found, key=str) == [(["N", 5], 0)] * 2 + [([7, "N", 20], 1)] * 2
+    feeds = {"x": generator.normal(size=(2, 7, 3)), "c": generator.normal(size=(2, 4))}
+    assert_equal(model, {name: value.astype(np.float32) for name, value in feeds.items()})
 
 
 # the graph, a tensor to attribute at that simplification would take for another

@@ -4,12 +4,12 @@ Along x' + a (x − x') every tensor that depends affinely on the attributed one
 computes such tensors is evaluated at the two end points only, the path is laid at the frontier (the affine tensors that
 something not affine reads), and the summed cotangent is pulled back through the prefix once. The result is the same;
 the cost of the prefix no longer grows with the number of steps. Path points ride as further examples, so where several
-do, the prefix ends before the examples leave axis 0.
+do, the prefix ends where the examples have no axis to themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -41,37 +41,40 @@ _LARGEST_GROWTH = 16
 
 def affine_frontier(
     nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value, *, batched: bool
-) -> list[ir.Value]:
-    """The tensors at which to lay the path from ``sources`` to ``output``.
+) -> dict[ir.Value, int]:
+    """The tensors at which to lay the path from ``sources`` to ``output``, each with the axis of its examples.
 
     The end of the affine prefix, or the sources themselves where that saves nothing.
 
     Args:
         nodes: the forward graph in topological order.
-        sources: the tensors the path is defined at; they may be in the result themselves.
-        batched: several path points are evaluated at once, as rows on axis 0.
+        sources: the tensors the path is defined at, examples on axis 0; they may be in the result themselves.
+        batched: several path points are evaluated at once, as further examples.
     """
+    themselves = dict.fromkeys(sources, 0)
     if any(x.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE) for x in sources):
-        return list(sources)  # half precision: the summed cotangent is kept in float32 and would have to be narrowed
-    affine: dict[ir.Value, None] = dict.fromkeys(sources)
-    moving, frontier, costly = set(sources), dict[ir.Value, None](), False
-    needed, rows = _ancestors(nodes, output), {_rows(x) for x in sources}
+        return themselves  # half precision: the summed cotangent is kept in float32 and would have to be narrowed
+    affine = dict(themselves)
+    moving, frontier, costly = set(sources), dict[ir.Value, int](), False
+    needed = _ancestors(nodes, output)
+    examples = {_name(x.shape[0]) for x in sources if x.shape} - {None}
     for node in nodes:
         if node not in needed or node.op_type in _SHAPES or not any(x in moving for x in read_by(node)):
             continue
         moving.update(node.outputs)
-        stays = not batched or all(_rows(y) is not None and _rows(y) in rows for y in node.outputs)
+        axes = {y: _axis(y, examples) if batched else 0 for y in node.outputs if y.shape is not None}
+        known = {y: axis for y, axis in axes.items() if axis is not None}
         straight = all(x not in moving or x in affine for x in node.inputs if x is not None)
-        if stays and straight and _is_affine(node, moving):
-            affine.update(dict.fromkeys(node.outputs))
+        if straight and _is_affine(node, moving) and len(known) == len(node.outputs):
+            affine.update(known)
             costly |= node.op_type in _COSTLY
         else:
-            frontier.update((x, None) for x in read_by(node) if x in affine)
+            frontier.update((x, affine[x]) for x in read_by(node) if x in affine)
     if output in affine:
-        frontier[output] = None
+        frontier[output] = affine[output]
     if not costly or not frontier or _elements(frontier) > _LARGEST_GROWTH * _elements(sources):
-        return list(sources)
-    return list(frontier)
+        return themselves
+    return frontier
 
 
 def _is_affine(node: ir.Node, moving: set[ir.Value]) -> bool:
@@ -96,10 +99,14 @@ def _is_affine(node: ir.Node, moving: set[ir.Value]) -> bool:
     return True
 
 
-def _rows(x: ir.Value) -> str | None:
-    """What axis 0 is called; None if it has no name."""
-    first = x.shape[0] if x.shape is not None and len(x.shape) else None
-    return first.value if isinstance(first, ir.SymbolicDim) else None
+def _axis(x: ir.Value, examples: set[str | None]) -> int | None:
+    """The one axis of ``x`` whose size is called as the ``examples`` are."""
+    found = [axis for axis, size in enumerate(x.shape or ()) if _name(size) in examples]
+    return found[0] if len(found) == 1 else None
+
+
+def _name(size: int | ir.SymbolicDim) -> str | None:
+    return None if isinstance(size, int) else size.value
 
 
 def _ancestors(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Node]:
@@ -111,7 +118,7 @@ def _ancestors(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Node]:
     return found
 
 
-def _elements(values: Sequence[ir.Value] | dict[ir.Value, None]) -> int:
+def _elements(values: Iterable[ir.Value]) -> int:
     """Elements of the values for one example, as far as they are declared."""
     total = 0
     for x in values:

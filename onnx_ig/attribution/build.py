@@ -22,11 +22,11 @@ from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.gradient import COTANGENT, GRAD, STRAIGHT_THROUGH, free_names, gradient_model, tidy
+from onnx_ig.autodiff.gradient import COTANGENT, STRAIGHT_THROUGH, free_names, gradient_model, tidy
 from onnx_ig.autodiff.instantiate import Copy, needed_for
 from onnx_ig.autodiff.reverse import pull_back
 from onnx_ig.errors import OnnxIgWarning
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.model import Model
 
 Ends = list[tuple[ir.Value, ir.Value]]
 
@@ -46,11 +46,8 @@ class _Builder:
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self.plan, self.source = plan, model
-        laid_at = self._laid_at()
-        with warnings.catch_warnings():
-            if laid_at != plan.at:
-                warnings.simplefilter("ignore", OnnxIgWarning)  # said when pulling back, of what the user asked for
-            self.result = gradient_model(model, laid_at, [plan.output], plan.prefix, kept=plan.at, partial=True)
+        self._laid_at: dict[str, int] = {}
+        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix, lay=self._lay)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
@@ -59,8 +56,8 @@ class _Builder:
             output=values[plan.output],
             seed=values[plan.prefix + COTANGENT + plan.output],
             target_rank=plan.target_rank,
-            frontier=[values[name] for name in laid_at],
-            grads=[values[plan.prefix + GRAD + name] for name in laid_at],
+            frontier={values[name]: axis for name, axis in self._laid_at.items()},
+            grads=list(graph.outputs)[len(model.outputs) :],
         )
         self.at = [values[name] for name in plan.at]
         graph.inputs.pop()
@@ -151,7 +148,7 @@ class _Builder:
 
     def _ends(self, at_baseline: Copy) -> Ends:
         """The value of each frontier tensor at the baseline and at x."""
-        return list(zip(at_baseline.of(self.parts.frontier), self.parts.frontier, strict=True))
+        return list(zip(at_baseline.of(list(self.parts.frontier)), self.parts.frontier, strict=True))
 
     def _per_example(self) -> dict[ir.Value, ir.Value]:
         """Model inputs that get one row per path point: those off the path too, because the rows must match."""
@@ -200,7 +197,7 @@ class _Builder:
 
     def _pulled_back(self, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """The summed cotangents at the frontier brought back through the prefix to the attributed tensors."""
-        if self.parts.frontier == self.at:
+        if list(self.parts.frontier) == self.at:
             return list(sums)
         cotangents = {f: self.op.Cast(total, to=f.dtype) for f, total in zip(self.parts.frontier, sums, strict=True)}
         for f, cotangent in cotangents.items():
@@ -216,15 +213,13 @@ class _Builder:
                 )
         return [arrived[t] if t in arrived else self.op.zeros_like(t) for t in self.at]
 
-    def _laid_at(self) -> list[str]:
-        """Names of the frontier: the end of the affine prefix, or the attributed tensors themselves."""
-        plan, graph = self.plan, self.source.ir_model.graph
-        if not (plan.is_integrated and plan.affine_prefix):
-            return plan.at
-        values = {v.name: v for v in tensors_of(graph)}
-        sources = [values[name] for name in plan.at]
-        frontier = affine_frontier(list(graph), sources, values[plan.output], batched=plan.layout.batched)
-        return [str(f.name) for f in frontier]
+    def _lay(self, nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Value]:
+        """The frontier: the end of the affine prefix, or the attributed tensors themselves."""
+        plan, frontier = self.plan, dict.fromkeys(sources, 0)
+        if plan.is_integrated and plan.affine_prefix:
+            frontier = affine_frontier(nodes, sources, output, batched=plan.layout.batched)
+        self._laid_at = {str(f.name): axis for f, axis in frontier.items()}
+        return list(frontier)
 
     def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:
         """× (x − x') at the attributed tensors, masked and declared; returns them wide, for the delta."""

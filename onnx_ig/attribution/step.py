@@ -1,13 +1,14 @@
 """The step: Σ_k w_k · cotangent at the frontier over a set of path points, and F at each of them.
 
-The one idea: path points ride as extra batch rows (row k·N + n is path point k of example n) and the quadrature weights
-ride in the cotangent of the output, so that one backward pass and one sum over k give the whole chunk.
+The one idea: path points ride as further examples (example k·N + n is path point k of example n) and the quadrature
+weights ride in the cotangent of the output, so that one backward pass and one sum over k give the whole chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 
@@ -29,14 +30,15 @@ class GradientGraph:
         nodes: all nodes in topological order, forward and adjoint.
         output: the tensor F is selected from; ``seed``: the value that stands for its cotangent.
         target_rank: how many axes of ``output`` a target selects from; 0: one number per example.
-        frontier: the tensors at which the path is laid; ``grads``: the cotangents there, in the same order.
+        frontier: the tensors at which the path is laid, each with the axis of its examples; ``grads``: the cotangents
+            there, in the same order.
     """
 
     nodes: list[ir.Node]
     output: ir.Value
     seed: ir.Value
     target_rank: int
-    frontier: list[ir.Value]
+    frontier: dict[ir.Value, int]
     grads: list[ir.Value]
 
 
@@ -53,7 +55,7 @@ def run_step(
     """Append one step to op's graph.
 
     Args:
-        ends: at each frontier tensor its value at the baseline (rows N or 1) and at x (rows N).
+        ends: at each frontier tensor its value at the baseline (of N examples or 1) and at x (of N).
         per_example: model inputs with one row per example → their value; repeated for each path point.
         target: int64 [N] or [N, target_rank]; None where the output is one number per example.
         nodes: a_k, [K]; K is 1 unless the layout is batched.
@@ -64,7 +66,8 @@ def run_step(
         the path points.
     """
     replaced = {
-        f: _path_points(op, f, start, end, nodes, layout) for f, (start, end) in zip(graph.frontier, ends, strict=True)
+        f: _path_points(op, f, axis, start, end, nodes, layout)
+        for (f, axis), (start, end) in zip(graph.frontier.items(), ends, strict=True)
     }
     for value, given in per_example.items():
         replaced.setdefault(value, _per_point(op, given, nodes, layout))
@@ -78,12 +81,15 @@ def run_step(
     by_point = op.Reshape(scores, op.Concat(op.Shape(nodes), [-1], axis=0))
 
     def sums(o: OpBuilder, grads: Sequence[ir.Value]) -> list[ir.Value]:
-        return [_sum_over_path(o, g, f, nodes, half, layout) for g, f in zip(grads, graph.frontier, strict=True)]
+        return [
+            _sum_over_path(o, g, f, axis, nodes, half, layout)
+            for g, (f, axis) in zip(grads, graph.frontier.items(), strict=True)
+        ]
 
     half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
     if half is not None:
         ones = targets.seed(op, output, selection, None, one_row)
-        summed = half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, graph.frontier, sums)
+        summed = half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, list(graph.frontier), sums)
         return summed, by_point, output
     spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
     copy.replace(graph.seed, targets.seed(op, output, selection, op.Reshape(spread, [-1]), one_row))
@@ -102,9 +108,9 @@ def rank(value: ir.Value) -> int:
 
 
 def _path_points(
-    op: OpBuilder, frontier: ir.Value, start: ir.Value, end: ir.Value, nodes: ir.Value, layout: Layout
+    op: OpBuilder, frontier: ir.Value, axis: int, start: ir.Value, end: ir.Value, nodes: ir.Value, layout: Layout
 ) -> ir.Value:
-    """(1 − a_k) · start + a_k · end: rows K·N when batched, else the frontier's own shape (K = 1).
+    """(1 − a_k) · start + a_k · end: K·N examples on ``axis`` when batched, else the frontier's own shape (K = 1).
 
     Exact at both ends and wherever start and end are: ties that the model has there (a MaxPool over a plain background)
     stay ties, which start + a · (end − start) would break by rounding. Half precision is left for the result alone.
@@ -113,13 +119,14 @@ def _path_points(
     narrow = frontier.dtype != wide
     a = op.Cast(nodes, to=wide)
     start, end = (op.Cast(x, to=wide) if narrow else x for x in (start, end))
-    if not layout.batched:
+    if layout.batched:
+        a = op.Reshape(a, [-1] + [1] * (rank(frontier) - axis))  # of [..., K, N, ...]
+        from_start = op.Mul(op.Sub(1.0, a), op.Unsqueeze(start, [axis]))
+        points = op.Add(from_start, op.Mul(a, op.Unsqueeze(end, [axis])))
+        points = _merge_examples(op, points, end, axis)
+    else:
         a = op.Squeeze(a, [0]) if rank(frontier) == 0 else a
         points = op.Add(op.Mul(op.Sub(1.0, a), start), op.Mul(a, end))
-        return op.Cast(points, to=frontier.dtype) if narrow else points
-    a = op.Reshape(a, [-1] + [1] * rank(frontier))
-    from_start = op.Mul(op.Sub(1.0, a), op.Unsqueeze(start, [0]))
-    points = _merge_rows(op, op.Add(from_start, op.Mul(a, op.Unsqueeze(end, [0]))), end)  # from [K, N, ...]
     return op.Cast(points, to=frontier.dtype) if narrow else points
 
 
@@ -128,26 +135,39 @@ def _per_point(op: OpBuilder, value: ir.Value, nodes: ir.Value, layout: Layout) 
     if not layout.batched:
         return value
     shape = op.Concat(op.Shape(nodes), op.Shape(value), axis=0)
-    return _merge_rows(op, op.Expand(op.Unsqueeze(value, [0]), shape), value)
+    return _merge_examples(op, op.Expand(op.Unsqueeze(value, [0]), shape), value, 0)
 
 
-def _merge_rows(op: OpBuilder, x: ir.Value, rows_of: ir.Value) -> ir.Value:
-    """[K, N, ...] → [K·N, ...], the trailing dimensions being those of ``rows_of``."""
-    tail = op.Slice(op.Shape(rows_of), [1], [_END], [0])
-    return op.Reshape(x, op.Concat([-1], tail, axis=0))
+def _merge_examples(op: OpBuilder, x: ir.Value, like: ir.Value, axis: int) -> ir.Value:
+    """[..., K, N, ...] → [..., K·N, ...], the dimensions before and behind ``axis`` being those of ``like``."""
+    return op.Reshape(x, _around(op, like, axis, [-1]))
+
+
+def _around(op: OpBuilder, like: ir.Value, axis: int, *between: Any) -> ir.Value:
+    """The shape of ``like`` with the dimensions ``between`` instead of the one of ``axis``."""
+    shape = op.Shape(like)
+    before = [op.Slice(shape, [0], [axis], [0])] if axis else []
+    return op.Concat(*before, *between, op.Slice(shape, [axis + 1], [_END], [0]), axis=0)
 
 
 def _sum_over_path(
-    op: OpBuilder, grad: ir.Value, frontier: ir.Value, nodes: ir.Value, weights: ir.Value | None, layout: Layout
+    op: OpBuilder,
+    grad: ir.Value,
+    frontier: ir.Value,
+    axis: int,
+    nodes: ir.Value,
+    weights: ir.Value | None,
+    layout: Layout,
 ) -> ir.Value:
-    """Σ over the K path points of ``grad`` [K·N, ...] at least in float32; weighted already without ``weights`` [K]."""
+    """Σ over the K path points of ``grad`` [..., K·N, ...] at least in float32; without ``weights`` [K] it is weighted
+    already.
+    """
     wide = accumulator_type(frontier)
     if frontier.dtype != wide:
         grad = op.Cast(grad, to=wide)
     if not layout.batched:
         return grad if weights is None else op.Mul(grad, op.Cast(op.Squeeze(weights, [0]), to=wide))
-    tail = op.Slice(op.Shape(grad), [1], [_END], [0])
-    by_point = op.Reshape(grad, op.Concat(op.Shape(nodes), [-1], tail, axis=0))
+    by_point = op.Reshape(grad, _around(op, grad, axis, op.Shape(nodes), [-1]))
     if weights is not None:
-        by_point = op.Mul(by_point, op.Reshape(op.Cast(weights, to=wide), [-1] + [1] * rank(frontier)))
-    return op.ReduceSum(by_point, [0], keepdims=0)
+        by_point = op.Mul(by_point, op.Reshape(op.Cast(weights, to=wide), [-1] + [1] * (rank(frontier) - axis)))
+    return op.ReduceSum(by_point, [axis], keepdims=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -12,10 +12,11 @@ import onnx_ir.passes.common as passes
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
+from onnx_ig.autodiff.cut import cut_off, join_again
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.narrowing import narrow
-from onnx_ig.autodiff.reverse import PASSED, SURROGATE, dependents, is_float, pull_back
+from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
 from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
 from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
 from onnx_ig.autodiff.weights import separate_transposed_weights
@@ -27,7 +28,8 @@ COTANGENT = "cotangent_"
 GRAD = "grad_"
 # Metadata property: a JSON object, operator → number of its nodes whose derivative is a straight-through one.
 STRAIGHT_THROUGH = "onnx_ig.straight_through"
-_COMPUTED = "onnx_ig.computed"  # name of the tensor that an input stands in for
+# Which tensors to differentiate by, of the forward nodes, the tensors asked for and the output.
+Lay = Callable[[Sequence[ir.Node], Sequence[ir.Value], ir.Value], list[ir.Value]]
 
 
 def differentiate(
@@ -73,14 +75,14 @@ def gradient_model(
     outputs: Sequence[str] | None = None,
     prefix: str = "",
     *,
-    kept: Sequence[str] = (),
-    partial: bool = False,
+    lay: Lay | None = None,
 ) -> ir.Model:
     """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
 
-    ``prefix`` is put before the added inputs' and outputs' names; tensors named in ``kept`` are computed whole.
-    ``partial``: the tensors ``wrt`` are independent of each other, whatever computes them, and the gradient reads
-    nothing from before them; they and those ``kept`` stay tensors of the graph.
+    ``prefix`` is put before the added inputs' and outputs' names. ``lay`` is given the forward nodes in operators that
+    have rules, the tensors ``wrt`` and the first output, and says by which tensors to differentiate instead: these are
+    independent of each other, whatever computes them, and the gradient reads nothing from before them; they and
+    those of ``wrt`` stay tensors of the graph.
     """
     result = model.clone_ir()
     graph = result.graph
@@ -105,16 +107,15 @@ def gradient_model(
         x.const_value = None  # nothing that depends on them is to be folded
     op = OpBuilder(graph)
     replaced = lower_path(op, sources)
-    sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
-    whole = [y for node in graph for y in node.outputs if y.name in kept]
-    narrow(op, {*sources, *ends, *whole})
-    cut = _cut_off(op, dict.fromkeys([*sources, *whole])) if partial else {}
-    sources, ends = ([cut.get(v, v) for v in values] for values in (sources, ends))
+    asked, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
+    sources = asked if lay is None else lay(list(graph), asked, ends[0])
+    narrow(op, {*asked, *sources, *ends})
+    cut = [] if lay is None else cut_off(op, {*asked, *sources})
     nodes = list(graph)
     reached = dependents(nodes, sources)
     if wrt is None:
         ends_set = {y for y in ends if y in reached}
-        sources = [x for x in sources if ends_set & dependents(nodes, [x])] or sources
+        asked = sources = [x for x in sources if ends_set & dependents(nodes, [x])] or sources
     seeds = {}
     for y in ends:
         seed = ir.Value(name=cotangent + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
@@ -125,14 +126,14 @@ def gradient_model(
         x.const_value = tensor
     if not grads:
         raise NoGradientPathError(
-            f"no gradient path from {', '.join(str(x.name) for x in sources)} to "
+            f"no gradient path from {', '.join(str(x.name) for x in asked)} to "
             f"{', '.join(str(y.name) for y in ends)}: "
             "the output does not depend on it, or only through operators whose derivative is zero (Round, "
             "ArgMax, casts to "
             "integers). Choose another input, inner tensor or output"
         )
     for x in sources:
-        if x not in grads:
+        if x not in grads and sources == asked:
             warnings.warn(
                 f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3
             )
@@ -144,42 +145,8 @@ def gradient_model(
     result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
     tidy(result)
-    _join_again(graph, cut.values(), len(model.outputs))
+    join_again(graph, cut, len(model.outputs))
     return result
-
-
-def _cut_off(op: OpBuilder, tensors: Iterable[ir.Value]) -> dict[ir.Value, ir.Value]:
-    """Put an input in the place of each of the ``tensors`` that a node computes: no rule and no pass looks behind an
-    input, and other values will stand there. The input has the tensor's name; the tensor becomes an output.
-    """
-    cut: dict[ir.Value, ir.Value] = {}
-    for x in tensors:
-        if x.producer() is None:
-            continue
-        name, x.name = x.name, op.fresh(f"{x.name}_as_computed")
-        cut[x] = ir.Value(name=name, type=x.type, shape=None if x.shape is None else x.shape.copy())
-        cut[x].meta[_COMPUTED] = x.name
-        for node, index in list(x.uses()):  # not as an output of the model
-            node.replace_input_with(index, cut[x])
-    op.graph.inputs.extend(cut.values())
-    op.graph.outputs.extend(cut)
-    for y in [y for node in op.graph for y in node.outputs if y.meta.get(SURROGATE) in cut]:
-        y.meta[SURROGATE] = cut[y.meta[SURROGATE]]
-    return cut
-
-
-def _join_again(graph: ir.Graph, stand_ins: Iterable[ir.Value], own_outputs: int) -> None:
-    """Undo :func:`_cut_off`; by name, because passes may have put another value in an output's place."""
-    for stand_in in stand_ins:
-        computed, name = stand_in.meta[_COMPUTED], stand_in.name
-        places = [i for i, y in enumerate(graph.outputs) if y.name == computed]
-        x = graph.outputs[places[0]]
-        for i in reversed(places):
-            if i >= own_outputs:
-                del graph.outputs[i]
-        stand_in.name, x.name = None, name
-        ir.convenience.replace_all_uses_with(stand_in, x, replace_graph_outputs=True)
-        graph.inputs.remove(stand_in)
 
 
 def tidy(model: ir.Model) -> None:
