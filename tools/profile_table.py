@@ -39,7 +39,7 @@ from tools.profiling.flops import Shape
 from tools.profiling.profiles import STEPS, Operator, Profile, node_times, profiled
 
 _ENGINES = {"cpu": ENGINES["onnxruntime"], "openvino": ENGINES["openvino"]}
-_LARGE = ((2048, 2048, 2048), (4096, 2048, 2048), (3000, 3000, 3000), (4000, 2000, 2500))  # M, K, N
+_LARGE = ((2048, 2048, 2048), (3000, 3000, 3000), (2048, 768, 3072), (2100, 1100, 2100))  # M, K, N
 _LEAST_SHARE, _MOST_LINES = 0.02, 15
 
 LINES: Columns = {
@@ -112,7 +112,7 @@ def lines(profile: Profile) -> list[Row]:
     total = sum(map(sum, groups.values()))
     rows: list[Row] = [
         {
-            "operator": f"{operator.name}, {operator.trips} trips" if operator.trips else operator.name,
+            "operator": f"{operator.name}, trips: {operator.trips}" if operator.trips else operator.name,
             "shapes": f"{_text(operator.inputs)} → {_text(operator.outputs)}",
             "count": len(ms),
             "ms": sum(ms),

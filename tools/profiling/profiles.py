@@ -167,33 +167,35 @@ def _in_openvino(session: OpenVinoSession, feeds: Mapping[str, Array], runs: int
     for _ in range(runs):
         session.run(feeds)
         for node in request.get_profiling_info():
-            milliseconds[node.node_name, node.node_type].append(1000 * node.real_time.total_seconds())
+            if node.status.name == "EXECUTED":
+                milliseconds[node.node_name, node.node_type].append(1000 * node.real_time.total_seconds())
     ran = {node.friendly_name: node for node in request.get_compiled_model().get_runtime_model().get_ops()}
     model = session._model.clone()
     model.reshape({port: list(feeds[port.node.friendly_name].shape) for port in model.inputs})
     loops = {node.friendly_name: node for node in model.get_ops() if node.get_type_name() in _OPENVINO_LOOPS}
     found = []
     for (name, kind), values in milliseconds.items():
-        inputs, outputs = (_shapes(ran[name].inputs()), _shapes(ran[name].outputs())) if name in ran else ((), ())
+        inputs, outputs = _shapes(ran[name].inputs()), _shapes(ran[name].outputs())
         loop = loops.get(name)
-        operator = (
-            Operator(kind, inputs, outputs, flops(kind, inputs, outputs))
-            if loop is None
-            else Operator(kind, inputs, outputs, _flops_of_loop(loop), loop.get_num_iterations())
-        )
-        found.append((operator, values))
+        total = flops(kind, inputs, outputs) if loop is None else _flops_of_loop(loop)
+        found.append((Operator(kind, inputs, outputs, total, 0 if loop is None else _trips(loop)), values))
     return found
 
 
 def _flops_of_loop(loop: Any) -> int:
     """Of all trips, with the loops inside."""
     nodes = [(node, node.get_type_name()) for node in loop.get_function().get_ops()]
-    return int(loop.get_num_iterations()) * sum(
+    return _trips(loop) * sum(
         _flops_of_loop(node)
         if kind in _OPENVINO_LOOPS
         else flops(kind, _shapes(node.inputs()), _shapes(node.outputs()))
         for node, kind in nodes
     )
+
+
+def _trips(loop: Any) -> int:
+    """0 where OpenVINO cannot tell before it runs."""
+    return max(0, loop.get_num_iterations())
 
 
 def _shapes(ports: Iterable[Any]) -> tuple[Shape, ...]:
