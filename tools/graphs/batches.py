@@ -182,9 +182,29 @@ def _normalised(g: Batches, t: Tensor) -> None:
         g.add("Softmax", [t.name], t.dims, axis=axis)
 
 
+def _recurrent(g: Batches, t: Tensor) -> None:
+    if len(t.dims) == 3 and t.examples == 0:
+        g.add("Transpose", [t.name], (t.dims[1], EXAMPLES, t.dims[2]), perm=[1, 0, 2])
+        t = g.tensors[-1]
+    if len(t.dims) != 3 or t.examples != 1:
+        return
+    size, initial = 3, ""
+    states = [u for u in g.tensors if len(u.dims) == 2 and u.examples == 0]
+    if states and g.integer(0, 1):
+        state = g.choice(states)
+        size = state.size(1)
+        g.add("Unsqueeze", [state.name, g.constant([0])], (1, EXAMPLES, size))
+        initial = g.tensors[-1].name
+    op_type, gates = g.choice((("LSTM", 4), ("GRU", 3), ("RNN", 1)))
+    weights = [g.drawn(1, gates * size, columns) for columns in (t.size(2), size)]
+    inputs = [t.name, *weights, g.drawn(1, 2 * gates * size), "", initial]
+    dims = (t.dims[0], 1, EXAMPLES, size), (1, EXAMPLES, size)
+    g.add(op_type, inputs, *dims, hidden_size=size, direction=g.choice(("forward", "reverse")))
+
+
 _OPERATIONS = (
     _weight, _transpose, _transpose, _pointwise, _shifted_or_scaled, _of_two, _with_itself_transposed, _concatenated,
-    _split, _sliced, _mean, _axis_more, _flattened, _normalised,
+    _split, _sliced, _mean, _axis_more, _flattened, _normalised, _recurrent,
 )  # fmt: skip
 
 
