@@ -13,6 +13,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
+from onnx_ig.errors import ModelError
 from onnx_ig.runtime.session import Session
 
 X = np.random.default_rng(0).uniform(0.2, 1, (3, 4))
@@ -79,6 +80,12 @@ def test_element_types_in_the_exported_file(dtype: str, tmp_path: Path) -> None:
     assert got.dtype == kind and delta.dtype == (np.float64 if dtype == "double" else np.float32)
     error = np.abs(got.astype(np.float64) - np.tanh(x.astype(np.float64)) * W[:, 1])
     assert error.max() < 8 * float(ml_dtypes.finfo(kind).eps)
+
+
+def test_a_type_without_kernels_is_refused_with_what_to_do() -> None:
+    model = parsed("f (bfloat16[N, 4] x) => (bfloat16[N, 4] y) { y = Tanh (x) }")
+    with pytest.raises(ModelError, match=r"Tanh.*bfloat16.*convert the model to float32"):
+        onnx_ig.InputXGradient(model, provider="cpu").attribute(X.astype(ml_dtypes.bfloat16), target=1)
 
 
 def test_float16_inside_a_float32_model() -> None:

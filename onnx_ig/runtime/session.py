@@ -211,4 +211,12 @@ def _translated(error: Exception, doing: str) -> Exception:
     text = str(error).strip()
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return OutOfMemoryError(f"out of memory while trying to {doing}: {text.splitlines()[0]}")
-    return ModelError(f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}")
+    advice = ""
+    if "NOT_IMPLEMENTED" in text:
+        advice = (
+            ". It has no kernel for this operator at these types (hardly any for bfloat16 on CPUs): convert the model "
+            "to float32 (in PyTorch model.float()), or choose another provider"
+        )
+    return ModelError(
+        f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}{advice}"
+    )
