@@ -405,6 +405,21 @@ def test_operators_outside_the_standard_get_shapes() -> None:
     assert known["y"] == (ir.DataType.FLOAT, "[N,2]") and known["s"] == (ir.DataType.FLOAT, "[N,4]")
 
 
+@pytest.mark.parametrize("value", ["", ", zero"])
+@pytest.mark.parametrize("opset", [13, 18])
+def test_zeros_in_front_of_a_maximum_stay_zeros(opset: int, value: str) -> None:
+    proto = parsed(
+        f"""f (float[N,1,3] x) => (float[N,1,2] y) <int64[6] one = {{0,0,1,0,0,1}}, float zero = {{0}}>
+        {{ z = Pad (x, one{value})  y = MaxPool <kernel_shape = [3], strides = [2]> (z) }}""",
+        opset,
+    )
+    x = np.array([[[-3, -2, -1]], [[1, -2, -1]]], np.float32)
+    np.testing.assert_array_equal(values(proto, x), [[[0, 0]], [[1, 0]]])
+    np.testing.assert_array_equal(
+        onnx_ig.InputXGradient(proto, provider="cpu").attribute(x, target=(0, 0)), [[[0, 0, 0]], [[1, 0, 0]]]
+    )
+
+
 def test_weights_written_one_by_one_make_an_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same message as in one piece, but for the order of the weights; nothing of the model in memory changes."""
     monkeypatch.setattr(exporting, "_LEAST_APART", 8)

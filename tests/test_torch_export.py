@@ -202,6 +202,12 @@ def test_frozen_attention_is_not_exported_fused() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_zeros_in_front_of_a_maximum_stay_zeros() -> None:
+    layers = nn.Sequential(nn.ConstantPad2d(1, 0.0), nn.MaxPool2d(3, stride=2)).eval()
+    x = torch.randn(2, 1, 4, 4) - 5
+    _assert_reproduces(export_torch(layers, x), layers, x)
+
+
 def test_the_callers_things_are_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
     module = NETWORKS["t5_encoder"].module()  # passes through both exporters
     next(module.parameters()).requires_grad_(False)
