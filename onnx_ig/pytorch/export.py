@@ -28,6 +28,7 @@ from torch import Tensor
 from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
+from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.source import (
     ForwardModule,
     argument_names,
@@ -123,6 +124,13 @@ def _export_checked(
     while output_name in {argument.name for argument in arguments}:
         output_name += "_out"
     module = ForwardModule(function, positional, output)
+    if own := own_derivatives(module, [argument.example for argument in arguments]):
+        warnings.warn(
+            f"the model changes its own gradient ({', '.join(own)}), which ONNX cannot tell: attributions are of the "
+            "derivative of what it computes, and may differ from torch's",
+            OnnxIgWarning,
+            stacklevel=3,
+        )
     failures: list[str] = []
     batches = [True, False] if dynamic_batch == "auto" else [dynamic_batch]
     for dynamic in batches:

@@ -1,0 +1,68 @@
+"""Where a torch model's gradient is not the derivative of what it computes: nothing in an ONNX file tells that.
+
+The one idea: the model is run once with autograd and watched: what it takes off the graph, and which nodes of the
+graph have a backward of the model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode, resolve_name
+
+_DETACHING = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)
+
+
+def own_derivatives(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> list[str]:
+    """What makes autograd's gradient of ``function`` another than its derivative, by name; [] for most models.
+
+    A model that autograd cannot differentiate has no other gradient to differ from: [].
+    """
+    leaves = [a.detach().requires_grad_(a.is_floating_point()) for a in arguments]
+    with (
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None),  # nothing is kept for a backward
+    ):
+        given = [leaf.clone() for leaf in leaves]  # the model may write into what it is given, but not into leaves
+        try:
+            with _Detached() as detached:
+                result = function(*given)
+        except Exception:  # the user's own code; without autograd it ran
+            return []
+    nodes = {f"{type(node).__name__.removesuffix('Backward')}.backward" for node in _graph(result)}
+    return sorted(detached.names | nodes)
+
+
+class _Detached(TorchFunctionMode):
+    """Notes the names of calls that take a float tensor off autograd's graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        watched = function in _DETACHING or not torch.is_grad_enabled()
+        on_graph = watched and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        result = function(*args, **(kwargs or {}))
+        if on_graph and isinstance(result, Tensor) and result.is_floating_point():
+            name = resolve_name(function) or getattr(function, "__name__", str(function))
+            self.names.add(name if function in _DETACHING else f"{name} without gradients")
+        return result
+
+
+def _graph(result: Tensor) -> Iterator[BackwardCFunction]:
+    """The nodes of ``result``'s graph whose backward is written in Python."""
+    seen, waiting = set(), [result.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+            if isinstance(node, BackwardCFunction):
+                yield node

@@ -1,0 +1,63 @@
+"""Models whose gradient in torch is not the derivative of what they compute: a warning, since ONNX cannot tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import onnx_ig
+from onnx_ig.pytorch.own_derivative import own_derivatives
+
+
+class _Sign(torch.autograd.Function):
+    """The sign, passed straight through by the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.sign(x)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        return dy
+
+
+def _constant_norm(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        norm = x.norm(dim=1, keepdim=True)
+    return x / norm
+
+
+def _counted(x: Tensor) -> Tensor:
+    """Writes into what it is given, and makes tensors that have no gradient."""
+    x += torch.ones_like(x) * x.argmax(dim=1, keepdim=True)
+    return x.tanh()
+
+
+MODELS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {
+    "a tensor detached": (lambda x: x / x.norm(dim=1, keepdim=True).detach(), "Tensor.detach"),
+    "a tensor's data": (lambda x: x * x.data, "Tensor.data"),
+    "rounding passed straight through": (lambda x: x + (x.round() - x).detach(), "Tensor.detach"),
+    "a part without gradients": (_constant_norm, "norm without gradients"),
+    "a backward of its own": (lambda x: _Sign.apply(x) + x, "_Sign.backward"),
+    "an ordinary model": (_counted, None),
+    "a model that autograd refuses": (lambda x: x.tanh().numpy() and x, None),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_changes_the_gradient_is_named(name: str) -> None:
+    function, expected = MODELS[name]
+    found = own_derivatives(lambda x: function(x).sum(dim=1), [torch.randn(2, 4)])
+    assert any(expected in entry for entry in found) if expected else not found
+
+
+def test_the_method_warns() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=1)).eval()
+    method = onnx_ig.InputXGradient(lambda x: module(x / x.norm(dim=1, keepdim=True).detach()), provider="cpu")
+    with pytest.warns(onnx_ig.OnnxIgWarning, match=re.escape("changes its own gradient (torch.Tensor.detach)")):
+        method.attribute(torch.randn(2, 4), target=1)
