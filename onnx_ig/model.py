@@ -20,7 +20,7 @@ from onnx_ig.errors import ModelError, OnnxIgError, UsageError
 from onnx_ig.loading import model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
-from onnx_ig.loading.pad_axes import name_axes_before_max_pool
+from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.types import Array
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
@@ -188,7 +188,7 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
             )
         shape_facts.infer(model, shapes)
         model = to_working_opset(model)
-        name_axes_before_max_pool(model.graph)
+        name_axes_before_pooling(model.graph)
         model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
         model = passes.RemoveUnusedNodesPass()(model).model

@@ -146,6 +146,17 @@ def test_an_unreached_input_gets_zeros_and_a_warning() -> None:
     assert [o.name for o in onnx_ig.differentiate(proto).graph.output] == ["y", "grad_x"]
 
 
+def test_padding_of_a_gradient_stays_out_of_the_pooling_behind_it() -> None:
+    """The cotangent of a Slice is padded, then pooled with as much padding as its window allows."""
+    proto = model(
+        """f (float[N,1,6] x) => (float[N,1,3] y) <int64[1] one = {1}, int64[1] end = {4}, int64[1] two = {2}>
+        { m = AveragePool <kernel_shape = [3]> (x)  y = Slice (m, one, end, two) }"""
+    )
+    x = np.array([[[1, 2, 3, 4, 5, 6]]], np.float32)
+    actual = onnx_ig.InputXGradient(proto, provider="cpu").attribute(x, target=(0, 0))
+    np.testing.assert_allclose(actual, [[[0, 2 / 3, 1, 4 / 3, 0, 0]]], rtol=1e-6)
+
+
 def test_with_respect_to_a_weight_that_a_lowering_rearranges() -> None:
     """LSTM's weights as initialisers, which nothing may fold, get the gradients they get as inputs."""
     header = '<ir_version: 8, opset_import: ["" : 18]> g (float[2, 3, 4] x{}) => (float[2, 1, 3, 2] y)'

@@ -22,6 +22,7 @@ from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
 from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.loading.constants import fold_rearranged_constants
+from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.model import Model, Source, load
 
 COTANGENT = "cotangent_"
@@ -150,13 +151,14 @@ def gradient_model(
 
 
 def tidy(model: ir.Model) -> None:
-    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part weights not to be shared."""
+    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused."""
     _remove_identities(model.graph)
     cancel_transposes(model.graph)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
     separate_transposed_weights(model.graph)
+    name_axes_before_pooling(model.graph)
 
 
 def _remove_identities(graph: ir.Graph) -> None:

@@ -1,7 +1,8 @@
-"""Padding in front of a maximum, written so that ONNX Runtime leaves it where it is.
+"""Padding in front of a pooling, written so that ONNX Runtime leaves it where it is.
 
-The one idea: ONNX Runtime moves zeros that Pad puts in front of a MaxPool into the pooling, where they count as -∞ and
-lose against negative values (seen in 1.31.1); a Pad that names its axes is left alone, in files and sessions alike.
+The one idea: ONNX Runtime moves zeros that Pad puts in front of a pooling into it (seen in 1.31.1). In a MaxPool they
+count as -∞ and lose against negative values; where they make the padding as wide as the window, the model does not
+open. A Pad that names its axes is left alone, in files and sessions alike.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import onnx_ir as ir
 from onnx_ig.loading.node_edit import set_inputs
 
 
-def name_axes_before_max_pool(graph: ir.Graph) -> None:
-    """Name all axes in each Pad that a MaxPool reads, in place, from opset 18 on. The values do not change."""
+def name_axes_before_pooling(graph: ir.Graph) -> None:
+    """Name all axes in each Pad that a pooling reads, in place, from opset 18 on. The values do not change."""
     for node in list(ir.traversal.RecursiveGraphIterator(graph)):
-        if node.domain != "" or node.op_type != "MaxPool" or node.inputs[0] is None:
+        if node.domain != "" or node.op_type not in ("AveragePool", "MaxPool") or node.inputs[0] is None:
             continue
         pad = node.inputs[0].producer()
         if pad is None or pad.domain != "" or pad.op_type != "Pad" or len(pad.inputs) > 3:
             continue
-        assert pad.graph is not None
         rank = len(node.attributes["kernel_shape"].as_ints()) + 2
-        axes = ir.node("Constant", [], {"value": ir.tensor(np.arange(rank))})
-        pad.graph.insert_before(pad, axes)
-        set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), axes.outputs[0]])
+        axes = ir.Value(name=f"{pad.outputs[0].name}_axes", const_value=ir.tensor(np.arange(rank)))
+        graph.register_initializer(axes)
+        set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), axes])

@@ -23,7 +23,7 @@ import onnxscript.optimizer
 import torch
 
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.loading.pad_axes import name_axes_before_max_pool
+from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument
 from onnx_ig.pytorch.source import ForwardModule
 
@@ -44,7 +44,7 @@ def run_exporter(
     """
     with _quiet():
         model = _EXPORTERS[exporter](module, arguments, output, dynamic)
-    name_axes_before_max_pool(model.graph)
+    name_axes_before_pooling(model.graph)
     _own_weights(model)
     _restore_unused_inputs(model, arguments, dynamic)
     return model
