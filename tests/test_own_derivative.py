@@ -32,6 +32,16 @@ def _constant_norm(x: Tensor) -> Tensor:
     return x / norm
 
 
+_TABLE = nn.Embedding(2, 4)
+
+
+def _placed(x: Tensor) -> Tensor:
+    """Adds constants that come from a parameter."""
+    with torch.no_grad():
+        places = _TABLE(torch.arange(2))
+    return x + places
+
+
 def _counted(x: Tensor) -> Tensor:
     """Writes into what it is given, and makes tensors that have no gradient."""
     x += torch.ones_like(x) * x.argmax(dim=1, keepdim=True)
@@ -45,6 +55,7 @@ MODELS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {
     "a part without gradients": (_constant_norm, "norm without gradients"),
     "a backward of its own": (lambda x: _Sign.apply(x) + x, "_Sign.backward"),
     "an ordinary model": (_counted, None),
+    "a parameter used without gradients": (_placed, None),
     "a model that autograd refuses": (lambda x: x.tanh().numpy() and x, None),
 }
 

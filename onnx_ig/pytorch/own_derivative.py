@@ -48,7 +48,8 @@ class _Detached(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         watched = function in _DETACHING or not torch.is_grad_enabled()
-        on_graph = watched and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        # a leaf is a parameter: the inputs are clones
+        on_graph = watched and any(isinstance(a, Tensor) and a.requires_grad and not a.is_leaf for a in args)
         result = function(*args, **(kwargs or {}))
         if on_graph and isinstance(result, Tensor) and result.is_floating_point():
             name = resolve_name(function) or getattr(function, "__name__", str(function))
