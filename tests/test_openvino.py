@@ -55,6 +55,19 @@ def test_same_attributions(name: str, provider: str, tolerance: float) -> None:
         assert_allclose(a, b, atol=tolerance * float(b.abs().max()))
 
 
+def test_a_weight_that_several_einsums_read() -> None:
+    proto = onnx.parser.parse_model(
+        HEADER + 'g (float[8, N, 2, 16] y) => (float[8, N, 2, 16] z) { v = Einsum <equation = "ibnd,hnd->ibh"> (y, w)'
+        ' z = Einsum <equation = "ibh,hnd->ibnd"> (v, w) }'
+    )
+    generator = np.random.default_rng(0)
+    weight, y = (generator.normal(size=s).astype(np.float32) for s in [(32, 2, 16), (8, 2, 2, 16)])
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    (expected,) = Session(proto, "cpu").run({"y": y}).values()
+    (found,) = OpenVinoSession(ir.from_proto(proto), checked=False).run({"y": y}).values()
+    assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 class _Wrong:
     """A request whose results are off by a tenth."""
 
