@@ -281,6 +281,7 @@ class _FreezesItsMask(nn.Module):
         return x if bool(mask.all()) else x * mask
 
 
+@pytest.mark.filterwarnings("ignore:the model changes its own gradient")
 @pytest.mark.parametrize(
     ("module", "extras"), [(_FreezesItsScale(), ()), (_FreezesItsMask(), (torch.ones(1, 4, dtype=torch.int64),))]
 )
