@@ -409,8 +409,8 @@ def test_operators_outside_the_standard_get_shapes() -> None:
 @pytest.mark.parametrize("opset", [13, 18])
 def test_zeros_in_front_of_a_maximum_stay_zeros(opset: int, value: str) -> None:
     proto = parsed(
-        f"""f (float[N,1,3] x) => (float[N,1,2] y) <int64[6] one = {{0,0,1,0,0,1}}, float zero = {{0}}>
-        {{ z = Pad (x, one{value})  y = MaxPool <kernel_shape = [3], strides = [2]> (z) }}""",
+        f"""f (float[N,1,3] x) => (float[N,1,2] y) <int64[6] z_axes = {{0,0,1,0,0,1}}, float zero = {{0}}>
+        {{ z = Pad (x, z_axes{value})  y = MaxPool <kernel_shape = [3], strides = [2]> (z) }}""",
         opset,
     )
     x = np.array([[[-3, -2, -1]], [[1, -2, -1]]], np.float32)

@@ -22,6 +22,8 @@ def name_axes_before_pooling(graph: ir.Graph) -> None:
         if pad is None or pad.domain != "" or pad.op_type != "Pad" or len(pad.inputs) > 3:
             continue
         rank = len(node.attributes["kernel_shape"].as_ints()) + 2
-        axes = ir.Value(name=f"{pad.outputs[0].name}_axes", const_value=ir.tensor(np.arange(rank)))
-        graph.register_initializer(axes)
+        name = f"onnx_ig.axes_{rank}"  # no name of the model's own can be in the way
+        if name not in graph.initializers:
+            graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(np.arange(rank))))
+        axes = graph.initializers[name]
         set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), axes])

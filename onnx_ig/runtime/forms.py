@@ -178,7 +178,7 @@ def own_weights_of_einsums(model: ir.Model) -> None:
     for weight in list(model.graph.initializers.values()):
         readers = [(node, index) for node, index in weight.uses() if node.op_type == "Einsum"]
         for number, (node, index) in enumerate(readers[1:]):
-            copy = ir.Value(name=f"{weight.name}_einsum_{number}", const_value=weight.const_value)
+            copy = ir.Value(name=f"onnx_ig.{weight.name}_einsum_{number}", const_value=weight.const_value)
             copy.shape, copy.type = weight.shape, weight.type
             model.graph.register_initializer(copy)
             node.replace_input_with(index, copy)
