@@ -21,7 +21,8 @@ _WEIGHT = 1  # the input Conv and ConvTranspose take it at
 def separate_transposed_weights(graph: ir.Graph) -> None:
     """Part the weights that are read both ways.
 
-    A ConvTranspose gets a second initialiser with the same content, which the file then holds twice. A square matrix is
+    A ConvTranspose gets a second initialiser with the same content, which the file then holds twice, and so does an
+    Einsum by more than a matrix. A square matrix is
     transposed as a view with one more axis: a constant subgraph that runtimes fold into a buffer of its own.
     """
     taken: set[str] = set()
@@ -35,6 +36,7 @@ def separate_transposed_weights(graph: ir.Graph) -> None:
     for value in list(graph.initializers.values()):
         if value.const_value is not None:
             _copy_for_transposed_convolutions(graph, value, fresh)
+            _copy_for_einsums(graph, value, fresh)
             _transpose_view_of_square_matrix(graph, value, fresh)
 
 
@@ -45,12 +47,29 @@ def _copy_for_transposed_convolutions(graph: ir.Graph, value: ir.Value, fresh: C
             readers[node.op_type].append(node)
     if not all(readers.values()):
         return
-    copy = ir.Value(
-        name=fresh(f"{value.name}_transposed"), type=value.type, shape=value.shape, const_value=value.const_value
-    )
-    graph.register_initializer(copy)
+    copy = _copy(graph, value, fresh)
     for node in readers["ConvTranspose"]:
         node.replace_input_with(_WEIGHT, copy)
+
+
+def _copy_for_einsums(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> None:
+    """One initialiser for each equation that reads a weight of more than two axes."""
+    if value.const_value is None or len(value.const_value.shape) < 3:
+        return
+    own: dict[tuple[str, int], ir.Value] = {}
+    for node, index in list(value.uses()):
+        if node.op_type == "Einsum" and node.domain == "":
+            reading = attr_str(node, "equation", ""), index
+            if reading not in own:
+                own[reading] = _copy(graph, value, fresh) if own else value
+            node.replace_input_with(index, own[reading])
+
+
+def _copy(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> ir.Value:
+    name = fresh(f"{value.name}_transposed")
+    copy = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
+    graph.register_initializer(copy)
+    return copy
 
 
 def _transpose_view_of_square_matrix(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> None:

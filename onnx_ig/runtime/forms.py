@@ -18,9 +18,6 @@ convolution of kernel 1 for the factor, all of it stays in the blocked one (Mobi
 
 HardSigmoid: OpenVINO has its reference kernel for it alone; as Mul, Add and Clip it is fused with what surrounds it.
 
-Einsum: two that read the same weight, as a product and its adjoint do, share what OpenVINO makes of it, and the second
-is wrong (seen in 2026.4): each has its own.
-
 Scans: a recurrent layer's adjoint walks from the last step to the first. onnx's reference evaluator knows no Scan
 directions, so files turn each sequence around before and after.
 """
@@ -171,17 +168,6 @@ def interleave_by_selection(model: ir.Model) -> None:
 
 def _last_of_one(shape: ir.Shape | None, axis: int) -> bool:
     return shape is not None and axis in (-1, len(shape) - 1) and shape[-1] == 1 and len(shape) > 1
-
-
-def own_weights_of_einsums(model: ir.Model) -> None:
-    """Give every Einsum that reads a weight after another Einsum a copy of it."""
-    for weight in list(model.graph.initializers.values()):
-        readers = [(node, index) for node, index in weight.uses() if node.op_type == "Einsum"]
-        for number, (node, index) in enumerate(readers[1:]):
-            copy = ir.Value(name=f"onnx_ig.{weight.name}_einsum_{number}", const_value=weight.const_value)
-            copy.shape, copy.type = weight.shape, weight.type
-            model.graph.register_initializer(copy)
-            node.replace_input_with(index, copy)
 
 
 def walk_backwards(model: ir.Model) -> None:

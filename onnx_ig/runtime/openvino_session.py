@@ -20,7 +20,6 @@ from onnx_ig.runtime.forms import (
     clip_for_hard_sigmoid,
     interleave_by_selection,
     keep_rows_apart,
-    own_weights_of_einsums,
     walk_backwards,
 )
 from onnx_ig.runtime.heap import give_back_freed_memory
@@ -71,7 +70,6 @@ class OpenVinoSession:
             keep_rows_apart(model)
             interleave_by_selection(model)
             clip_for_hard_sigmoid(model)
-            own_weights_of_einsums(model)
         try:
             self._model = self._core.read_model(openable(model, self._scratch.name))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors
