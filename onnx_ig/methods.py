@@ -6,14 +6,14 @@ Captum's ``InputXGradient`` and ``IntegratedGradients``. F(x; t) is the selected
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from onnx_ig import arguments
+from onnx_ig.captum_family import CaptumMember, wrapped
 from onnx_ig.errors import UsageError
 from onnx_ig.pipeline import overlapped
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -24,20 +24,9 @@ from onnx_ig.sources import Bound, forward_of
 from onnx_ig.types import Array, Progress
 
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
-_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _wrapped(method: _Method) -> _Method:
-    """Give the method ``__wrapped__``: Captum's wrappers (NoiseTunnel) call that."""
-
-    @functools.wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return method(*args, **kwargs)
-
-    return call  # type: ignore[return-value]
-
-
-class Method:
+class Method(CaptumMember):
     """What both methods share: the source, the engines built for it, and the forms of arguments and results.
 
     Args:
@@ -62,10 +51,19 @@ class Method:
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
     ) -> None:
-        self.forward_func = forward_func
         self._multiply_by_inputs = multiply_by_inputs
-        self._forward = forward_of(forward_func, batch_axis)
-        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis and 0
+        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
+        self.forward_func = forward_func
+
+    @property
+    def forward_func(self) -> Any:
+        """What is explained. Captum's classes for language models put another one into a copy of the method."""
+        return self._forward_func
+
+    @forward_func.setter
+    def forward_func(self, forward_func: Any) -> None:
+        self._forward_func = forward_func
+        self._forward = forward_of(forward_func, self._batch_axis)
         self._engines: dict[tuple[Any, ...], Engine] = {}
 
     @property
@@ -77,15 +75,6 @@ class Method:
     def provider(self) -> str | None:
         """The execution provider of the last call, None before the first."""
         return next(reversed(self._engines.values())).provider if self._engines else None
-
-    @classmethod
-    def get_name(cls) -> str:
-        """The method's name in words, as in Captum."""
-        return "".join(" " + c if c.isupper() and i else c for i, c in enumerate(cls.__name__))
-
-    def has_convergence_delta(self) -> bool:
-        """Whether ``attribute`` can return a convergence delta."""
-        return False
 
     def attribute_each(self, calls: Iterable[Mapping[str, Any]], **common: Any) -> Iterator[tuple[Any, Any]]:
         """Call ``attribute`` for many batches; while the caller uses one result, the next are read and computed.
@@ -161,7 +150,7 @@ class Method:
                 at=[self._at] if self._at else None,
                 per_example=per_example,
                 multiply_by_inputs=self._multiply_by_inputs,
-                batch_axis=self._batch_axis,
+                batch_axis=self._batch_axis and 0,
             )
             while len(self._engines) >= _ENGINES_KEPT:
                 self._engines.pop(next(iter(self._engines)))
@@ -208,7 +197,7 @@ class InputXGradient(Method):
 
     algorithm = "input-x-gradient"
 
-    @_wrapped
+    @wrapped
     def attribute(
         self,
         inputs: Any,
@@ -254,7 +243,7 @@ class IntegratedGradients(Method):
         """True: Σ attributions − (F(x) − F(x')) tells how exact the quadrature was."""
         return True
 
-    @_wrapped
+    @wrapped
     def attribute(
         self,
         inputs: Any,
