@@ -29,6 +29,7 @@ from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.own_derivative import own_derivatives
+from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import (
     ForwardModule,
     argument_names,
@@ -119,7 +120,18 @@ def _export_checked(
     output: str | int | None,
     dynamic_batch: bool | Literal["auto"],
 ) -> TorchExport:
-    """The first candidate that reproduces torch."""
+    """The first candidate that reproduces torch; one export at a time."""
+    with EXPORT_LOCK:
+        return _first_that_reproduces(function, positional, arguments, output, dynamic_batch)
+
+
+def _first_that_reproduces(
+    function: Callable[..., Any],
+    positional: Sequence[Any],
+    arguments: Sequence[Argument],
+    output: str | int | None,
+    dynamic_batch: bool | Literal["auto"],
+) -> TorchExport:
     output_name = pick_output(call_once(function, positional), output)[0]
     while output_name in {argument.name for argument in arguments}:
         output_name += "_out"

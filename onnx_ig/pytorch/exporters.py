@@ -6,13 +6,9 @@ what it raises is left to the caller.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,13 +21,13 @@ import torch
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument
+from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule
 
 OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
 BATCH = "batch"
 Exporter = Literal["dynamo", "torchscript"]
 EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
-_QUIETED = ("torch", "transformers", "onnxscript", "onnx_ir")
 
 
 def run_exporter(
@@ -42,7 +38,7 @@ def run_exporter(
     Raises:
         Exception: whatever torch raises; :func:`reason` makes it short.
     """
-    with _quiet():
+    with exporting():
         model = _EXPORTERS[exporter](module, arguments, output, dynamic)
     name_axes_before_pooling(model.graph)
     _own_weights(model)
@@ -101,6 +97,7 @@ def _torchscript(module: ForwardModule, arguments: Sequence[Argument], output: s
             input_names=[argument.name for argument in arguments],
             output_names=[output],
             dynamic_axes=axes if dynamic else None,
+            training=torch.onnx.TrainingMode.PRESERVE,  # any other sets the mode of the caller's modules
         )
         model = ir.load(path)
         onnx_ir.external_data.load_to_model(model)
@@ -136,24 +133,3 @@ def _own_weights(model: ir.Model) -> None:
         node.doc_string = None
         for key in [key for key in node.metadata_props if "stack_trace" in key]:
             del node.metadata_props[key]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the exporters print, log and warn; and the fused attention they cannot export."""
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _QUIETED]
-    loggers = [logging.getLogger(name) for name in {*names, *_QUIETED}]
-    levels = [log.level for log in loggers]
-    fast_attention = torch.backends.mha.get_fastpath_enabled()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            for log in loggers:
-                log.setLevel(logging.CRITICAL + 1)
-            torch.backends.mha.set_fastpath_enabled(False)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_attention)
-            for log, level in zip(loggers, levels, strict=True):
-                log.setLevel(level)

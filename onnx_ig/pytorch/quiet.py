@@ -1,0 +1,89 @@
+"""One export at a time, and in silence, while the rest of the program goes on as it was.
+
+The one idea: torch's exporters change torch's own state and speak through what the whole program shares, so they run
+under one lock, and what they say is dropped by filters that look at the thread it comes from.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.export._trace
+import torch.fx.graph_module
+import torch.onnx.utils
+
+# While it is held, torch may keep placeholders where a module's parameters were: nothing else may call the module then.
+EXPORT_LOCK = threading.RLock()
+_TALKATIVE = ("torch", "transformers", "onnxscript", "onnx_ir")
+
+
+class _Silence(threading.local):
+    """Whether this thread is exporting; as a filter of warnings and of log records, one that acts there alone."""
+
+    depth = 0
+
+    def match(self, text: str) -> bool:
+        """A warning is looked up as if this were the pattern of its message."""
+        return self.depth > 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a log record is kept."""
+        return not self.depth or record.name.partition(".")[0] not in _TALKATIVE
+
+
+_SILENCE = _Silence()
+_IGNORED: Any = ("ignore", _SILENCE, Warning, None, 0)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Hold the lock; drop what this thread logs and warns and torch prints; no fused attention, which ONNX has not."""
+    with EXPORT_LOCK:
+        _install()
+        fast_attention = torch.backends.mha.get_fastpath_enabled()
+        _SILENCE.depth += 1
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
+            _SILENCE.depth -= 1
+
+
+def _install() -> None:
+    """Put the filters where they act; they stay, and let through whatever no export says."""
+    filters: Any = warnings.filters  # in place: catch_warnings would take the other threads' filters away
+    if not filters or filters[0] is not _IGNORED:
+        filters.insert(0, _IGNORED)
+    names = [name for name in list(logging.root.manager.loggerDict) if name.partition(".")[0] in _TALKATIVE]
+    handlers = [handler for logger in [logging.root, *map(logging.getLogger, names)] for handler in logger.handlers]
+    for handler in [*handlers, *([logging.lastResort] if logging.lastResort else [])]:
+        handler.addFilter(_SILENCE)
+
+
+def _unless_exporting(module: ModuleType, name: str, instead: Callable[..., Any]) -> None:
+    """Replace a function that torch speaks through, in one of its modules, by one that is silent in an export."""
+    spoken: Callable[..., Any] = getattr(module, name, None) or getattr(builtins, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (instead if _SILENCE.depth else spoken)(*args, **kwargs)
+
+    setattr(module, name, call)
+
+
+# What torch prints whatever it is asked: graphs that it could not follow, and in TorchScript (which switches its log on
+# where it means to restore it) to the process's own stream.
+_unless_exporting(torch.export._trace, "print", lambda *_, **__: None)
+_unless_exporting(torch.fx.graph_module, "print", lambda *_, **__: None)
+_unless_exporting(
+    sys.modules[torch.onnx.utils.export.__module__], "setup_onnx_logging", lambda *_, **__: contextlib.nullcontext()
+)

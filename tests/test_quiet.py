@@ -1,0 +1,70 @@
+"""Exports say nothing, and what the rest of the program says meanwhile is heard."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from onnx_ig.errors import ModelError
+from onnx_ig.methods import InputXGradient
+from onnx_ig.pytorch.export import export_torch
+from onnx_ig.pytorch.quiet import exporting
+
+
+def _branches(x: Tensor) -> Tensor:
+    return x * 2 if x.sum() > 0 else x * 3
+
+
+def _no_operator_for(x: Tensor) -> Tensor:
+    return torch.linalg.svd(x)[0]
+
+
+@pytest.mark.parametrize("function", [_branches, _no_operator_for])
+def test_failing_exporters_say_nothing(function: Callable[..., Tensor], capfd: pytest.CaptureFixture[str]) -> None:
+    """Each exporter prints the graphs that it fails on, one of them past Python's streams."""
+    with warnings.catch_warnings(record=True) as seen, pytest.raises(ModelError):
+        export_torch(function, torch.full((2, 4, 4), -1.0).normal_())
+    assert not seen
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_threads_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+    def speak(name: str) -> None:
+        logging.getLogger("onnxscript").warning(name)
+        warnings.warn(name, FutureWarning, stacklevel=1)
+
+    streams = sys.stdout, sys.stderr
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with exporting():
+            assert (sys.stdout, sys.stderr) == streams
+            speak("export")
+            other = threading.Thread(target=speak, args=("other",))
+            other.start()
+            other.join()
+        speak("afterwards")
+    assert [str(warning.message) for warning in seen] == ["other", "afterwards"]
+    assert caplog.messages == ["other", "afterwards"]
+
+
+def test_first_calls_from_many_threads() -> None:
+    """Each has the serial answer, x · w, and the program's streams are what they were."""
+    layer = nn.Linear(3, 1).eval()
+    method, x = InputXGradient(layer), torch.randn(2, 3)
+    streams, found = (sys.stdout, sys.stderr), []
+    threads = [threading.Thread(target=lambda: found.append(method.attribute(x))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sys.stdout, sys.stderr) == streams
+    assert len(found) == len(threads)
+    for attributions in found:
+        torch.testing.assert_close(attributions, x * layer.weight.detach())
