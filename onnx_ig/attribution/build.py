@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +18,7 @@ from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.affine import affine_frontier
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.interface import Interface
+from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
@@ -110,7 +111,7 @@ class _Builder:
         target = self.interface.target(parts.output)
         selection = targets.select(op, parts.output, parts.target_rank, target)
         score = targets.score(op, parts.output, selection, one_row)
-        at_baseline = self._at_baseline(expanded=True)
+        at_baseline = self._at_baseline(self.attributed)
         (baseline_output,) = at_baseline.of([parts.output])
         baseline_score = targets.score(op, baseline_output, selection, one_row)
         ends = self._ends(at_baseline)
@@ -132,7 +133,8 @@ class _Builder:
         """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
         op, parts = self.op, self.parts
         target = self.interface.target(parts.output)
-        at_baseline = self._at_baseline(expanded=False)
+        ends = [*parts.frontier, *self.at]
+        at_baseline = self._at_baseline(meeting_others(self.attributed, self.own_inputs, ends, parts.nodes))
         nodes, weights = self.interface.path()
         sums, scores, output = self._once(self._ends(at_baseline), target, nodes, weights)
         selection = targets.select(op, output, parts.target_rank, target)  # at x it would cost a forward pass
@@ -141,9 +143,9 @@ class _Builder:
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
-    def _at_baseline(self, *, expanded: bool) -> Copy:
-        """The model's graph with the attributed inputs at the baseline."""
-        values = {x: self.interface.baseline(x, expanded) for x in self.attributed}
+    def _at_baseline(self, expanded: Collection[ir.Value]) -> Copy:
+        """The model with its attributed inputs at the baseline, those of ``expanded`` with a row per example."""
+        values = {x: self.interface.baseline(x, x in expanded) for x in self.attributed}
         return Copy(self.op, self.parts.nodes, values)
 
     def _ends(self, at_baseline: Copy) -> Ends:

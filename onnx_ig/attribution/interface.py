@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import ContractInput
 from onnx_ig.attribution.plan import Plan
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.builder import OpBuilder, same_shape
 from onnx_ig.errors import InputError
 
 _BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
@@ -63,9 +63,14 @@ class Interface:
         return self._target
 
     def baseline(self, x: ir.Value, expanded: bool) -> ir.Value:
-        """The baseline of attributed input ``x``, with its own rows (1 or N) or expanded to x's shape."""
+        """The baseline of attributed input ``x``, with its own rows (1 or N) or expanded to x's shape.
+
+        Where path points do not ride as further examples, the model may take so many rows as x has and no others.
+        """
         value = self._baselines[x]
-        return self._op.Expand(value, self._op.Shape(x)) if expanded else value
+        if same_shape(value, x) or not (expanded or not self._plan.layout.batched):
+            return value
+        return self._op.Expand(value, self._op.Shape(x))
 
     def path(self) -> tuple[ir.Value, ir.Value]:
         """path_nodes and path_weights, [K]; unequal lengths make the Run fail, or give NaN where Reshape is unchecked
