@@ -301,26 +301,6 @@ def test_the_check_rejects_a_slightly_wrong_model() -> None:
         check_export(exported.model, module, arguments, True)
 
 
-class _Stochastic(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(12, 4), nn.Dropout(), nn.BatchNorm1d(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
-def test_training_mode_is_refused() -> None:
-    module = _Stochastic()
-    with pytest.raises(ModelError, match=r"training mode .*call \.eval\(\)"):
-        export_torch(lambda x: module(x), _X)
-    module.eval().layers[1].train()
-    with pytest.raises(ModelError, match=r"layers\.1, a Dropout"):
-        export_torch(module, _X)
-    assert module.layers[1].training
-    _assert_reproduces(export_torch(module.eval(), _X), module, _MANY)
-
-
 @pytest.mark.parametrize(
     ("source", "inputs", "keywords", "error", "said"),
     [

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from onnx_ig.arguments import as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.model import Model, load
-from onnx_ig.pytorch.source import find_modules, refuse_training_mode
+from onnx_ig.pytorch.source import find_modules
 from onnx_ig.sources import Bound
 
 
@@ -26,7 +26,6 @@ class TorchForward:
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """Export for this signature unless that was done before; tensors become the model's inputs in order."""
-        refuse_training_mode(self._function)
         values, extra = as_tuple(inputs), as_tuple(additional_forward_args)
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
@@ -53,6 +52,7 @@ class TorchForward:
         for _, module in find_modules(self._function):
             state = (*module.parameters(), *module.buffers()) if isinstance(module, nn.Module) else ()
             parameters += [(id(p), p._version) for p in state]
+            parameters += [(id(m), 1) for m in module.modules() if getattr(m, "training", False)]  # judged at export
         examples = tensors[0].shape[0] if tensors[0].dim() else 1
         signature = tuple(_signature(a, examples) for a in (*tensors, *additional))
         return (tuple(parameters), signature)

@@ -33,10 +33,9 @@ from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import (
     ForwardModule,
     argument_names,
-    call_once,
     pick_output,
-    refuse_training_mode,
 )
+from onnx_ig.pytorch.training import call_judged
 from onnx_ig.types import Array
 
 TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
@@ -72,7 +71,7 @@ def export_torch(
     """Export ``source(*inputs, *additional_forward_args)`` to ONNX and check it against torch.
 
     Args:
-        source: an ``nn.Module`` in eval mode, any callable on tensors, a ``.pt2`` file, ``package.module:factory``.
+        source: an ``nn.Module``, any callable on tensors, a ``.pt2`` file, ``package.module:factory``.
         inputs: example values of the attributed inputs, examples on axis 0 (a ``.pt2`` file brings its own).
         additional_forward_args: further arguments. Tensors become inputs of the model, per example if their axis 0
             has N > 1 examples, or N = 1 and rank ≥ 2; anything else is bound as a constant.
@@ -85,7 +84,7 @@ def export_torch(
     Raises:
         UsageError: no such file, factory or output; no example inputs.
         InputError: the model itself fails on the examples.
-        ModelError: in training mode; unsafe or unreadable file; neither exporter reproduces torch.
+        ModelError: random, or changed by training mode; unsafe or unreadable file; neither exporter reproduces torch.
     """
     if isinstance(source, (str, os.PathLike)):
         if Path(source).suffix == ".pt2":
@@ -95,7 +94,6 @@ def export_torch(
         raise UsageError("weights go with package.module:factory: load them into the module yourself")
     if not callable(source):
         raise UsageError(f"cannot export a {type(source).__name__}: give an nn.Module or a callable on tensors")
-    refuse_training_mode(source)
     attributed = [_tensor(value) for value in (inputs if isinstance(inputs, (tuple, list)) else (inputs,))]
     if not attributed:
         raise UsageError("exporting a PyTorch model needs example inputs: give inputs=")
@@ -132,7 +130,7 @@ def _first_that_reproduces(
     output: str | int | None,
     dynamic_batch: bool | Literal["auto"],
 ) -> TorchExport:
-    output_name = pick_output(call_once(function, positional), output)[0]
+    output_name = pick_output(call_judged(function, positional, output), output)[0]
     while output_name in {argument.name for argument in arguments}:
         output_name += "_out"
     module = ForwardModule(function, positional, output)

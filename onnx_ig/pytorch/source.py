@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onnx_ig.errors import InputError, ModelError, UsageError
+from onnx_ig.errors import InputError, ModelError, OnnxIgError, UsageError
 
 _MOST_OBJECTS = 10_000  # a closure may lead to a whole data set
 
@@ -87,18 +87,6 @@ def argument_names(function: Callable[..., Any], count: int) -> list[str]:
     return [*names, *("input" if count == 1 else f"input_{i}" for i in range(len(names), count))]
 
 
-def refuse_training_mode(function: Callable[..., Any]) -> None:
-    """Raise ModelError if a module that ``function`` reaches is in training mode."""
-    for name, module in find_modules(function):
-        for inner, submodule in module.named_modules():
-            if submodule.training:
-                path = ".".join(part for part in (name, inner) if part)
-                raise ModelError(
-                    f"the model is in training mode ({path}, a {type(submodule).__name__}): dropout and batch "
-                    "normalisation would make attributions random; call .eval() on it first"
-                )
-
-
 def find_modules(function: Callable[..., Any]) -> list[tuple[str, nn.Module]]:
     """Name and module for every ``nn.Module`` that calling ``function`` can reach, outermost ones only.
 
@@ -136,7 +124,7 @@ def _reached(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         if value.__module__.partition(".")[0] == "torch":  # library code holds no model of the user's
             return
         yield from _cells(value)
-        yield from _globals(value)
+        yield from globals_of(value)
         yield from ((name, default) for default in value.__defaults__ or ())
         yield from (value.__kwdefaults__ or {}).items()
         if hasattr(value, "__wrapped__"):
@@ -159,7 +147,7 @@ def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def globals_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     """Globals that the code of ``function``, and of functions written inside it, loads."""
     codes = [function.__code__]
     while codes:
@@ -174,6 +162,8 @@ def call_once(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     try:
         with torch.no_grad():
             return function(*arguments)
+    except OnnxIgError:  # of our own watch over the call
+        raise
     except Exception as error:  # the user's own code
         shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, Tensor) else repr(a)[:40] for a in arguments)
         first = (str(error).strip().splitlines() or [""])[0]
