@@ -131,7 +131,7 @@ def export(
         write_test_data(
             target_path,
             module=source if reference is None and hasattr(source, "state_dict") else reference,
-            arguments=with_test_data,
+            arguments={**model.defaults, **with_test_data},
             baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
         )
     return target_path

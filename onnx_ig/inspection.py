@@ -132,7 +132,7 @@ def inspect(source: Source) -> Inspection:
         opset=model.original_opset,
         nodes=len(graph),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
-        inputs=[_described(x) for x in model.inputs],
+        inputs=[_described(x, x.name in model.defaults) for x in model.inputs],
         outputs=[_described(y) for y in model.outputs],
         layout=layout,
         layout_note=layout_note,
@@ -163,16 +163,17 @@ def contract_of(model: Model) -> Contract | None:
         ) from error
 
 
-def _described(value: ir.Value) -> Tensor:
+def _described(value: ir.Value, optional: bool = False) -> Tensor:
     dtype = "unknown type"
     if value.dtype is not None:
         dtype = "string" if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy()).name
     shape = None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
-    return Tensor(str(value.name), dtype, shape, value.doc_string or "")
+    doc = "; ".join(text for text in (value.doc_string, "has a default value" if optional else "") if text)
+    return Tensor(str(value.name), dtype, shape, doc)
 
 
 def _layout(model: Model) -> tuple[str | None, str]:
-    sources = [x for x in model.inputs if is_float(x)] or model.inputs
+    sources = [x for x in model.required_inputs if is_float(x)] or model.inputs
     outputs = [y for y in model.outputs if is_float(y)]
     if not outputs:
         return None, "the model has no float output"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ import onnx_ir.passes.common as passes
 
 from onnx_ig.arguments import named_arrays
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
-from onnx_ig.loading import model_file, shape_facts
+from onnx_ig.loading import interface, model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
@@ -41,6 +41,7 @@ class Model:
         name: the file's stem, or the graph's name.
         original_opset: what the source declared for the default domain.
         note: how a PyTorch source was exported; empty for ONNX sources.
+        defaults: values of the inputs that callers may leave out, which are the last of them.
     """
 
     ir_model: ir.Model
@@ -48,11 +49,17 @@ class Model:
     name: str
     original_opset: int
     note: str = ""
+    defaults: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[ir.Value]:
-        """The model's inputs in declared order."""
+        """The model's inputs in declared order, those with a default behind the others."""
         return list(self.ir_model.graph.inputs)
+
+    @property
+    def required_inputs(self) -> list[ir.Value]:
+        """The inputs without a default; all of them, if none is without."""
+        return [x for x in self.inputs if x.name not in self.defaults] or self.inputs
 
     @property
     def outputs(self) -> list[ir.Value]:
@@ -109,7 +116,7 @@ def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:
     At data with other ranks its Run fails. A model whose ranks are all known is returned as it is; nothing is run.
     """
     held = model.clone_ir()
-    return replace(model, ir_model=held) if hold_observed_ranks(held, feeds) else model
+    return replace(model, ir_model=held) if hold_observed_ranks(held, {**model.defaults, **feeds}) else model
 
 
 def _onnx(source: Source, shapes: Shapes | None) -> Model:
@@ -138,7 +145,8 @@ def _onnx(source: Source, shapes: Shapes | None) -> Model:
 
 def _loaded(model: ir.Model, digest: str, name: str, note: str = "", shapes: Shapes | None = None) -> Model:
     opset = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
-    return Model(normalise(model, shapes), digest, name, opset, note)
+    defaults = interface.take_defaults(model)
+    return Model(normalise(model, shapes), digest, name, opset, note, defaults)
 
 
 def is_torch_source(source: Any) -> bool:
@@ -169,12 +177,14 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
 
     * one opset of the default domain, 18 or what the source needs (see :mod:`onnx_ig.loading.opset`);
     * functions inlined, Constant nodes and subgraph initialisers lifted to initialisers of the main graph;
-    * initialisers removed from the inputs (IR versions before 4 list them there);
+    * initialisers removed from the inputs (but see :func:`onnx_ig.loading.interface.take_defaults`);
+    * nodes in an order in which they can run, each output listed once and made by a node or an input;
     * unused nodes removed, default attributes spelt out, types and shapes inferred as far as they can be.
     """
     try:
         if "ai.onnx" in model.graph.opset_imports:
             model.graph.opset_imports.setdefault("", model.graph.opset_imports.pop("ai.onnx"))
+        _sort(model)
         model = passes.InlinePass()(model).model
         model = passes.RemoveInitializersFromInputsPass()(model).model
         model = passes.NameFixPass()(model).model
@@ -191,6 +201,7 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         name_axes_before_pooling(model.graph)
         model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
+        interface.settle_outputs(model.graph)
         model = passes.RemoveUnusedNodesPass()(model).model
         from onnx_ig.autodiff.portable import to_standard_operators  # its rules are written with the graph builder
 
@@ -204,6 +215,16 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         raise ModelError(f"the model could not be normalised: {type(cause).__name__}: {_first_line(cause)}") from error
     model.functions.clear()
     return model
+
+
+def _sort(model: ir.Model) -> None:
+    """Put every node behind those whose outputs it reads."""
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    try:
+        for graph in graphs:
+            graph.sort()
+    except ValueError as error:
+        raise ModelError("malformed graph: its nodes read each other's outputs in a circle") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -62,6 +62,8 @@ class OnnxForward:
         attributed = named_arrays(inputs, list(declared), "inputs")
         rest = [name for name in declared if name not in attributed]
         extra = named_arrays(additional_forward_args, rest, "additional_forward_args")
+        defaults = {name: value for name, value in self._model.defaults.items() if name not in attributed}
+        extra = defaults | extra
         unfed = [name for name in declared if name not in attributed and name not in extra]
         if unfed:
             raise InputError(

@@ -285,7 +285,7 @@ def _random_like_declared(model: Model, rng: np.random.Generator) -> dict[str, A
         InputError: an input that is not float, or whose further dimensions are not declared.
     """
     values = {}
-    for x in model.inputs:
+    for x in model.required_inputs:
         dims = (
             None if x.shape is None else [2 if i == 0 and not isinstance(d, int) else d for i, d in enumerate(x.shape)]
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
@@ -36,7 +37,7 @@ def examples_first(model: Model, axis: int | None) -> Model:
         declared = ", ".join(f"{x.name} {x.shape}" for x in graph.inputs)
         raise InputError(f"batch_axis={axis}: the first float input has no such axis ({declared})")
     examples = shapes[0][axis]
-    op, first = OpBuilder(graph), graph[0]
+    op, first, defaults = OpBuilder(graph), graph[0], dict(model.defaults)
     for i, x in enumerate(graph.inputs):
         if x.shape is not None and len(x.shape) > axis and x.shape[axis] == examples:
             others = [d for j, d in enumerate(x.shape) if j != axis]
@@ -46,6 +47,8 @@ def examples_first(model: Model, axis: int | None) -> Model:
             node = ir.Node("", "Transpose", [given], [ir.AttrInt64s("perm", [*order[:axis], 0, *order[axis:]])])
             node.outputs[0].name, node.outputs[0].type = x.name, x.type
             graph.inputs[i] = given
+            if given.name in defaults:
+                defaults[given.name] = np.moveaxis(defaults[given.name], axis, 0)
             ir.convenience.replace_all_uses_with(x, node.outputs[0], replace_graph_outputs=True)
             graph.insert_before(first, node)
     for i, y in enumerate(graph.outputs):
@@ -58,7 +61,7 @@ def examples_first(model: Model, axis: int | None) -> Model:
             graph.append(node)
             graph.outputs[i] = node.outputs[0]
     infer(moved)
-    return replace(model, ir_model=moved)
+    return replace(model, ir_model=moved, defaults=defaults)
 
 
 def _place(dims: list[int | ir.SymbolicDim], examples: int | ir.SymbolicDim, axis: int) -> int | None:

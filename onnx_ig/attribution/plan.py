@@ -178,6 +178,9 @@ def _output(model: Model, name: str | None) -> ir.Value:
     if name is not None:
         return _inner(model, name)
     floats = [y for y in model.outputs if is_float(y)]
+    if len(floats) > 1:  # those that are constants or inputs themselves explain nothing
+        computed = dependents(list(model.ir_model.graph), model.inputs, differentiably=False) - {*model.inputs}
+        floats = [y for y in floats if y in computed] or floats
     if len(floats) == 1:
         return floats[0]
     listed = ", ".join(f"{y.name} {y.dtype} {y.shape}" for y in model.outputs)
@@ -185,7 +188,7 @@ def _output(model: Model, name: str | None) -> ir.Value:
 
 
 def _only_float_input(model: Model) -> str:
-    floats = [x for x in model.inputs if is_float(x)]
+    floats = [x for x in model.required_inputs if is_float(x)]
     if len(floats) == 1:
         return str(floats[0].name)
     listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)

@@ -22,6 +22,7 @@ from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
 from onnx_ig.autodiff.weights import separate_transposed_weights
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
 from onnx_ig.loading.constants import fold_rearranged_constants
+from onnx_ig.loading.interface import put_defaults_back
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.model import Model, Source, load
 
@@ -42,13 +43,15 @@ def differentiate(
 
     Args:
         model: a path, serialised bytes, ModelProto, onnx_ir model or :class:`Model`.
-        wrt: names of float inputs or of float tensors inside the graph; default: all float inputs that reach an output.
+        wrt: names of float inputs or of float tensors inside the graph; default: all float inputs
+            without a default value that reach an output.
         outputs: names of float outputs, or of float tensors inside the graph; default: all float outputs.
 
     Returns:
-        Inputs: the model's own, then ``cotangent_<output>`` of each output's shape. Outputs: the model's own, then
-        ``grad_<tensor>`` of each tensor's shape. The metadata property ``onnx_ig.straight_through`` counts, by
-        operator, the quantising nodes whose derivative is that of their float equivalent. A message holds less than
+        Inputs: the model's own with their defaults, then ``cotangent_<output>`` of each output's shape.
+        Outputs: the model's own, then ``grad_<tensor>`` of each tensor's shape. The metadata property
+        ``onnx_ig.straight_through`` counts, by operator, the quantising nodes whose derivative is that of their float
+        equivalent. A message holds less than
         2 GB: of a larger model the weights stay in the files beside it, named relative to its folder, with a warning.
         Save the result in that folder, or use :func:`onnx_ig.export`, which writes a file of its own.
 
@@ -57,7 +60,9 @@ def differentiate(
         NotDifferentiableError: a node on the path has no rule; the message names it.
         InputError: an unknown or non-float name.
     """
-    result = gradient_model(load(model), wrt, outputs)
+    loaded = load(model)
+    result = gradient_model(loaded, wrt, outputs)
+    put_defaults_back(result.graph, loaded.defaults)
     tensors = [value.const_value for value in result.graph.initializers.values()]
     outside = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
     if outside:
@@ -88,7 +93,9 @@ def gradient_model(
     result = model.clone_ir()
     graph = result.graph
     sources = (
-        [_float_tensor(graph, name) for name in wrt] if wrt is not None else [x for x in graph.inputs if is_float(x)]
+        [_float_tensor(graph, name) for name in wrt]
+        if wrt is not None
+        else [x for x in graph.inputs if is_float(x) and x.name in {y.name for y in model.required_inputs}]
     )
     ends = (
         [_float_tensor(graph, name) for name in outputs]

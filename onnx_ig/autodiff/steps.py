@@ -49,6 +49,14 @@ class Steps:
     written: list[Slices]
     shapes_may_vary: bool
 
+    def is_read(self, i: int) -> bool:
+        """Whether a step depends on what state ``i`` was before it.
+
+        Converters carry tensors along that a step only writes, and start them with whatever shape.
+        """
+        state = self.states[i]
+        return bool(state.uses()) or state in self.body.outputs
+
 
 def infer_steps(op: OpBuilder, node: ir.Node, steps: Steps) -> None:
     """Set the types and shapes of the body's values, taking states to keep theirs.
@@ -65,7 +73,13 @@ def infer_steps(op: OpBuilder, node: ir.Node, steps: Steps) -> None:
             axis = each.axis % len(each.outer.shape)
             each.inner.shape = ir.Shape([d for i, d in enumerate(each.outer.shape) if i != axis])
     infer_body(op, steps.body)
-    for state, after in zip(steps.states, steps.next_states, strict=True):
+    ends = list(steps.states)
+    for i, (state, after) in enumerate(zip(steps.states, steps.next_states, strict=True)):
+        if not steps.is_read(i):
+            ends[i] = after
+            if not same_shape(state, after):
+                state.shape = None
+            continue
         if not is_float(state) or state.shape is None or after.shape is None or state is after:
             continue
         pairs = list(zip(state.shape, after.shape, strict=False))
@@ -77,7 +91,7 @@ def infer_steps(op: OpBuilder, node: ir.Node, steps: Steps) -> None:
                 "Write the growing tensor as a scan output, one slice per step",
             )
 
-    outputs = zip(node.outputs, [*steps.states, *(s.inner for s in steps.written)], strict=False)
+    outputs = zip(node.outputs, [*ends, *(s.inner for s in steps.written)], strict=False)
     for i, (y, inner) in enumerate(outputs):
         y.type = y.type or inner.type
         if y.shape is None and inner.shape is not None:

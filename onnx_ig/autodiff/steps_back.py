@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.autodiff.builder import OpBuilder, same_shape
 from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.autodiff.node import known_rank
 from onnx_ig.autodiff.reverse import captured_by, dependents, is_float, pull_back
@@ -44,7 +44,9 @@ def adjoint_steps(
     _name_outputs(op, node, n_states + len(steps.written))
 
     reverse = op.subgraph("adjoint_step", [])
-    states: list[ir.Value] = [_added_input(op, reverse, steps.states[i]) for i in carried]
+    # a state that is only written has its shape from the steps, and its initial value no part in them
+    like = [steps.states[i] if steps.is_read(i) else steps.next_states[i] for i in carried]
+    states: list[ir.Value] = [_added_input(op, reverse, v) for v in like]
     sums = [_added_input(op, reverse, v) for v in captured]
     written = [(s, dy) for s, dy in zip(steps.written, dys[n_states:], strict=True) if dy is not None]
     given = [_added_input(op, reverse, s.inner) for s, _ in written]
@@ -58,13 +60,14 @@ def adjoint_steps(
     grads = pull_back(reverse, nodes, seeds, [*(steps.states[i] for i in carried), *slices, *captured])
     captured, sums = _reached(reverse, captured, sums, grads)
     read = [s for s in read if s.inner in grads]
-    results = [grads[v] if (v := steps.states[i]) in grads else reverse.zeros_like(v) for i in carried]
+    results = [
+        grads[v] if (v := steps.states[i]) in grads else reverse.zeros_like(v if steps.is_read(i) else state)
+        for i, state in zip(carried, states, strict=True)
+    ]
     results += [reverse.Add(total, grads[v]) for v, total in zip(captured, sums, strict=True)]
     results += [grads[s.inner] for s in read]
-    for result, like in zip(
-        results, [*(steps.states[i] for i in carried), *captured, *(s.inner for s in read)], strict=True
-    ):
-        result.type, result.shape = result.type or like.type, result.shape or shape_copy(like)
+    for result, v in zip(results, [*like, *captured, *(s.inner for s in read)], strict=True):
+        result.type, result.shape = result.type or v.type, result.shape or shape_copy(v)
     return_values(reverse, results)
     walked = [_Feed(dy, s.axis, 1 - s.backwards) for s, dy in written]
     walked += _resolve(op, node, steps, reverse, nodes, walked)
@@ -74,10 +77,15 @@ def adjoint_steps(
         made = _scan_back(op, node, reverse, starts, walked, read)
     else:
         made = _loop_back(op, reverse, starts, walked)
-    sources = [*(steps.initial[i] for i in carried), *captured, *(s.outer for s in read)]
+    initials = [
+        steps.initial[i] if steps.is_read(i) or same_shape(steps.initial[i], v) else None
+        for i, v in zip(carried, like, strict=True)
+    ]
+    sources = [*initials, *captured, *(s.outer for s in read)]
     cotangents: dict[ir.Value, ir.Value] = {}
     for source, cotangent in zip(sources, made, strict=True):
-        assert source is not None
+        if source is None:
+            continue  # of another shape than what is written
         cotangent.type, cotangent.shape = source.type, shape_copy(source)
         cotangents[source] = op.Add(cotangents[source], cotangent) if source in cotangents else cotangent
     return cotangents

@@ -34,7 +34,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
-        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite,
+        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
     engine = open_engine(
         model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,13 @@ def read_values(
     pictures: PictureOptions,
     *,
     allow_nonfinite: bool = False,
+    otherwise: Mapping[str, Array] = MappingProxyType({}),
 ) -> Values:
     """Read every file.
 
     Args:
         specs: all inputs that can be fed.
+        otherwise: values of the inputs that need not be fed.
         default: the names of the inputs that a file without ``NAME=`` can be meant for.
 
     Raises:
@@ -102,14 +105,15 @@ def read_values(
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
     more = read_inputs(extra, others, pictures, allow_nonfinite=allow_nonfinite) if extra else {}
     for spec in specs:
-        if spec.name not in read and spec.name not in more:
+        if spec.name not in read and spec.name not in more and spec.name not in otherwise:
             raise InputError(
                 f"input {spec.name!r} ({spec.dtype.name} {spec.describe_shape()}) is not fed: -i {spec.name}=FILE "
                 f"to attribute it, else --extra {spec.name}=FILE"
             )
     return Values(
         inputs={name: value.value for name, value in read.items()},
-        extra={name: value.value for name, value in more.items()},
+        extra={name: value for name, value in otherwise.items() if name not in read}
+        | {name: value.value for name, value in more.items()},
         baselines=read_baselines(
             baselines, [spec for spec in specs if spec.name in read], pictures, allow_nonfinite=allow_nonfinite
         ),

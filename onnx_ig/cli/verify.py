@@ -175,9 +175,10 @@ def _values(
 
     model = examples_first(load(source), batch_axis)
     specs = [spec_of(x) for x in model.inputs]
-    return read_values(specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures).ordered(
-        [spec.name for spec in specs]
+    values = read_values(
+        specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures, otherwise=model.defaults
     )
+    return values.ordered([spec.name for spec in specs])
 
 
 def _starts(

@@ -17,7 +17,9 @@ import onnx_ir as ir
 
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.loading import wire
+from onnx_ig.loading.functions import at_one_opset
 from onnx_ig.loading.maps import without_maps
+from onnx_ig.loading.sparse import without_sparse_tensors
 from onnx_ig.types import Array
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
@@ -120,8 +122,9 @@ def checked(
         raise ModelError("the model names no operator set: it is not an ONNX model, or is cut short")
     _check_external_data(proto, folder)
     _check_wiring(proto.graph, set())
+    proto = at_one_opset(without_sparse_tensors(without_maps(proto)))
     try:
-        model = ir.from_proto(without_maps(proto))
+        model = ir.from_proto(proto)
         for name, array in weights.items():
             model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
         _let_go_of_source(model)

@@ -93,8 +93,8 @@ def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[
         name = str(x.name)
         if x.dtype is None or x.shape is None:
             return None
-        if feeds is not None:
-            value = feeds[name]
+        if feeds is not None or name in model.defaults:
+            value = model.defaults[name] if feeds is None else feeds[name]
             value = np.resize(value, (rows, *value.shape[1:])) if x.shape and x.shape[0] == rows else value
         else:
             sizes = [d for d in x.shape if isinstance(d, int)]

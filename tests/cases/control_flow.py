@@ -54,6 +54,21 @@ _LOOPS = {
             so = Mul(vo, v)
         }>
     }""",
+    # states that a step only writes, starting in the same shape as what is written, and in another
+    "loop_writes_a_state": """
+    m (float[2,3] x, float[3,3] w, int64 n) => (float[2,3] y, float[2,3] s, float[2,3] t) {
+        cond = Constant <value = bool {1}> ()
+        z = Constant <value = float {0.0}> ()
+        a = Sin(x)
+        y, s, t = Loop (n, cond, x, a, z) <body = b (int64 i, bool ci, float[2,3] v, float[2,3] p, float[] q)
+            => (bool co, float[2,3] vo, float[2,3] po, float[2,3] qo) {
+            co = Identity(ci)
+            h = MatMul(v, w)
+            vo = Tanh(h)
+            po = Sin(vo)
+            qo = Mul(po, v)
+        }>
+    }""",
     "loop_shapeless_body": """
     m (float[2,3] x, float[3,3] w, int64 n) => (float[2,3] y, float[t,2,3] s) {
         cond = Constant <value = bool {1}> ()

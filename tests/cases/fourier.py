@@ -70,5 +70,9 @@ CASES = [
         )
     ),
     make_case("STFT", [_f(1, 60, 1), np.array(1, np.int64), _f(20)], name="stft_many_shifts", constants=(1,)),
+    *(
+        make_case("STFT", [_f(2, 17), np.array(2, np.int64), w, np.array(6, np.int64)], name=name, constants=(1, 3))
+        for name, w in (("stft_rank_2", None), ("stft_rank_2_window", _f(6)))
+    ),
     make_case("STFT", [_f(1, 20, 1), np.array(3, np.int64), _f(6)], name="stft_run_time_step"),
 ]

@@ -106,6 +106,17 @@ def dft_along_known_axis(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
     return [op.Reshape(y, shape, allowzero=1)]
 
 
+@preparation("STFT")
+def stft_of_signals_with_parts(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """Of a real signal [B, T], as runtimes allow and PyTorch's exporter writes it: of [B, T, 1]."""
+    x = given(node, 0)
+    if rank_of(x) == 3:
+        return None
+    # copies the first two dimensions: right for a signal of unknown rank too
+    signal = op.Reshape(x, [0, 0, -1])
+    return list(op.add_node("STFT", [signal, *node.inputs[1:]], dict(node.attributes), 1))
+
+
 def _axis(op: OpBuilder, node: ir.Node) -> int:
     if op.opset < _AXIS_AS_INPUT:
         return attr_int(node, "axis", 1)
