@@ -34,8 +34,11 @@ class NotDifferentiableError(ModelError):
     """
 
     def __init__(self, op_type: str, node_name: str, reason: str, advice: str) -> None:
+        super().__init__(op_type, node_name, reason, advice)  # what pickle makes it from again
         self.op_type, self.node_name, self.reason, self.advice = op_type, node_name, reason, advice
-        super().__init__(f"cannot differentiate {op_type} (node {node_name!r}): {reason}. {advice}")
+
+    def __str__(self) -> str:
+        return f"cannot differentiate {self.op_type} (node {self.node_name!r}): {self.reason}. {self.advice}"
 
 
 class NoGradientPathError(ModelError):

@@ -6,6 +6,7 @@ Captum's ``InputXGradient`` and ``IntegratedGradients``. F(x; t) is the selected
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
-from onnx_ig.sources import Bound, forward_of
+from onnx_ig.sources import Bound, forward_of, picklable, unpickled
 from onnx_ig.types import Array, Progress
 
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
@@ -28,6 +29,8 @@ _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signa
 
 class Method(CaptumMember):
     """What both methods share: the source, the engines built for it, and the forms of arguments and results.
+
+    Threads may share one. Pickled or copied, it opens its models again when it is first called.
 
     Args:
         forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
@@ -64,7 +67,19 @@ class Method(CaptumMember):
     def forward_func(self, forward_func: Any) -> None:
         self._forward_func = forward_func
         self._forward = forward_of(forward_func, self._batch_axis)
+        self._forget_engines()
+
+    def _forget_engines(self) -> None:
         self._engines: dict[tuple[Any, ...], Engine] = {}
+        self._opening = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_engines", "_opening")}
+        return state | {"_forward_func": picklable(self._forward_func)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _forward_func=unpickled(state["_forward_func"]))
+        self._forget_engines()
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -74,7 +89,8 @@ class Method(CaptumMember):
     @property
     def provider(self) -> str | None:
         """The execution provider of the last call, None before the first."""
-        return next(reversed(self._engines.values())).provider if self._engines else None
+        with self._opening:
+            return next(reversed(self._engines.values())).provider if self._engines else None
 
     def attribute_each(self, calls: Iterable[Mapping[str, Any]], **common: Any) -> Iterator[tuple[Any, Any]]:
         """Call ``attribute`` for many batches; while the caller uses one result, the next are read and computed.
@@ -138,24 +154,28 @@ class Method(CaptumMember):
 
     def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
         key = (bound.key, tuple(bound.inputs), per_example)
-        engine = self._engines.pop(key, None)
-        if engine is None:
-            engine = open_engine(
-                bound.model,
-                {**bound.inputs, **bound.extra},
-                algorithm=self.algorithm,
-                provider=self._provider,
-                inputs=list(bound.inputs),
-                output=self._output,
-                at=[self._at] if self._at else None,
-                per_example=per_example,
-                multiply_by_inputs=self._multiply_by_inputs,
-                batch_axis=self._batch_axis and 0,
-            )
-            while len(self._engines) >= _ENGINES_KEPT:
-                self._engines.pop(next(iter(self._engines)))
-        self._engines[key] = engine  # last used is last
-        return engine
+        with self._opening:
+            engine = self._engines.pop(key, None)
+            if engine is None:
+                engine = self._opened(bound, per_example)
+                while len(self._engines) >= _ENGINES_KEPT:
+                    self._engines.pop(next(iter(self._engines)))
+            self._engines[key] = engine  # last used is last
+            return engine
+
+    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+        return open_engine(
+            bound.model,
+            {**bound.inputs, **bound.extra},
+            algorithm=self.algorithm,
+            provider=self._provider,
+            inputs=list(bound.inputs),
+            output=self._output,
+            at=[self._at] if self._at else None,
+            per_example=per_example,
+            multiply_by_inputs=self._multiply_by_inputs,
+            batch_axis=self._batch_axis and 0,
+        )
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
         """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""

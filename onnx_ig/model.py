@@ -20,6 +20,7 @@ from onnx_ig.errors import ModelError, OnnxIgError, UsageError
 from onnx_ig.loading import interface, model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
+from onnx_ig.loading.packed import packed
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.types import Array
 
@@ -33,7 +34,7 @@ _TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Model:
-    """A normalised model.
+    """A normalised model; it can be pickled, and a copy of it shares the weights.
 
     Attributes:
         ir_model: the graph in memory; treat it as read-only and take :meth:`clone_ir` to change it.
@@ -69,6 +70,12 @@ class Model:
     def clone_ir(self) -> ir.Model:
         """A copy of the graph that shares the weights' memory."""
         return self.ir_model.clone()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "ir_model": packed(self.ir_model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, ir_model=state["ir_model"].unpacked())
 
 
 def load(

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ig.arguments import named_arrays
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.loading.packed import PackedModel, packed
 from onnx_ig.model import Model, load
 from onnx_ig.types import Array
 
@@ -95,6 +96,16 @@ def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
     raise UsageError(
         f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
     )
+
+
+def picklable(forward_func: Any) -> Any:
+    """``forward_func`` in a form that pickle and copy take; :func:`unpickled` is the way back."""
+    return packed(forward_func) if isinstance(forward_func, ir.Model) else forward_func
+
+
+def unpickled(form: Any) -> Any:
+    """What :func:`picklable` was given."""
+    return form.unpacked() if isinstance(form, PackedModel) else form
 
 
 def _check(name: str, value: Array, declared: ir.Value) -> None:

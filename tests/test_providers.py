@@ -28,13 +28,14 @@ class _Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *opened: str) -> None:
         self.opened, self.handed, self.preloaded = [*opened, CPU], [], 0
         self._open = onnxruntime.InferenceSession
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
-        monkeypatch.setattr(onnxruntime, "preload_dlls", self._preload)
-        monkeypatch.setattr(onnxruntime, "InferenceSession", self._session)
 
-    def _preload(self) -> None:
-        print("libcudnn.so.9 not found")
-        self.preloaded += 1
+        def preload() -> None:
+            print("libcudnn.so.9 not found")
+            self.preloaded += 1
+
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", self._session)
 
     def _session(self, model: bytes, options: Any, providers: list[Any]) -> Any:
         self.handed = providers
@@ -61,7 +62,7 @@ def test_what_onnx_runtime_is_handed(
     session = Session(MODEL, provider)
     assert machine.handed == handed
     assert machine.preloaded == (provider != "cpu")
-    assert not session._session._enable_fallback
+    assert not session._opened.session._enable_fallback
     assert capsys.readouterr().out == ""  # standard output is for results
 
 

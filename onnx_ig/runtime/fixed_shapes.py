@@ -3,12 +3,15 @@
 The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away and finds that tensors have
 equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions. Opening takes as
 long as a Run or two, so it is done for shapes that have been seen often, and each time that others come after all it
-takes longer to be done again. Without convolutions nothing is gained.
+takes longer to be done again. Without convolutions nothing is gained. Threads may run it at once: opening waits until
+no Run is under way, and Runs wait until the model is open for their shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import onnx_ir as ir
 
@@ -26,25 +29,44 @@ class FixedShapesSession(Session):
 
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
         super().__init__(model, provider, threads=threads)
-        self._named = {value.name: list(value.shape) for value in self._session.get_inputs()}
+        self._named = {value.name: list(value.shape) for value in self._now_open().session.get_inputs()}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
         self._times, self._often = 0, _OFTEN
         self._convolves = not isinstance(model, ir.Model) or any(
             node.op_type in _CONVOLUTIONS for node in ir.traversal.RecursiveGraphIterator(model.graph)
         )
         self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
+        self._entrance = threading.Lock()  # of Runs, one after the other
+        self._under_way, self._ended = 0, threading.Condition()
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """See :meth:`Session.run`."""
-        if self.device is None and self._convolves:
-            self._prepare(self._dimensions(feeds))
-        return super().run(feeds, outputs)
+        if self.device is not None or not self._convolves:
+            return super().run(feeds, outputs)
+        with self._open_for(self._dimensions(feeds)):
+            return super().run(feeds, outputs)
+
+    @contextmanager
+    def _open_for(self, dimensions: dict[str, int]) -> Iterator[None]:
+        """Keep the model open for a Run of these dimensions."""
+        with self._entrance:
+            self._prepare(dimensions)
+            with self._ended:
+                self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._under_way -= 1
+                self._ended.notify_all()
 
     def _prepare(self, dimensions: dict[str, int]) -> None:
         self._times = self._times + 1 if dimensions == self._last else 1
         self._last = dimensions
         wanted = dimensions if self._times > self._often or dimensions == self.fixed else {}
         if wanted != self.fixed:
+            with self._ended:
+                self._ended.wait_for(lambda: not self._under_way)
             self._often *= _LONGER if self.fixed else 1
             self.fixed = None
             self.open(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,11 +26,13 @@ class ForwardModel:
     def __init__(self, model: Model, output: str, one_row: bool, provider: ProviderSpec) -> None:
         self._model, self._output, self._one_row, self._provider = model, output, one_row, provider
         self._session: AnySession | None = None
+        self._opening = threading.Lock()
 
     def __call__(self, feeds: Mapping[str, Array]) -> Array:
         """The output for ``feeds`` (those the output depends on are taken), [N, ...]."""
-        if self._session is None:
-            self._session = open_session(_only(self._model, self._output), self._provider)
+        with self._opening:
+            if self._session is None:
+                self._session = open_session(_only(self._model, self._output), self._provider)
         needed = {name: value for name, value in feeds.items() if name in self._session.input_names}
         output = self._session.run(needed)[self._output]
         return output[np.newaxis] if self._one_row else output

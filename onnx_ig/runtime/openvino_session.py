@@ -7,6 +7,7 @@ it has been seen to compute wrong gradients without a word, so the first run is 
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -39,6 +40,8 @@ _Signature = tuple[tuple[str, tuple[int, ...]], ...]
 
 class OpenVinoSession:
     """A model opened in OpenVINO, with the methods of :class:`onnx_ig.runtime.session.Session`.
+
+    Threads may share it and run it one after the other: a request holds one Run, and a Run takes all cores.
 
     Args:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model.
@@ -79,6 +82,7 @@ class OpenVinoSession:
         self.input_names: list[str] = [port.node.friendly_name for port in self._model.inputs]
         self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
         self._compiled: OrderedDict[_Signature, list[Any]] = OrderedDict()  # requests, one for each stream
+        self._turn = threading.Lock()
 
     def placed(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """``feeds``: they are where the device reads them."""
@@ -99,6 +103,10 @@ class OpenVinoSession:
         """:meth:`run` for several feeds of the same shapes, at the same time, the cores divided between them."""
         for feeds in several:
             self._require_feeds(feeds)
+        with self._turn:
+            return self._run_each(several)
+
+    def _run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         expected = None if self._unchecked is None else self._expected(self._unchecked, several[0])
         try:
             requests = self._requests(several[0], len(several))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import sys
-from collections.abc import Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,18 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """ONNX Runtime's session and the weights it reads where they lie: who holds this may run it, whatever is opened
+    meanwhile.
+    """
+
+    session: Any
+    weights: Mapping[str, Any]
+
+
 class Session:
-    """A model opened in ONNX Runtime.
+    """A model opened in ONNX Runtime. Threads may share it.
 
     Args:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model (also over 2 GB).
@@ -73,6 +84,8 @@ class Session:
     def open(self, dimensions: Mapping[str, int]) -> None:
         """Open the model, again if it is open, for these sizes of named dimensions of its inputs and any of the others.
 
+        Not while another thread runs it: what is open is closed first, because two at once would need twice the memory.
+
         Raises:
             See the class.
         """
@@ -84,19 +97,20 @@ class Session:
             options.add_free_dimension_override_by_name(name, size)
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        self._session: Any = None  # two at once would need twice the memory
+        self._opened: _Opened | None = None
+        weights: dict[str, Any] = {}
         give_back_freed_memory()
         with scratch_folder() as scratch:
             try:
                 model = self._model
                 if isinstance(model, ir.Model):
-                    model = self._fastest_form(ort, model.clone(), options)
-                self._session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
+                    model, weights = self._fastest_form(ort, model.clone(), options)
+                session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
         give_back_freed_memory()
-        self._session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
-        self.providers: list[str] = self._session.get_providers()
+        session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
+        self.providers: list[str] = session.get_providers()
         if self._strict:
             missing = [name for name in map(_name, self._requested) if name not in self.providers]
             if missing:
@@ -105,27 +119,31 @@ class Session:
                     "its libraries (CUDA, cuDNN) could not be loaded: install 'onnx-ig[gpu]' on a machine with a GPU, "
                     "or ask for provider='cpu'"
                 )
-        self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
-        self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+        self.input_names: list[str] = [value.name for value in session.get_inputs()]
+        self.output_names: list[str] = [value.name for value in session.get_outputs()]
+        self._opened = _Opened(session, weights)
 
-    def _fastest_form(self, ort: ModuleType, model: ir.Model, options: Any) -> ir.Model:
-        """``model`` changed to the form that the provider runs fastest, and ``options`` with it."""
+    def _fastest_form(self, ort: ModuleType, model: ir.Model, options: Any) -> tuple[ir.Model, dict[str, Any]]:
+        """``model`` changed to the form that the provider runs fastest, and ``options`` with it.
+
+        With the weights that the session will read where they lie.
+        """
         walk_backwards(model)
         if list(map(_name, self._requested)) != [CPU]:
-            return model
+            return model, {}
         mask_in_any_layout(model)
         hard_swish_in_any_layout(model)
         tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}
-        self._in_place = {  # must outlive the session
+        in_place = {
             name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(tensor.numpy()), tensor.dtype)
             for name, tensor in tensors.items()
             if tensor is not None and tensor.dtype in _SHARED_TYPES
         }
-        if self._in_place:
+        if in_place:
             options.add_session_config_entry("session.disable_prepacking", "1")
-            for name, value in self._in_place.items():
+            for name, value in in_place.items():
                 options.add_initializer(name, value)
-        return model
+        return model, in_place
 
     @property
     def provider(self) -> str:
@@ -150,7 +168,7 @@ class Session:
         """
         if self.device is None:
             return dict(feeds)
-        number = int(self._session.get_provider_options()[self.provider].get("device_id", 0))
+        number = int(self._now_open().session.get_provider_options()[self.provider].get("device_id", 0))
         upload = import_onnxruntime().OrtValue.ortvalue_from_numpy
         try:
             return {name: upload(value, self.device, number) for name, value in feeds.items()}
@@ -164,8 +182,9 @@ class Session:
             OutOfMemoryError: the device's memory did not suffice (a smaller batch may).
         """
         names = list(outputs) if outputs is not None else self.output_names
+        opened = self._now_open()  # held until the Run has ended
         try:
-            values = self._session.run(names, dict(feeds))
+            values = opened.session.run(names, dict(feeds))
         except Exception as error:
             raise _translated(error, "run the model") from error
         return dict(zip(names, values, strict=True))
@@ -173,6 +192,10 @@ class Session:
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes."""
         return [self.run(feeds) for feeds in several]
+
+    def _now_open(self) -> _Opened:
+        assert self._opened is not None, "the model could not be opened"
+        return self._opened
 
 
 def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[Any], bool]:
@@ -195,9 +218,15 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
                 "for CUDA install 'onnx-ig[gpu]' instead of 'onnx-ig[cpu]', or ask for provider='cpu'"
             )
     if not _DEVICES.keys().isdisjoint(map(_name, entries)):
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
-            ort.preload_dlls()  # the CUDA libraries that pip installed are on no search path
+        # the CUDA libraries that pip installed are on no search path; it prints what it does not find
+        _printing_on_stderr(ort.preload_dlls)()
     return entries, provider != "auto"
+
+
+def _printing_on_stderr(function: FunctionType) -> Callable[[], None]:
+    """``function``, whose prints go to stderr; redirecting stdout would redirect other threads' prints as well."""
+    names = {**function.__globals__, "print": functools.partial(print, file=sys.stderr)}
+    return FunctionType(function.__code__, names, argdefs=function.__defaults__, closure=function.__closure__)
 
 
 def _name(entry: str | tuple[str, Mapping[str, Any]]) -> str:

@@ -110,7 +110,7 @@ def _in_onnx_runtime(session: FixedShapesSession, feeds: Mapping[str, Array], ru
             session.open(session.fixed or {})
         for _ in range(runs + 1):
             session.run(feeds)
-        events = json.loads(Path(session._session.end_profiling()).read_text())
+        events = json.loads(Path(session._now_open().session.end_profiling()).read_text())
     start = [event["ts"] for event in events if event["name"] == "model_run"][-runs]
     return _by_node([e for e in events if e["name"].endswith(_KERNEL) and e["ts"] >= start], runs, kernels)
 
