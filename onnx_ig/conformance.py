@@ -18,6 +18,7 @@ from onnx import numpy_helper
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.destination import writing
 from onnx_ig.errors import InputError, UsageError, VerificationError
 from onnx_ig.runtime.engines import engine_named
 from onnx_ig.types import Array
@@ -122,28 +123,43 @@ def read_data_sets(model: Path) -> list[DataSet]:
 
 
 def write_data_set(folder: Path, model: str, data_set: DataSet, note: str) -> None:
-    """Write one data set; ``note`` says where the expected numbers come from.
+    """Write one data set into ``folder``; ``note`` says where the expected numbers come from.
 
     Raises:
-        UsageError: the folder holds another model's data.
+        UsageError: no room.
     """
     target = folder / data_set.folder
-    if target.exists() and model_of(target) not in (None, model):
-        raise UsageError(f"{target} belongs to {model_of(target)}: give each model a folder of its own")
-    target.mkdir(exist_ok=True)
-    for old in target.glob("*.pb"):
-        old.unlink()
-    for kind, arrays in (("input", data_set.inputs), ("output", data_set.outputs)):
-        for index, (name, array) in enumerate(arrays.items()):
-            tensor = numpy_helper.from_array(np.asarray(array), name)
-            (target / f"{kind}_{index}.pb").write_bytes(tensor.SerializeToString())
-    (target / NOTE).write_text(f"{_MODEL_LINE}{model}\n{note}\n", encoding="utf-8")
+    with writing(target):
+        target.mkdir()
+        for kind, arrays in (("input", data_set.inputs), ("output", data_set.outputs)):
+            for index, (name, array) in enumerate(arrays.items()):
+                tensor = numpy_helper.from_array(np.asarray(array), name)
+                (target / f"{kind}_{index}.pb").write_bytes(tensor.SerializeToString())
+        (target / NOTE).write_text(f"{_MODEL_LINE}{model}\n{note}\n", encoding="utf-8")
 
 
-def remove_data_set(folder: Path, model: str) -> None:
-    """Remove a data set that an earlier export of the same model left; any other folder is let be."""
-    if folder.is_dir() and model_of(folder) == model:
-        shutil.rmtree(folder)
+def require_own_data_sets(model: Path) -> None:
+    """Raise UsageError if the data sets beside ``model`` are another model's, or tell of none: they are kept."""
+    for folder in model.parent.glob(f"{FOLDER}*"):
+        if model_of(folder) != model.name:
+            owner = model_of(folder) or "a model that it does not name"
+            raise UsageError(f"{folder} belongs to {owner}: give each model a folder of its own")
+
+
+def replace_data_sets(drafts: Path, model: Path) -> None:
+    """Move the data sets in the folder ``drafts``, if there are any, to ``model``'s side, in place of its earlier ones.
+
+    Raises:
+        UsageError: there are another model's.
+    """
+    made = sorted(drafts.glob(f"{FOLDER}*"))
+    if not made:
+        return
+    require_own_data_sets(model)
+    for earlier in model.parent.glob(f"{FOLDER}*"):
+        shutil.rmtree(earlier)
+    for folder in made:
+        folder.rename(model.parent / folder.name)
 
 
 def model_of(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.conformance import FOLDER, DataSet, remove_data_set, write_data_set
+from onnx_ig.conformance import FOLDER, DataSet, write_data_set
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.model import Model, load
@@ -50,7 +50,7 @@ def write_test_data(
 
     Raises:
         InputError: an input for which no values can be drawn is not in ``arguments``.
-        UsageError: another model's test data lie there.
+        UsageError: no room.
     """
     written = load(path)
     contract, described = contract_of(written), inspect(written)
@@ -62,8 +62,6 @@ def write_test_data(
     expected, note = _expected(path, written, contract, feeds, module, baselines or {})
     main = DataSet(f"{FOLDER}0", feeds, {name: expected[name] for name in order})
     write_data_set(path.parent, path.name, main, note)
-    if not contract.named("target"):
-        remove_data_set(path.parent / f"{FOLDER}1", path.name)
     for target in contract.named("target"):
         wrong = feeds[target].copy()
         wrong.reshape(len(wrong), -1)[:, 0] = np.resize([_NO_SUCH_TARGET, -1], len(wrong))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +17,9 @@ from onnx_ig.arguments import as_tuple, named_arrays
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
-from onnx_ig.errors import MissingDependencyError, UsageError
+from onnx_ig.conformance import replace_data_sets, require_own_data_sets
+from onnx_ig.destination import require_free_file, writing
+from onnx_ig.errors import MissingDependencyError
 from onnx_ig.loading import wire
 from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -52,13 +55,14 @@ def export(
     weights: str | os.PathLike[str] | None = None,
     with_test_data: bool | Mapping[str, Array] = False,
     reference: Any = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
 
     Args:
         source: an ONNX model (path, bytes, ModelProto, onnx_ir model), or a PyTorch one (nn.Module, .pt2 file,
             ``package.module:factory``) with ``example_inputs`` and perhaps ``weights``.
-        path: the file to write; replaced only when the model is complete.
+        path: the file to write; it appears only when the model is complete.
         algorithm: ``integrated-gradients`` or ``input-x-gradient``.
         form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
         inputs: names of the attributed inputs; default: the only float input.
@@ -81,6 +85,7 @@ def export(
         with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
             values of the model's own inputs by name, else they are the example inputs, or drawn.
         reference: the nn.Module that tells what the test data expect, where ``source`` is not that itself.
+        overwrite: replace a file that is there already; never one that the model is read from.
 
     Returns:
         The path written. Weights over 2 GB lie beside it in ``<path>.data``.
@@ -89,8 +94,10 @@ def export(
         UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written.
     """
     target_path = Path(path)
-    if not target_path.parent.is_dir():
-        raise UsageError(f"no such folder: {target_path.parent} (make it first)")
+    files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
+    require_free_file(target_path, files, overwrite=overwrite)
+    if with_test_data is not False:
+        require_own_data_sets(target_path)
     baked = (
         None
         if path_as_input or form == "step" or algorithm == "input-x-gradient"
@@ -99,6 +106,8 @@ def export(
     model = load(
         source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
+    files |= model.files
+    require_free_file(target_path, files, overwrite=overwrite)
     model = examples_first(model, batch_axis)
     chosen: dict[str, Any] = {
         "inputs": inputs,
@@ -122,19 +131,39 @@ def export(
         method=method if baked is not None else None,
         prefix=prefix,
     )
-    write_model(build(model, plan), target_path)
-    if with_test_data is not False:
-        from onnx_ig.conformance_data import write_test_data  # runs the model, which export alone does not
+    with _published(target_path, files, overwrite) as draft:
+        write_model(build(model, plan), draft)
+        if with_test_data is not False:
+            from onnx_ig.conformance_data import write_test_data  # runs the model, which export alone does not
 
-        if with_test_data is True:
-            with_test_data = _examples(model, example_inputs, additional_forward_args)
-        write_test_data(
-            target_path,
-            module=source if reference is None and hasattr(source, "state_dict") else reference,
-            arguments={**model.defaults, **with_test_data},
-            baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
-        )
+            if with_test_data is True:
+                with_test_data = _examples(model, example_inputs, additional_forward_args)
+            write_test_data(
+                draft,
+                module=source if reference is None and hasattr(source, "state_dict") else reference,
+                arguments={**model.defaults, **with_test_data},
+                baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
+            )
     return target_path
+
+
+@contextmanager
+def _published(path: Path, sources: Collection[Path], overwrite: bool) -> Iterator[Path]:
+    """A path to write a draft to, in a folder of its own: all files there appear beside ``path`` when the block ends.
+
+    Raises:
+        UsageError: one of them would replace a file of ``sources``, or another without ``overwrite``; no room.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
+        draft = Path(folder) / path.name
+        yield draft
+        made = [file for file in Path(folder).iterdir() if file.is_file()]
+        for file in made:
+            require_free_file(path.parent / file.name, sources, overwrite=overwrite)
+        with writing(path):
+            replace_data_sets(Path(folder), path)
+            for file in sorted(made, key=lambda file: file == draft):  # the model last: it makes the rest visible
+                file.replace(path.parent / file.name)
 
 
 def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, int | None]:
@@ -155,19 +184,18 @@ def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -
 
 
 def write_model(model: ir.Model, path: Path) -> None:
-    """Save ``model`` at ``path`` by writing it beside and renaming."""
+    """Save ``model`` at ``path``, weights over 2 GB beside it.
+
+    Raises:
+        UsageError: no room.
+    """
     size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
-        draft = Path(folder) / path.name
+    with writing(path):
         if size < _SINGLE_FILE_LIMIT:
-            with draft.open("wb") as stream:
+            with path.open("wb") as stream:
                 _write_message(model, stream)
         else:
-            ir.save(model, draft, external_data=f"{path.name}.data")
-        for file in sorted(
-            Path(folder).iterdir(), key=lambda f: f == draft
-        ):  # the model last: it makes the rest visible
-            file.replace(path.parent / file.name)
+            ir.save(model, path, external_data=f"{path.name}.data")
 
 
 def _write_message(model: ir.Model, file: BinaryIO) -> None:

@@ -43,6 +43,7 @@ class Model:
         original_opset: what the source declared for the default domain.
         note: how a PyTorch source was exported; empty for ONNX sources.
         defaults: values of the inputs that callers may leave out, which are the last of them.
+        files: what the model was read from, weights in files beside it included: nothing is ever written onto them.
     """
 
     ir_model: ir.Model
@@ -51,6 +52,7 @@ class Model:
     original_opset: int
     note: str = ""
     defaults: Mapping[str, Array] = field(default_factory=dict)
+    files: frozenset[Path] = frozenset()
 
     @property
     def inputs(self) -> list[ir.Value]:
@@ -129,7 +131,8 @@ def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:
 def _onnx(source: Source, shapes: Shapes | None) -> Model:
     """The model in an .onnx file, its bytes, a ModelProto or an onnx_ir model."""
     if isinstance(source, ir.Model):
-        return _loaded(source.clone(), "", source.graph.name or "model", shapes=shapes)
+        loaded = _loaded(source.clone(), "", source.graph.name or "model", shapes=shapes)
+        return replace(loaded, files=model_file.weight_files(source))
     if isinstance(source, onnx.ModelProto):
         model = model_file.checked(source, None)
         return _loaded(
@@ -142,8 +145,8 @@ def _onnx(source: Source, shapes: Shapes | None) -> Model:
         )
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        model, digest = model_file.read(path)
-        return _loaded(model, digest, path.stem, shapes=shapes)
+        model, digest, files = model_file.read(path)
+        return replace(_loaded(model, digest, path.stem, shapes=shapes), files=files)
     raise UsageError(
         f"cannot load a model from {type(source).__name__}: give a path, bytes, a ModelProto, an onnx_ir model "
         f"or a torch module"

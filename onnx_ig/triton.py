@@ -8,18 +8,21 @@ Source: Triton's documentation of model repositories and model configuration.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onnx_ig.errors import ModelError, UsageError
+from onnx_ig.destination import require_folder, require_free_file, writing
+from onnx_ig.errors import ModelError
 from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.model import load
 
 LARGEST_BATCH = 8
+_CONFIGURATION = "config.pbtxt"
 _TYPES = {
     "float16": "FP16", "float32": "FP32", "float64": "FP64", "bfloat16": "BF16", "bool": "BOOL", "string": "STRING",
     **{f"{sign}int{bits}": f"{sign}int{bits}".upper() for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -27,27 +30,50 @@ _TYPES = {
 
 
 @contextmanager
-def repository_entry(folder: Path) -> Iterator[Path]:
+def repository_entry(folder: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> Iterator[Path]:
     """The path to export an attribution model to; on leaving, it becomes the next version of the entry ``folder``.
 
-    Nothing is left behind if the block or the configuration fails.
+    Earlier versions stay. A config.pbtxt as it was written here is replaced, any other only with ``overwrite``. Nothing
+    is left behind if the block or the configuration fails.
 
     Raises:
-        UsageError: the repository, the folder that holds ``folder``, is not there.
+        UsageError: the repository, the folder that holds ``folder``, is not there; a config.pbtxt of another hand, or
+            one of ``sources``, from which the model is made, is in the way.
         ModelError: a tensor whose number of axes is unknown.
     """
-    if not folder.parent.is_dir():
-        raise UsageError(f"no such folder: {folder.parent} (make it first)")
+    require_place_for_entry(folder, sources, overwrite=overwrite)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".onnx_ig_") as scratch:
         version = Path(scratch) / "version"
         version.mkdir()
         yield version / "model.onnx"
         text = configuration(version / "model.onnx", folder.name)
-        (Path(scratch) / "config.pbtxt").write_text(text, encoding="utf-8")
-        folder.mkdir(exist_ok=True)
-        older = [int(name) for name in os.listdir(folder) if name.isdecimal()]
-        version.rename(folder / str(max(older, default=0) + 1))
-        (Path(scratch) / "config.pbtxt").replace(folder / "config.pbtxt")
+        with writing(folder):
+            (Path(scratch) / _CONFIGURATION).write_text(_signature(text) + text, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            older = [int(name) for name in os.listdir(folder) if name.isdecimal()]
+            version.rename(folder / str(max(older, default=0) + 1))
+            (Path(scratch) / _CONFIGURATION).replace(folder / _CONFIGURATION)
+
+
+def require_place_for_entry(folder: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:
+    """Raise UsageError if :func:`repository_entry` could not write to ``folder``, before there is anything to write."""
+    require_folder(folder.parent)
+    if os.path.lexists(folder):
+        require_folder(folder)
+        config = folder / _CONFIGURATION
+        require_free_file(config, sources, overwrite=overwrite or _is_ours(config))
+
+
+def _signature(text: str) -> str:
+    """A first line by which a configuration is known again, as long as nobody has changed it."""
+    return f"# onnx-ig {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def _is_ours(config: Path) -> bool:
+    if not config.is_file():
+        return False
+    first, _, text = config.read_text(encoding="utf-8", errors="replace").partition("\n")
+    return first + "\n" == _signature(text)
 
 
 def configuration(path: Path, name: str) -> str:

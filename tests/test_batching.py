@@ -114,7 +114,8 @@ def test_the_exported_file_keeps_the_declared_batch(tmp_path: Path) -> None:
     proto = model(body, x_shape, y_shape, **constants)
     x, results = _rng.standard_normal((1, 3, 2)).astype(np.float32), []
     for steps in (None, 0, 1):
-        file = onnx_ig.export(proto, tmp_path / "ig.onnx", target=1, baselines="input", n_steps=5, steps_per_run=steps)
+        path = tmp_path / f"ig_{steps}.onnx"
+        file = onnx_ig.export(proto, path, target=1, baselines="input", n_steps=5, steps_per_run=steps)
         onnx.checker.check_model(file, full_check=True)
         contract = Contract.from_json(onnx.load(file).metadata_props[0].value)
         assert contract.layout == "fixed" and [entry.shape for entry in contract.inputs] == [[1, 3, 2]] * 2

@@ -208,7 +208,7 @@ def test_an_earlier_report_is_replaced_and_other_files_are_not(work: Path) -> No
 
 def test_export_replaces_only_what_is_complete(work: Path) -> None:
     Path("kept.onnx").write_text("earlier")
-    assert run("export unknown_operator.onnx -o kept.onnx").exit_code == 3
+    assert run("export unknown_operator.onnx -o kept.onnx --overwrite").exit_code == 3
     assert Path("kept.onnx").read_text() == "earlier"
 
 

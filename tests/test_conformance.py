@@ -96,7 +96,7 @@ def test_what_no_tolerance_can_excuse(exported: Path, wrong: str) -> None:
 
 
 def test_baking_the_target_removes_the_older_data_of_open_targets(exported: Path) -> None:
-    onnx_ig.export(DIGITS, exported, target="predicted", n_steps=5, with_test_data=True)
+    onnx_ig.export(DIGITS, exported, target="predicted", n_steps=5, with_test_data=True, overwrite=True)
     assert [d.folder for d in read_data_sets(exported)] == ["test_data_set_0"]
     assert conform(exported).passed
 
@@ -105,6 +105,7 @@ def test_another_model_s_data_are_neither_used_nor_overwritten(exported: Path) -
     other = exported.with_name("other.onnx")
     with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
         onnx_ig.export(DIGITS, other, algorithm="input-x-gradient", with_test_data=True)
+    onnx_ig.export(DIGITS, other, algorithm="input-x-gradient")
     with pytest.raises(UsageError, match=r"belongs to model\.onnx"):
         conform(other)
 

@@ -111,7 +111,7 @@ def test_every_tensor_listed_can_be_attributed(tmp_path: Path) -> None:
     found = inspect(path)
     assert found.layers
     for layer in found.layers:
-        onnx_ig.export(path, tmp_path / "at.onnx", at=layer.tensor.name)
+        onnx_ig.export(path, tmp_path / "at.onnx", at=layer.tensor.name, overwrite=True)
     assert (found.layout, found.opset, found.nodes) == ("batched", 18, 10)
     assert found.inputs[0].shape == ["batch", 1, 8, 8] and found.inputs[0].dtype == "float32"
 

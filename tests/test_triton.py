@@ -78,7 +78,7 @@ def test_configuration(case: str, tmp_path: Path, schema: Any) -> None:
 def test_no_axis_of_examples(tmp_path: Path, schema: Any) -> None:
     def exported(text: str) -> Path:
         model = onnx.parser.parse_model(text)
-        return onnx_ig.export(model, tmp_path / "ig.onnx", inputs=["x"], target=1, n_steps=2)
+        return onnx_ig.export(model, tmp_path / "ig.onnx", inputs=["x"], target=1, n_steps=2, overwrite=True)
 
     with pytest.raises(ModelError, match="number of axes of 'shift'"):
         configuration(exported(NO_BATCH.replace("double shift", "double[] shift")), "any")

@@ -32,7 +32,7 @@ def read(proto: onnx.ModelProto | bytes, folder: Path) -> ir.Model:
     """The model after its way through a file."""
     path = folder / "model.onnx"
     path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
-    model, digest = model_file.read(path)
+    model, digest, _ = model_file.read(path)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     return model
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli import options
-from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_ig.cli.ending import Ending
@@ -107,12 +106,13 @@ def attribute(
     """
     from onnx_ig.cli.names import read_names
     from onnx_ig.cli.request import AttributeOptions
-    from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
+    from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
     from onnx_ig.model import load
+    from onnx_ig.report import require_place_for_report
 
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; give a directory for the report")
+    sources = files_in(model, *inputs, *extra, *baselines, target, names, weights)
+    require_place_for_report(out, sources, overwrite=overwrite)
     began = time.perf_counter()
     pictures = picture_options(mean, std, layout, size)
     chosen_target = read_target_option(target)
@@ -128,7 +128,7 @@ def attribute(
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
     seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}
-    _finish(ending, model, loaded, found, shown, seconds, out, overwrite)
+    _finish(ending, model, loaded, found, shown, seconds, out, sources | loaded.files, overwrite)
 
 
 def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
@@ -155,6 +155,7 @@ def _finish(
     shown: dict[str, Any],
     seconds: dict[str, float],
     out: Path,
+    sources: frozenset[Path],
     overwrite: bool,
 ) -> None:
     """Write the report, then say what is in it."""
@@ -189,7 +190,7 @@ def _finish(
         seconds=seconds,
         warnings=(*ending.warnings, *found.notes),
     )
-    files = write_report(out, report, overwrite=overwrite)
+    files = write_report(out, report, overwrite=overwrite, sources=sources)
     print_attributions(report)
     click.echo(f"provider: {found.provider}")
     if model.note:

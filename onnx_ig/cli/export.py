@@ -93,6 +93,11 @@ if TYPE_CHECKING:
 )
 @options.weights
 @options.example_input
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the file, or a config.pbtxt that was changed by hand; never a file that the model is made from.",
+)
 @options.debug
 def export(
     source: str,
@@ -116,6 +121,7 @@ def export(
     with_test_data: bool,
     weights: Path | None,
     examples: Sequence[str],
+    overwrite: bool,
 ) -> None:
     """Write an attribution model of SOURCE: an ordinary .onnx file that computes attributions in any ONNX runtime.
 
@@ -132,21 +138,25 @@ def export(
     from onnx_ig.attribution.batch_axis import examples_first
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import is_factory, open_factory, open_model, read_arguments
+    from onnx_ig.cli.sources import files_in, is_factory, open_factory, open_model, read_arguments
     from onnx_ig.cli.values import spec_of
     from onnx_ig.conformance import FOLDER, NOTE
+    from onnx_ig.destination import require_free_file
     from onnx_ig.exporting import export as exported
     from onnx_ig.inspection import contract_of, inspect
     from onnx_ig.model import load
-    from onnx_ig.triton import repository_entry
+    from onnx_ig.triton import repository_entry, require_place_for_entry
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
     _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
     given = out or triton
     if given is None or (out and triton):
         raise UsageError("give either the file to write, -o FILE, or an entry of a model repository, --triton DIR")
-    if out and out.is_dir():
-        raise UsageError(f"{out} is a folder; give the file to write")
+    read = files_in(source, weights, *baselines, *examples)
+    if out:
+        require_free_file(out, read, overwrite=overwrite)
+    else:
+        require_place_for_entry(given, read, overwrite=overwrite)
     chosen = _target(target)
     made = open_factory(source, weights, examples) if is_factory(source) else None
     if made is not None:
@@ -156,7 +166,9 @@ def export(
     model, batch_axis = examples_first(model, batch_axis), batch_axis and 0
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
     arguments = made.arguments if made else read_arguments(model, examples) if with_test_data else {}
-    with obstacles_named(model), repository_entry(given) if triton else nullcontext(given) as file:
+    sources = read | model.files
+    place = repository_entry(given, sources, overwrite=overwrite) if triton else nullcontext(given)
+    with obstacles_named(model), place as file:
         exported(
             model,
             file,
@@ -177,6 +189,7 @@ def export(
             prefix=prefix,
             with_test_data=arguments if with_test_data else False,
             reference=None if made is None else made.module,
+            overwrite=overwrite,
         )
         written = load(file)
         described, contract = inspect(written), contract_of(written)

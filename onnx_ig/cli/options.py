@@ -136,7 +136,9 @@ names = click.option(
     help='JSON with the names to show: {"features": [...] or {input: [...]}, "classes": [...]}.',
 )
 overwrite = click.option(
-    "--overwrite", is_flag=True, help="Replace files in DIR that no earlier run of this command wrote."
+    "--overwrite",
+    is_flag=True,
+    help="Replace files in DIR that no earlier run of this command wrote; never those that it reads.",
 )
 allow_nonfinite = click.option(
     "--allow-nonfinite", is_flag=True, help="Accept NaN and infinity in inputs and baselines."

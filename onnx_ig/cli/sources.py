@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +81,20 @@ def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:
             raise UsageError(f"{text!r}: the model's inputs are {', '.join(specs)}; give each once, as NAME=FILE")
         given[name] = read_input(Path(rest), specs[name]).value
     return given
+
+
+def files_in(*texts: str | Path | None) -> frozenset[Path]:
+    """The files that words of the command line name, as ``FILE``, ``@FILE`` or ``NAME=`` either, and a folder's."""
+    found: set[Path] = set()
+    for text in texts:
+        word = "" if text is None else str(text)
+        for name in {word, *(word[i + 1 :] for i, letter in enumerate(word) if letter in "=@")}:
+            path = Path(name)
+            if name and os.path.isdir(path):
+                found.update(path.iterdir())
+            elif name and os.path.isfile(path):
+                found.add(path)
+    return frozenset(found)
 
 
 def refuse_torch_options(**options: Any) -> None:

@@ -50,11 +50,13 @@ def web(
     """
     from onnx_ig.cli.names import read_names
     from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import open_model
+    from onnx_ig.cli.sources import files_in, open_model
     from onnx_ig.cli.values import picture_options
     from onnx_ig.inspection import contract_of
-    from onnx_ig.web import write_site
+    from onnx_ig.web import require_place_for_site, write_site
 
+    sources = files_in(model, names, weights, *examples)
+    require_place_for_site(out, sources, overwrite=overwrite)
     pictures = picture_options(mean, std, layout, size)
     classes = read_names(names).get("classes")
     loaded = open_model(model, weights, examples)
@@ -62,8 +64,9 @@ def web(
         raise UsageError("--output and --baseline are baked into an attribution model: leave them out")
     with obstacles_named(loaded):
         files = write_site(
-            out, loaded, pictures=pictures, classes=classes, output=output, baseline=baseline or 0, overwrite=overwrite
-        )
+            out, loaded, pictures=pictures, classes=classes, output=output, baseline=baseline or 0, overwrite=overwrite,
+            sources=sources,
+        )  # fmt: skip
     size_in_mb = sum(file.stat().st_size for file in files) / 1e6
     click.echo(f"wrote {len(files)} files ({size_in_mb:.1f} MB) to {out}")
     click.echo(f"serve them: python -m http.server --directory {out}")

@@ -30,8 +30,8 @@ _LEAST_APART = 1 << 12  # bytes of a weight that is read by itself
 _TYPES = {int(dtype): dtype for dtype in map(ir.DataType.from_numpy, map(np.dtype, "?bBhHiIqQefd"))}
 
 
-def read(path: Path) -> tuple[ir.Model, str]:
-    """The model in a file, and the SHA-256 of the file's bytes.
+def read(path: Path) -> tuple[ir.Model, str, frozenset[Path]]:
+    """The model in a file, the SHA-256 of the file's bytes, and the files read: it and those of external weights.
 
     Raises:
         UsageError: no such file.
@@ -44,6 +44,7 @@ def read(path: Path) -> tuple[ir.Model, str]:
     proto, weights = _parsed(path)
     model = checked(proto, path.parent, weights)
     ir.external_data.set_base_dir(model.graph, path.parent)
+    files = weight_files(model) | {path}
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     external = [value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)]
     large = sum(tensor.nbytes for tensor in external) >= _IN_MEMORY_LIMIT
@@ -51,7 +52,13 @@ def read(path: Path) -> tuple[ir.Model, str]:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and not (large and tensor.nbytes >= _LEAST_ON_DISK):
             value.const_value = ir.Tensor(_in_memory(tensor), dtype=tensor.dtype, name=value.name)
-    return model, digest
+    return model, digest, files
+
+
+def weight_files(model: ir.Model) -> frozenset[Path]:
+    """The files that hold weights of ``model``."""
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    return frozenset(Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
 def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, Array]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.report.atomic import Manifest, staged
+from onnx_ig.report.atomic import Manifest, require_free, staged
 from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
@@ -32,6 +33,7 @@ def write_report(
     overwrite: bool = False,
     pictures: bool | None = None,
     max_pictures: int = 16,
+    sources: Collection[Path] = (),
 ) -> list[Path]:
     """Write ``result`` to ``directory`` and return the files, in order of name.
 
@@ -44,15 +46,15 @@ def write_report(
 
     ``pictures``: True requires matplotlib, False draws none, None draws if matplotlib is installed and says
     in the report's warnings when it is not. An earlier report in ``directory`` is replaced; other files are
-    never, unless ``overwrite``. Raises UsageError if they are in the way or the place cannot be written;
-    MissingDependencyError.
+    never, unless ``overwrite``, and ``sources``, the files that the result was made from, not even then. Raises
+    UsageError if they are in the way or the place cannot be written; MissingDependencyError.
     """
     drawn, notes = _drawings(result, pictures, max_pictures)
     result = replace(result, warnings=(*result.warnings, *notes))
     names = [ARRAYS, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
     content = document(result, names)
     directory = Path(directory)
-    with staged(directory, _MANIFEST, overwrite=overwrite) as stage:
+    with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
         np.savez_compressed(stage / ARRAYS, allow_pickle=False, **_arrays(result))
         for one in drawn:
             (stage / one.file).write_bytes(one.png)
@@ -61,6 +63,11 @@ def write_report(
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
         )
     return [directory / name for name in sorted(names)]
+
+
+def require_place_for_report(directory: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:
+    """Raise UsageError if :func:`write_report` could not write to ``directory``, before there is anything to write."""
+    require_free(directory, _MANIFEST, [ARRAYS, _MANIFEST.name, PAGE], sources, overwrite=overwrite)
 
 
 def _drawings(result: AttributionReport, pictures: bool | None, limit: int) -> tuple[list[Illustration], list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from onnx_ig.errors import InputError, UsageError
 from onnx_ig.exporting import export, write_model
 from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.model import Model, load
-from onnx_ig.report.atomic import Manifest, staged
+from onnx_ig.report.atomic import Manifest, require_free, staged
 from onnx_ig.runtime import npm
 
 _STATIC = Path(__file__).with_name("static")
@@ -41,6 +41,7 @@ def write_site(
     output: str | None = None,
     baseline: float = 0,
     overwrite: bool = False,
+    sources: Collection[Path] = (),
 ) -> list[Path]:
     """Write the page for ``model`` to ``directory`` and return its files; any static file server can serve them.
 
@@ -49,6 +50,7 @@ def write_site(
         pictures: how a picture becomes the input, as ``onnx-ig attribute`` does it.
         classes: the classes' names, in order.
         output, baseline: of the attribution model that is made of a plain model.
+        overwrite: replace files that no earlier run wrote; never the model's own, nor ``sources``.
 
     Raises:
         UsageError: an attribution model that has baked in what the page chooses, files in the way.
@@ -57,8 +59,10 @@ def write_site(
         ModelError, NotDifferentiableError: see :func:`onnx_ig.export`.
     """
     directory = Path(directory)
+    sources = {*sources, *model.files}
+    require_place_for_site(directory, sources, overwrite=overwrite)
     runtime = npm.package("onnxruntime-web", "the web page") / "dist"
-    with staged(directory, _MANIFEST, overwrite=overwrite) as stage:
+    with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
         file = stage / _MODEL
         if contract_of(model) is None:
             export(model, file, output=output, baselines=baseline, path_as_input=True, steps_per_run=_STEPS_PER_RUN)
@@ -73,6 +77,11 @@ def write_site(
         text = json.dumps({"format": _MANIFEST.format, **settings, "files": files}, indent=2, ensure_ascii=False)
         (stage / _MANIFEST.name).write_text(text + "\n", "utf-8")
     return [directory / name for name in files]
+
+
+def require_place_for_site(directory: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:
+    """Raise UsageError if :func:`write_site` could not write to ``directory``, before there is anything to write."""
+    require_free(directory, _MANIFEST, [_MANIFEST.name, _MODEL], sources, overwrite=overwrite)
 
 
 def _settings(title: str, model: Model, pictures: PictureOptions, classes: Sequence[str] | None) -> dict[str, Any]:
