@@ -1,6 +1,10 @@
 """Loading: every kind of source, where weights may lie, names of any character, shapes, and what is refused."""
 
+import gzip
+import io
+import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +187,42 @@ def test_external_data_outside_the_folder_is_refused(location: str, tmp_path: Pa
         load(path)
 
 
+def hub(folder: Path, location: str = "weights.bin", model: str = "snapshots/main/onnx") -> Path:
+    """A model as a hub's cache keeps it: names that link to contents, which lie together in one repository's folder."""
+    blobs, named = folder / "models--a--b" / "blobs", folder / "models--a--b" / model
+    blobs.mkdir(parents=True)
+    named.mkdir(parents=True)
+    path = external(blobs)
+    (blobs / "weights.bin").rename(blobs / "c0de")
+    path.rename(blobs / "beef")
+    for name, content in (("model.onnx", "beef"), (location, "c0de")):
+        (named / name).symlink_to(Path(*[".."] * len(Path(model).parts), "blobs", content))
+    return named / "model.onnx"
+
+
+def test_external_data_in_a_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = hub(tmp_path)
+    np.testing.assert_allclose(values(path), np.tanh(X @ WEIGHTS), rtol=1e-6)
+    onnx_ig.export(path, tmp_path / "ig.onnx", target=1)
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(WEIGHTS.tobytes())
+    link = path.parent / "weights.bin"
+    for elsewhere in ("../../../../secret.bin", "/etc/passwd", str(secret)):
+        link.unlink()
+        link.symlink_to(elsewhere)
+        with pytest.raises(ModelError, match="outside the model's folder"):
+            load(path)
+
+
+def test_external_data_that_are_a_pointer(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(broken("a Git LFS pointer")[:40])
+    with pytest.raises(
+        ModelError, match=r"'W' needs 48 bytes of 'weights\.bin', which has 40: it is a Git LFS pointer"
+    ):
+        load(path)
+
+
 def test_external_data_that_is_missing_or_short_is_refused(tmp_path: Path) -> None:
     path = external(tmp_path)
     data = (tmp_path / "weights.bin").read_bytes()
@@ -283,29 +323,55 @@ def test_equal_node_names_and_reused_names_in_branches() -> None:
     np.testing.assert_allclose(values(proto), np.exp(np.sin(np.sin(X))), rtol=1e-6)
 
 
+def _zip(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"content")
+    return file.getvalue()
+
+
 def broken(name: str) -> bytes:
     data = linear().SerializeToString()
     rng = np.random.default_rng(0)
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     return {
-        "empty": b"",
-        "text": b"this is not a model",
         "random": rng.integers(0, 256, 4096, dtype=np.uint8).tobytes(),
         "truncated": data[: len(data) * 2 // 3],
         "a few bytes": data[:5],
-        "a pickle": b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00}\x94.",
-        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(64),
         "another message": linear().graph.SerializeToString(),
+        "empty": b"",
+        "text": b"this is not a model",
+        "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
+        "a web page": b"\n<!DOCTYPE html><html><body>404: Not Found</body></html>",
+        "JSON text": b'{"error": "Repository not found"}',
+        "gunzip": gzip.compress(data),
+        "unpack it, and give the .onnx file in it (deep/model.onnx)": _zip("deep/model.onnx"),
+        "a PyTorch file": _zip("archive/data.pkl"),
+        "a .pt2 archive": _zip("net/archive_format"),
+        "a Keras model": _zip("model.weights.h5"),
+        "a Python pickle": pickle.dumps({"a": 1}),
+        "safetensors": len(header).to_bytes(8, "little") + header + bytes(4),
+        "ONNX Runtime's .ort format": b"\x1c\x00\x00\x00ORTM" + bytes(64),
+        "TensorFlow Lite": b"\x1c\x00\x00\x00TFL3" + bytes(64),
+        "a TensorFlow graph": b"\n\x10\n\x01x\x12\x0bPlaceholder",
+        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(64),
     }[name]
 
 
-BROKEN = ["empty", "text", "random", "truncated", "a few bytes", "a pickle", "a picture", "another message"]
+BROKEN = {"random": "cut short", "truncated": "cut short", "a few bytes": "cut short", "another message": "no graph"}
+NAMED = [
+    *("empty", "text", "a Git LFS pointer", "a web page", "JSON text", "gunzip", "a PyTorch file", "a .pt2 archive"),
+    *("unpack it, and give the .onnx file in it (deep/model.onnx)", "a Keras model", "a Python pickle", "safetensors"),
+    *("ONNX Runtime's .ort format", "TensorFlow Lite", "a TensorFlow graph", "a picture"),
+]
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_files_that_are_no_model_are_refused(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "words"), [*BROKEN.items(), *((name, name) for name in NAMED)])
+def test_files_that_are_no_model_are_refused_for_what_they_are(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(broken(name))
     for source in (tmp_path / "model.onnx", broken(name)):
-        with pytest.raises(ModelError, match=r"not an ONNX model|no operator set|cut short"):
+        with pytest.raises(ModelError, match="is not an ONNX model.*" + re.escape(words)):
             load(source)
 
 
@@ -336,8 +402,15 @@ def test_malformed_graphs(name: str) -> None:
 
 
 def test_what_is_no_source_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
-        load(tmp_path / "nothing.onnx")
+    (tmp_path / "dangling.onnx").symlink_to("nowhere")
+    for source, words in (
+        (tmp_path / "nothing.onnx", "no such file"),
+        (tmp_path, r"is a folder.*dangling\.onnx"),
+        (tmp_path / "dangling.onnx", "a link to nowhere"),
+        ("https://example.com/model.onnx", "is an address"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            load(source)
     with pytest.raises(UsageError, match="cannot load a model from int"):
         load(3)
 

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.loading import wire
+from onnx_ig.loading.file_kind import kind_of
 from onnx_ig.loading.functions import at_one_opset
 from onnx_ig.loading.maps import without_maps
 from onnx_ig.loading.sparse import without_sparse_tensors
@@ -25,6 +26,7 @@ from onnx_ig.types import Array
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000
 _LEAST_ON_DISK = 1 << 20  # smaller ones are read even then
+_BEGINNING = 1 << 16  # bytes by which a file that is no model is recognised
 _LEAST_APART = 1 << 12  # bytes of a weight that is read by itself
 # Types that a file holds as numpy does; weights of others are read with the message.
 _TYPES = {int(dtype): dtype for dtype in map(ir.DataType.from_numpy, map(np.dtype, "?bBhHiIqQefd"))}
@@ -38,20 +40,21 @@ def read(path: Path) -> tuple[ir.Model, str, frozenset[Path]]:
         ModelError: not a model, malformed, or weights outside its folder.
     """
     if not path.is_file():
-        raise UsageError(f"no such file: {path}")
+        raise UsageError(_missing(path))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     proto, weights = _parsed(path)
-    model = checked(proto, path.parent, weights)
+    model = checked(proto, path, weights)
     ir.external_data.set_base_dir(model.graph, path.parent)
     files = weight_files(model) | {path}
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     external = [value.const_value for value in values if isinstance(value.const_value, ir.ExternalTensor)]
     large = sum(tensor.nbytes for tensor in external) >= _IN_MEMORY_LIMIT
     for value in values:
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and not (large and tensor.nbytes >= _LEAST_ON_DISK):
-            value.const_value = ir.Tensor(_in_memory(tensor), dtype=tensor.dtype, name=value.name)
+        if isinstance(value.const_value, ir.ExternalTensor):
+            tensor = _where_it_lies(value.const_value)
+            stays = large and tensor.nbytes >= _LEAST_ON_DISK
+            value.const_value = tensor if stays else ir.Tensor(_in_memory(tensor), dtype=tensor.dtype, name=value.name)
     return model, digest, files
 
 
@@ -61,16 +64,27 @@ def weight_files(model: ir.Model) -> frozenset[Path]:
     return frozenset(Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
+def _missing(path: Path) -> str:
+    if path.is_dir():
+        inside = sorted(str(file.relative_to(path)) for file in path.rglob("*.onnx"))
+        return f"{path} is a folder: give the .onnx file in it ({', '.join(inside[:3]) or 'there is none'})"
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there: download the model again"
+    if str(path).startswith(("https:/", "http:/")):
+        return f"{path} is an address: download the file, and give its path"
+    return f"no such file: {path}"
+
+
 def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The message in a file without its larger weights, and these by name, each read once and into its own memory."""
     if not path.stat().st_size:  # which cannot be mapped
-        return parse(b"", str(path)), {}
+        raise _no_model(str(path), b"", path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         try:
             message, spans = wire.without_weights(mapped, _LEAST_APART)
         except ValueError as error:
-            raise ModelError(f"{path} is not an ONNX model, or is cut short: {error}") from error
-        proto, weights = parse(message, str(path)), {}
+            raise _no_model(str(path), mapped[:_BEGINNING], path, error) from error
+        proto, weights = parse(message, str(path), path), {}
         for place, span in spans.items():
             tensor = proto.graph.initializer[place]
             if tensor.data_type not in _TYPES or tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -84,6 +98,17 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[str, Array]]:
                 )
             weights[tensor.name] = _from_file(path, span.offset, dtype, tuple(tensor.dims))
     return proto, weights
+
+
+def _where_it_lies(tensor: ir.ExternalTensor) -> ir.ExternalTensor:
+    """The tensor by the file behind its links, which were checked; onnx_ir follows none that leave the folder."""
+    file = Path(tensor.path).resolve()
+    if file == Path(tensor.base_dir).resolve() / tensor.location:
+        return tensor
+    return ir.ExternalTensor(
+        file.name, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=str(tensor.name),
+        base_dir=file.parent,
+    )  # fmt: skip
 
 
 def _in_memory(tensor: ir.ExternalTensor) -> Array:
@@ -104,30 +129,35 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def parse(data: bytes, what: str) -> onnx.ModelProto:
-    """The message in ``data``; ``what`` names it in errors."""
+def parse(data: bytes, what: str, file: Path | None = None) -> onnx.ModelProto:
+    """The message in ``data``, from ``file``; ``what`` names it in errors."""
     try:
         proto = onnx.ModelProto.FromString(data)
     except google.protobuf.message.DecodeError as error:
-        raise ModelError(f"{what} is not an ONNX model, or is cut short: {error}") from error
+        raise _no_model(what, data, file, error) from error
     if not proto.graph.node and not proto.graph.output:
-        raise ModelError(f"{what} is not an ONNX model: it has no graph")
+        raise _no_model(what, data, file)
     return proto
 
 
-def checked(
-    proto: onnx.ModelProto, folder: Path | None, weights: Mapping[str, Array] = MappingProxyType({})
-) -> ir.Model:
-    """The model in memory; ``folder`` is where its external data may lie (None: nowhere).
+def _no_model(what: str, data: bytes, file: Path | None, error: Exception | None = None) -> ModelError:
+    kind = kind_of(data, file)
+    if kind:
+        return ModelError(f"{what} is not an ONNX model: it is {kind}")
+    return ModelError(f"{what} is not an ONNX model, or is cut short: {error or 'it has no graph'}")
+
+
+def checked(proto: onnx.ModelProto, path: Path | None, weights: Mapping[str, Array] = MappingProxyType({})) -> ir.Model:
+    """The model in memory; ``path`` is its file, beside which its external data may lie (None: nowhere).
 
     ``weights`` are those of its main graph that the message leaves out.
 
     Raises:
-        ModelError: malformed, cut short, or with weights outside ``folder``.
+        ModelError: malformed, cut short, or with weights outside the file's folder.
     """
     if not proto.opset_import:
         raise ModelError("the model names no operator set: it is not an ONNX model, or is cut short")
-    _check_external_data(proto, folder)
+    _check_external_data(proto, path)
     _check_wiring(proto.graph, set())
     proto = at_one_opset(without_sparse_tensors(without_maps(proto)))
     try:
@@ -153,28 +183,36 @@ def _let_go_of_source(model: ir.Model) -> None:
                 value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
 
 
-def _check_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
-    """Refuse weights stored anywhere but in files inside the model's folder, or not whole."""
+def _check_external_data(proto: onnx.ModelProto, path: Path | None) -> None:
+    """Refuse weights stored anywhere but in files inside the model's folder, or not whole.
+
+    A model that is itself a link has a second folder, where the link leads: a hub's cache links the file names of each
+    revision to contents that lie together.
+    """
     for tensor in onnx.external_data_helper._get_all_tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
-        if folder is None:
+        if path is None:
             raise ModelError(
                 f"weight {tensor.name!r} lies in the external file {location!r}: load such a model by its path"
             )
-        root, file = folder.resolve(), (folder / location).resolve()
-        if os.path.isabs(location) or root not in file.parents:
+        named = path.parent / location
+        file, folders = named.resolve(), {path.parent.resolve(), path.resolve().parent}
+        outside = os.path.isabs(location) or os.path.normpath(location).startswith("..")
+        if outside or folders.isdisjoint(file.parents):
             raise ModelError(f"weight {tensor.name!r} points outside the model's folder ({location!r}): refused")
         if not file.is_file():
-            raise ModelError(f"weight {tensor.name!r} lies in {location!r}, which is not in {root}")
+            raise ModelError(f"weight {tensor.name!r} lies in {location!r}, which is not in {path.parent.resolve()}")
         bits = ir.DataType(tensor.data_type).bitwidth
         needed = int(entries.get("offset", 0)) - (-math.prod(tensor.dims) * bits // 8)
         if file.stat().st_size < needed:
+            with file.open("rb") as opened:
+                kind = kind_of(opened.read(_BEGINNING), file)
             raise ModelError(
                 f"weight {tensor.name!r} needs {needed} bytes of {location!r}, which has {file.stat().st_size}: "
-                f"cut short"
+                f"{f'it is {kind}' if kind else 'cut short'}"
             )
 
 
