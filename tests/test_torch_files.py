@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import re
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.pytorch.export import TorchExport, export_torch
-from onnx_ig.pytorch.files import _is_size_expression, load_exported_program, load_factory, load_weights
+from onnx_ig.pytorch.files import load_exported_program, load_factory, load_weights
+from onnx_ig.pytorch.program_text import is_safe_operator, is_size_expression
 from onnx_ig.runtime.session import Session
 
 _FACTORY = """
@@ -234,6 +236,134 @@ def test_code_hidden_in_a_saved_program_does_not_run(tmp_path: Path, hide: Calla
     assert proof.exists()
 
 
+def _argument(kind: str, value: Any, name: str = "") -> dict[str, Any]:
+    return {"name": name, "arg": {kind: value}, "kind": 1}
+
+
+_PYTHON = "input=__import__('os').mkdir('{proof}')"
+
+
+def _call(target: str, *arguments: dict[str, Any]) -> Callable[[dict[str, Any], str], None]:
+    """Has the program's first operator call ``target``."""
+
+    def hide(program: dict[str, Any], proof: str) -> None:
+        filled = json.loads(json.dumps(arguments).replace("{proof}", proof))
+        program["graph_module"]["graph"]["nodes"][0] |= {"target": target, "inputs": filled}
+
+    return hide
+
+
+def _rename_its_input(program: dict[str, Any], proof: str) -> None:
+    name = json.dumps(_PYTHON.replace("{proof}", proof))
+    text = json.dumps(program).replace('{"name": "input"}', f'{{"name": {name}}}').replace('"input": {', f"{name}: {{")
+    program |= json.loads(text)
+
+
+def _name_a_class(program: dict[str, Any], proof: str) -> None:
+    """The module is imported that holds the class of a dict's keys."""
+    Path(proof).with_name("trap.py").write_text(f"import os\nos.mkdir({proof!r})")
+    signature = program["graph_module"]["module_call_graph"][0]["signature"]
+    keys = json.dumps([{"__enum__": True, "fqn": "trap:Colour", "name": "RED"}])
+    signature["out_spec"] = json.dumps([1, {"type": "builtins.dict", "context": keys, "children_spec": []}])
+
+
+_HIDDEN: dict[str, tuple[Callable[[dict[str, Any], str], None], str]] = {
+    "from-file": (
+        _call(
+            "torch.ops.aten.from_file.default",
+            _argument("as_string", "{proof}", "filename"),
+            _argument("as_bool", True, "shared"),
+            _argument("as_int", 4, "size"),
+        ),
+        "from_file",
+    ),
+    "a-name": (_rename_its_input, "stands where a name belongs"),
+    "a-class": (_name_a_class, "imports Python modules"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(_HIDDEN))
+def test_what_a_saved_program_says_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Neither while it is read nor while its export is checked; and the trap does work in torch."""
+    hide, said = _HIDDEN[name]
+    proof, good, evil = tmp_path / "written", tmp_path / "good.pt2", tmp_path / "evil.pt2"
+    monkeypatch.syspath_prepend(tmp_path)
+    _save_program(good)
+
+    def change(record: str, content: bytes) -> bytes:
+        if not record.endswith("models/model.json"):
+            return content
+        program = json.loads(content)
+        hide(program, str(proof))
+        return json.dumps(program).encode()
+
+    _rewrite(good, evil, change)
+    with pytest.raises(ModelError, match=r"evil\.pt2.*is refused.*" + re.escape(said)):
+        export_torch(evil)
+    assert not proof.exists()
+    with contextlib.suppress(Exception):
+        torch.export.load(evil).module(check_guards=False)(torch.randn(2, 3))
+    assert proof.exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "safe"),
+    [
+        ("torch.ops.aten.add.Tensor", True),
+        ("torch.ops.aten.scaled_dot_product_attention.default", True),
+        ("torch.ops.aten.gelu.default", True),
+        ("torch.ops.aten.pad.default", True),
+        ("torch.ops.prims.convert_element_type.default", True),
+        ("torch.ops.higher_order.cond", True),
+        ("_operator.floordiv", True),
+        ("torch.sym_max", True),
+        ("torch.ops.aten.add", False),
+        ("torch.ops.aten.save.default", False),
+        ("torch.ops.aten.save", False),
+        ("torch.ops.aten._print.default", False),
+        ("torch.ops.aten.from_file.out", False),
+        ("torch.ops.aten.set_.source_Storage", False),
+        ("torch.ops.aten.no_such_operator.default", False),
+        ("torch.ops.profiler._record_function_enter.default", False),
+        ("torch.ops.debugprims.load_tensor.default", False),
+        ("torch.ops.higher_order.print", False),
+        ("torch.ops.higher_order.triton_kernel_wrapper_mutation", False),
+        ("torch.ops.load_library", False),
+        ("torch.save", False),
+        ("torch.os.mkdir", False),
+        ("_operator.attrgetter", False),
+        ("#extension:anything", False),
+    ],
+)
+def test_operators_of_saved_programs(target: str, safe: bool) -> None:
+    assert is_safe_operator(target) == safe
+
+
+class _ManyForms(nn.Module):
+    """Control flow, modes, views by size and strings, as torch saves them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({"block-1": nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            scale = x.abs().max()
+        x = torch.vmap(torch.sin)(x)
+        x = torch.cond(x.sum() > 0, lambda v: v * 2, lambda v: v * 3, (x,))
+        x = self.parts["block-1"](x).reshape(x.shape[0], x.shape[1] * 4)
+        return nn.functional.gelu(x, approximate="tanh")[:, : x.shape[1] // 2] / scale
+
+
+def test_programs_of_many_forms_are_read(tmp_path: Path) -> None:
+    module = _ManyForms().eval()
+    program = torch.export.export(module, (torch.rand(3, 5, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, tmp_path / "forms.pt2")
+    x = torch.rand(2, 5, 4)
+    loaded = load_exported_program(tmp_path / "forms.pt2").module(check_guards=False)
+    torch.testing.assert_close(loaded(x), module(x))
+
+
 def test_an_unchanged_copy_is_read(tmp_path: Path) -> None:
     _save_program(tmp_path / "good.pt2")
     _rewrite(tmp_path / "good.pt2", tmp_path / "copy.pt2", lambda _, content: content)
@@ -272,7 +402,7 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
     ],
 )
 def test_size_expressions(text: str, taken: bool) -> None:
-    assert _is_size_expression(text) == taken
+    assert is_size_expression(text) == taken
 
 
 def test_the_form_of_old_torch_is_refused(tmp_path: Path) -> None:

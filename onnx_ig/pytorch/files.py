@@ -5,14 +5,11 @@ The one idea: pickles are read by torch's restricted unpickler only; a file that
 
 from __future__ import annotations
 
-import ast
-import builtins
 import importlib
 import io
 import json
 import os
 import pickle
-import re
 import sys
 import warnings
 import zipfile
@@ -20,12 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sympy
 import torch
 from torch import nn
-from torch.utils._sympy import functions as size_functions
 
 from onnx_ig.errors import MissingDependencyError, ModelError, UsageError
+from onnx_ig.pytorch.program_text import refuse_unsafe_text
 
 _SAVE_WEIGHTS = (
     "save the weights alone, torch.save(model.state_dict(), 'weights.pt') or as .safetensors, "
@@ -101,8 +97,8 @@ def load_factory(spec: str, weights: str | os.PathLike[str] | None = None) -> nn
 def load_exported_program(path: str | os.PathLike[str]) -> torch.export.ExportedProgram:
     """The program in a ``.pt2`` file written by ``torch.export.save``, without its guards.
 
-    torch's own loader unpickles without restriction and evaluates the file's size expressions as Python, so every
-    record is checked first.
+    torch's own loader unpickles without restriction, makes Python code of the file's names and size expressions, and
+    takes any function of torch's for an operator, so every record is checked first.
 
     Raises:
         UsageError: no such file.
@@ -140,7 +136,7 @@ def _refuse_unsafe_record(where: str, name: str, reader: Any) -> None:
             if entry.get("use_pickle") or not str(entry.get("path_name")).startswith(_TENSOR_DATA):
                 raise ModelError(f"{where} names pickled objects, which could run code: export with plain tensors")
     elif name.endswith(".json"):
-        _refuse_unsafe_expressions(where, _json(where, reader.get_record(name)))
+        refuse_unsafe_text(where, _json(where, reader.get_record(name)))
     elif name.endswith(".pt"):
         content = reader.get_record(name)
         if content:
@@ -155,39 +151,6 @@ def _json(where: str, content: bytes) -> Any:
         return json.loads(content)
     except ValueError as error:
         raise ModelError(f"{where} is not JSON ({_first_line(error)}): the file is damaged, save it again") from error
-
-
-def _refuse_unsafe_expressions(where: str, value: Any) -> None:
-    """Size expressions like ``Symbol('s31', integer=True)`` may hold SymPy's classes, names and numbers alone."""
-    if isinstance(value, list):
-        for item in value:
-            _refuse_unsafe_expressions(where, item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key == "expr_str" and not _is_size_expression(str(item)):
-                raise ModelError(f"{where} is refused: its size {str(item)[:80]!r} is code, not an expression")
-            _refuse_unsafe_expressions(where, item)
-
-
-def _is_size_expression(text: str) -> bool:
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError):
-        return False
-    return all(_is_size_term(term) for term in ast.walk(tree))
-
-
-def _is_size_term(term: ast.AST) -> bool:
-    if isinstance(term, ast.Call):
-        name = term.func.id if isinstance(term.func, ast.Name) else ""
-        kind = getattr(size_functions, name, None) or getattr(sympy, name, None)
-        return isinstance(kind, type) and issubclass(kind, sympy.Basic)
-    if isinstance(term, ast.Constant):
-        return isinstance(term.value, (bool, int, float)) or bool(re.fullmatch(r"\w+", str(term.value)))
-    if isinstance(term, ast.Name):
-        return not hasattr(builtins, term.id) and not term.id.startswith("_")
-    plain = (ast.Expression, ast.keyword, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare)
-    return isinstance(term, (*plain, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context))
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
