@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from onnx_ig.autodiff import differentiate
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
     from onnx_ig.exporting import export
-    from onnx_ig.methods import InputXGradient, IntegratedGradients
+    from onnx_ig.gradients import InputXGradient, Saliency
+    from onnx_ig.layers import LayerGradientXActivation, LayerIntegratedGradients
+    from onnx_ig.methods import IntegratedGradients
     from onnx_ig.model import Model, load
     from onnx_ig.verification import verify
 
@@ -18,9 +20,12 @@ __version__ = "0.1.0"
 __all__ = [
     "InputXGradient",
     "IntegratedGradients",
+    "LayerGradientXActivation",
+    "LayerIntegratedGradients",
     "Model",
     "OnnxIgError",
     "OnnxIgWarning",
+    "Saliency",
     "__version__",
     "differentiate",
     "export",
@@ -30,11 +35,14 @@ __all__ = [
 
 # Where each public name lives; imported on first use, because the graph libraries take a second to import.
 _HOME = {
-    "InputXGradient": "methods",
+    "InputXGradient": "gradients",
     "IntegratedGradients": "methods",
+    "LayerGradientXActivation": "layers",
+    "LayerIntegratedGradients": "layers",
     "Model": "model",
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
+    "Saliency": "gradients",
     "differentiate": "autodiff",
     "export": "exporting",
     "load": "model",
@@ -48,3 +56,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

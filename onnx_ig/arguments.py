@@ -23,6 +23,11 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def as_list(value: Any) -> list[Any]:
+    """One value, or those of a tuple or list, at any depth."""
+    return [inner for v in value for inner in as_list(v)] if isinstance(value, (tuple, list)) else [value]
+
+
 def is_torch(value: Any) -> bool:
     """Whether ``value`` is a torch tensor (torch itself is not imported)."""
     return any(cls.__module__.split(".")[0] == "torch" and cls.__name__ == "Tensor" for cls in type(value).__mro__)

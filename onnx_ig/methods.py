@@ -1,22 +1,22 @@
-"""Input×Gradient and Integrated Gradients with Captum's signatures, computed by ONNX Runtime on the attribution model.
+"""Integrated Gradients with Captum's signature, computed by ONNX Runtime on the attribution model; what methods share.
 
 The mathematics: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365); the arguments:
-Captum's ``InputXGradient`` and ``IntegratedGradients``. F(x; t) is the selected output of example x, ∇F its gradient.
+Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, ∇F its gradient.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from onnx_ig import arguments
+from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
 from onnx_ig.errors import UsageError
-from onnx_ig.pipeline import overlapped
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
@@ -27,7 +27,7 @@ from onnx_ig.types import Array, Progress
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 
 
-class Method(CaptumMember):
+class Method(Batches, CaptumMember):
     """What both methods share: the source, the engines built for it, and the forms of arguments and results.
 
     Threads may share one. Pickled or copied, it opens its models again when it is first called.
@@ -35,7 +35,8 @@ class Method(CaptumMember):
     Args:
         forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
         output: the tensor F is selected from; default: the only float output. (ONNX sources)
-        at: report the attribution of this float tensor inside the graph instead of the inputs'. (ONNX sources)
+        at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
+            for a list. (ONNX sources)
         batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
             shapes look like a batch. Arrays are taken and given with the examples on axis 0.
         provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
@@ -50,7 +51,7 @@ class Method(CaptumMember):
         multiply_by_inputs: bool = True,
         *,
         output: str | None = None,
-        at: str | None = None,
+        at: str | Sequence[str] | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
     ) -> None:
@@ -82,6 +83,10 @@ class Method(CaptumMember):
         self._forget_engines()
 
     @property
+    def _places(self) -> list[str] | None:
+        return [self._at] if isinstance(self._at, str) else list(self._at) if self._at else None
+
+    @property
     def multiplies_by_inputs(self) -> bool:
         """Whether attributions hold the factor (x − baseline); without it they are local."""
         return self._multiply_by_inputs
@@ -92,33 +97,21 @@ class Method(CaptumMember):
         with self._opening:
             return next(reversed(self._engines.values())).provider if self._engines else None
 
-    def attribute_each(self, calls: Iterable[Mapping[str, Any]], **common: Any) -> Iterator[tuple[Any, Any]]:
-        """Call ``attribute`` for many batches; while the caller uses one result, the next are read and computed.
-
-        Args:
-            calls: for each call, arguments of ``attribute`` by name, ``inputs`` among them; for instance a generator
-                that reads files. It is read in a thread of its own, a few items ahead.
-            common: arguments that all calls share.
-
-        Yields:
-            Each of ``calls``, and what ``attribute`` returns for it, in order.
-
-        Raises:
-            UsageError: an item is not a mapping with ``inputs``. What ``calls`` and ``attribute`` raise.
-        """
-
-        def result(call: Mapping[str, Any]) -> Any:
-            if not isinstance(call, Mapping) or "inputs" not in call:
-                raise UsageError(
-                    "each item must hold attribute's arguments by name, such as {'inputs': x, 'target': 3}"
-                )
-            return self.attribute(**{**common, **call})
-
-        return overlapped(calls, result)
-
-    def attribute(self, *args: Any, **kwargs: Any) -> Any:
-        """See the methods."""
-        raise NotImplementedError
+    def compute_convergence_delta(
+        self,
+        attributions: Any,
+        start_point: Any,
+        end_point: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Any:
+        """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
+        engine, request, _ = self._prepare(end_point, start_point, target, additional_forward_args, (), False)
+        values = attributions.values() if isinstance(attributions, dict) else arguments.as_list(attributions)
+        total = sum(arguments.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
+        score, baseline_score = engine.end_scores(request)
+        delta = np.asarray(total - (score - baseline_score), _delta_type(request))
+        return _like(delta, _first(end_point))
 
     def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
         """F as a function of the inputs' arrays: what finite differences evaluate.
@@ -134,11 +127,11 @@ class Method(CaptumMember):
         return Scorer(engine, request, target, list(bound.inputs))
 
     def _prepare(
-        self, inputs: Any, baselines: Any, target: Any, additional: Any, per_example: tuple[str, ...], nonfinite: bool
+        self, inputs: Any, baselines: Any, target: Any, additional: Any, per_example: Sequence[str], nonfinite: bool
     ) -> tuple[Engine, Request, Bound]:
         bound = self._forward.bind(inputs, additional)
         engine = self._engine(bound, per_example)
-        if self._at is None:
+        if self._places is None:
             arguments.check_inputs(bound.inputs, nonfinite)
         layout, declared = engine.plan.layout, engine.plan.per_example
         examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
@@ -152,8 +145,8 @@ class Method(CaptumMember):
         )
         return engine, request, bound
 
-    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
-        key = (bound.key, tuple(bound.inputs), per_example)
+    def _engine(self, bound: Bound, per_example: Sequence[str]) -> Engine:
+        key = (bound.key, tuple(bound.inputs), tuple(per_example))
         with self._opening:
             engine = self._engines.pop(key, None)
             if engine is None:
@@ -163,7 +156,7 @@ class Method(CaptumMember):
             self._engines[key] = engine  # last used is last
             return engine
 
-    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+    def _opened(self, bound: Bound, per_example: Sequence[str]) -> Engine:
         return open_engine(
             bound.model,
             {**bound.inputs, **bound.extra},
@@ -171,7 +164,7 @@ class Method(CaptumMember):
             provider=self._provider,
             inputs=list(bound.inputs),
             output=self._output,
-            at=[self._at] if self._at else None,
+            at=self._places,
             per_example=per_example,
             multiply_by_inputs=self._multiply_by_inputs,
             batch_axis=self._batch_axis and 0,
@@ -179,8 +172,9 @@ class Method(CaptumMember):
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
         """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""
-        if self._at is not None:
-            return _like(result.attributions[self._at], next(iter(inputs.values())) if bound.names_given else inputs)
+        if self._places is not None:
+            inner = [_like(result.attributions[name], _first(inputs)) for name in self._places]
+            return inner[0] if isinstance(self._at, str) else inner
         if bound.names_given:
             return {name: _like(result.attributions[name], inputs[name]) for name in bound.inputs}
         given = arguments.as_tuple(inputs)
@@ -212,48 +206,6 @@ class Scorer:
         return self.engine.scores(replace(self.request, inputs=inputs, baselines={}))
 
 
-class InputXGradient(Method):
-    """Input × Gradient: attribution = x · ∇F(x; t), elementwise."""
-
-    algorithm = "input-x-gradient"
-
-    @wrapped
-    def attribute(
-        self,
-        inputs: Any,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        *,
-        internal_batch_size: int | None = None,
-        per_example: tuple[str, ...] = (),
-        allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Any:
-        """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
-
-        Args:
-            inputs: one array or tensor, a tuple, or (ONNX sources) a dict by input name; examples on axis 0.
-            target: the output element explained: None for outputs of one number per example, an int or tuple for all
-                examples, or one per example.
-            additional_forward_args: further model inputs, not attributed.
-            internal_batch_size: at most this many examples per Run (fewer where more are no faster).
-            per_example: names of additional inputs that have one row per example although their shape does not tell.
-            allow_nonfinite: accept NaN and infinity in the inputs.
-            progress: called with (examples done, examples in all).
-
-        Raises:
-            InputError: an argument of the wrong shape, type, name or value.
-            NotDifferentiableError, NoGradientPathError: the model cannot be differentiated.
-            OutOfMemoryError: a single example does not fit.
-        """
-        _check_batch_size(internal_batch_size)
-        engine, request, bound = self._prepare(
-            inputs, None, target, additional_forward_args, per_example, allow_nonfinite
-        )
-        result = engine.gradient(request, internal_batch_size=internal_batch_size, progress=progress)
-        return self._returned(result, inputs, bound)
-
-
 class IntegratedGradients(Method):
     """Integrated Gradients: attribution = (x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t)."""
 
@@ -275,7 +227,7 @@ class IntegratedGradients(Method):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         *,
-        per_example: tuple[str, ...] = (),
+        per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
     ) -> Any:
@@ -299,9 +251,10 @@ class IntegratedGradients(Method):
 
         Raises:
             UsageError: an unknown method, or too few steps.
-            InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see :class:`InputXGradient`.
+            InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see
+                :class:`onnx_ig.InputXGradient`.
         """
-        _check_batch_size(internal_batch_size)
+        check_batch_size(internal_batch_size)
         nodes, weights = path_nodes_and_weights(method, n_steps)
         engine, request, bound = self._prepare(
             inputs, baselines, target, additional_forward_args, per_example, allow_nonfinite
@@ -319,22 +272,6 @@ class IntegratedGradients(Method):
             return attributions
         assert result.delta is not None
         return attributions, _like(result.delta.astype(_delta_type(request)), _first(inputs))
-
-    def compute_convergence_delta(
-        self,
-        attributions: Any,
-        start_point: Any,
-        end_point: Any,
-        target: Any = None,
-        additional_forward_args: Any = None,
-    ) -> Any:
-        """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
-        engine, request, _ = self._prepare(end_point, start_point, target, additional_forward_args, (), False)
-        values = attributions.values() if isinstance(attributions, dict) else arguments.as_tuple(attributions)
-        total = sum(arguments.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
-        score, baseline_score = engine.end_scores(request)
-        delta = np.asarray(total - (score - baseline_score), _delta_type(request))
-        return _like(delta, _first(end_point))
 
 
 def _like(result: Array, given: Any) -> Any:
@@ -355,6 +292,6 @@ def _delta_type(request: Request) -> np.dtype[Any]:
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def _check_batch_size(size: int | None) -> None:
+def check_batch_size(size: int | None) -> None:
     if size is not None and size < 1:
         raise UsageError(f"internal_batch_size must be at least 1, not {size}")

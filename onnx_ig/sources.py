@@ -83,9 +83,7 @@ def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
 
     Anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
     """
-    if isinstance(forward_func, (Model, ir.Model, onnx.ModelProto, bytes, os.PathLike)):
-        return OnnxForward(forward_func, batch_axis)
-    if isinstance(forward_func, str):
+    if is_onnx(forward_func):
         return OnnxForward(forward_func, batch_axis)
     if callable(forward_func):
         if batch_axis:
@@ -96,6 +94,11 @@ def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
     raise UsageError(
         f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
     )
+
+
+def is_onnx(forward_func: Any) -> bool:
+    """Whether ``forward_func`` is read by :func:`onnx_ig.load` without being called."""
+    return isinstance(forward_func, (Model, ir.Model, onnx.ModelProto, bytes, os.PathLike, str))
 
 
 def picklable(forward_func: Any) -> Any:

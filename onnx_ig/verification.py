@@ -17,7 +17,8 @@ import numpy as np
 from onnx_ig import arguments
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.errors import InputError, UsageError, VerificationError
-from onnx_ig.methods import InputXGradient, IntegratedGradients
+from onnx_ig.gradients import InputXGradient
+from onnx_ig.methods import IntegratedGradients
 from onnx_ig.model import Model, is_torch_source, load
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.types import Array

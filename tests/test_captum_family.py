@@ -1,6 +1,7 @@
 """Our methods where Captum's are expected: isinstance, copies, wrappers, metrics; Captum is the oracle."""
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -12,21 +13,34 @@ import torch
 import onnx_ig
 from tests.networks import NETWORKS
 
-CLASSES = {"IntegratedGradients": {}, "InputXGradient": {}}
+# Each class, and whether it is given a layer of the model too.
+CLASSES = {
+    "IntegratedGradients": False,
+    "InputXGradient": False,
+    "Saliency": False,
+    "LayerIntegratedGradients": True,
+    "LayerGradientXActivation": True,
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_is_of_captums_family(name: str) -> None:
     module = NETWORKS["mlp_smooth"].module()
-    ours = getattr(onnx_ig, name)(module, **CLASSES[name])
-    theirs = getattr(captum.attr, name)
+    own, theirs = getattr(onnx_ig, name), getattr(captum.attr, name)
+    given = (module, next(module.children())) if CLASSES[name] else (module,)
+    ours, captums = own(*given), theirs(*given)
     assert isinstance(ours, captum.attr.GradientAttribution) and isinstance(ours, captum.attr.Attribution)
-    assert isinstance(ours, theirs) and isinstance(ours, getattr(onnx_ig, name))
-    assert not isinstance(ours, captum.attr.DeepLift) and type(ours) is getattr(onnx_ig, name)
-    assert type(ours.__class__(module, **CLASSES[name])) is type(ours)
-    assert ours.get_name() == theirs.get_name()
+    assert isinstance(ours, theirs) and isinstance(ours, own)
+    assert not isinstance(ours, captum.attr.DeepLift) and type(ours) is own
+    assert type(ours.__class__(*given)) is own
+    for said in ("get_name", "has_convergence_delta"):
+        assert getattr(ours, said)() == getattr(captums, said)()
+    assert ours.multiplies_by_inputs == captums.multiplies_by_inputs
+    for attribute in ("__init__", "attribute", "compute_convergence_delta"):  # what is ours comes after, by keyword
+        expected = list(inspect.signature(getattr(theirs, attribute)).parameters)
+        assert list(inspect.signature(getattr(own, attribute)).parameters)[: len(expected)] == expected
     for copied in (copy.copy(ours), copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
-        assert type(copied) is type(ours) and isinstance(copied, theirs)
+        assert type(copied) is own and isinstance(copied, theirs)
     with pytest.raises(NotImplementedError):
         ours.attribute_future()
 

@@ -25,9 +25,9 @@ from onnx_ig.attribution.step import GradientGraph, rank, run_step
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.gradient import COTANGENT, STRAIGHT_THROUGH, free_names, gradient_model, tidy
 from onnx_ig.autodiff.instantiate import Copy, needed_for
-from onnx_ig.autodiff.reverse import pull_back
+from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import OnnxIgWarning
-from onnx_ig.model import Model
+from onnx_ig.model import Model, tensors_of
 
 Ends = list[tuple[ir.Value, ir.Value]]
 
@@ -48,7 +48,8 @@ class _Builder:
     def __init__(self, model: Model, plan: Plan) -> None:
         self.plan, self.source = plan, model
         self._laid_at: dict[str, int] = {}
-        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix, lay=self._lay)
+        whole = not plan.is_integrated and _depend_on_each_other(model, plan.at)
+        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix, lay=None if whole else self._lay)
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
@@ -280,3 +281,10 @@ class _Builder:
             straight_through=json.loads(self.result.metadata_props.pop(STRAIGHT_THROUGH)),
             source_sha256=self.source.source_sha256,
         )
+
+
+def _depend_on_each_other(model: Model, names: Sequence[str]) -> bool:
+    """Whether one of the tensors is computed from another: then its change is part of the other's gradient at x."""
+    graph = model.ir_model.graph
+    tensors = {v for v in tensors_of(graph) if v.name in names}
+    return any(len(tensors & dependents(graph, [tensor])) > 1 for tensor in tensors)
