@@ -6,9 +6,9 @@ ONNX sources here, PyTorch's in pytorch/bridge.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import onnx
 import onnx_ir as ir
@@ -20,6 +20,22 @@ from onnx_ig.loading.packed import PackedModel, packed
 from onnx_ig.model import Model, load
 from onnx_ig.types import Array
 
+# The attributed inputs at a point of the path from the baselines (0) to the inputs (1), by name.
+Path: TypeAlias = Callable[[float], dict[str, Array]]
+# The model's output [N, ...] for such values.
+Outputs: TypeAlias = Callable[[Mapping[str, Array]], Array]
+
+
+class Guard(Protocol):
+    """Holds a model against the function that it was made from."""
+
+    def agrees(self, path: Path, nodes: Sequence[float], outputs: Outputs, rounding: float) -> bool:
+        """Whether the model still computes the function where an answer on ``nodes`` of ``path`` rests on it.
+
+        If not, binding the same arguments again gives another model. ``rounding``: how far, relative to the largest
+        output, the model's provider rounds.
+        """
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -29,6 +45,7 @@ class Bound:
         key: equal for calls that the same built model serves.
         inputs: the attributed inputs by name, in the caller's order; ``extra``: the additional ones.
         names_given: the caller named the inputs (a dict), so the answer is a dict too.
+        guard: tells whether the model still is what the caller gave; None where it cannot change.
     """
 
     model: Model
@@ -36,6 +53,7 @@ class Bound:
     inputs: dict[str, Array]
     extra: dict[str, Array]
     names_given: bool
+    guard: Guard | None = None
 
 
 class Forward(Protocol):

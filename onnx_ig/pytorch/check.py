@@ -51,7 +51,7 @@ def check_export(
             continue
         tensors = [_vary(argument, batch, redraw_all, generator) for argument in arguments]
         try:
-            expected = _run_torch(forward, tensors)
+            expected = run_torch(forward, tensors)
         except Exception as error:  # the user's own code
             if number:
                 continue
@@ -66,11 +66,12 @@ def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Gen
     if argument.per_example:
         value = value[torch.arange(batch) % value.shape[0]]
     if value.numel() and (argument.attributed or redraw_all):
-        value = _redrawn(value, generator)
+        value = redrawn(value, generator)
     return value.to(argument.example.device)
 
 
-def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
+def redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Other values in the range of ``value``, a CPU tensor; of a mask of 0 and −∞ the same in another order."""
     uniform = torch.rand(value.shape, generator=generator, dtype=torch.float64)
     if value.is_complex():
         return value
@@ -89,7 +90,8 @@ def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
     return (low + (high - low + 1) * uniform).floor().clamp(low, high).to(value.dtype)
 
 
-def _run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+def run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+    """``forward(*tensors)`` in full precision, without gradients, on the CPU."""
     cudnn = torch.backends.cudnn
     with (
         torch.no_grad(),
@@ -109,13 +111,17 @@ def _compare(expected: Tensor, actual: Array, tensors: Sequence[Tensor], where: 
         return
     largest = np.abs(wanted[judged]).max()
     worst = np.abs(got - wanted)[judged].max()
-    kinds = {t.dtype for t in [expected, *tensors] if t.dtype in _TOLERANCE}
-    tolerance = max((_TOLERANCE[kind] for kind in kinds), default=0.0)
-    if not worst <= tolerance * max(largest, 1e-12):
+    allowed = tolerance([expected, *tensors])
+    if not worst <= allowed * max(largest, 1e-12):
         raise ModelError(
             f"on {where} the exported model differs from torch by {worst:.2g} (largest output {largest:.2g}, "
-            f"tolerance {tolerance:g} of it)"
+            f"tolerance {allowed:g} of it)"
         )
+
+
+def tolerance(tensors: Sequence[Tensor]) -> float:
+    """How far, relative to the largest output, two computations of these types may lie apart."""
+    return max((_TOLERANCE[t.dtype] for t in tensors if t.dtype in _TOLERANCE), default=0.0)
 
 
 def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:

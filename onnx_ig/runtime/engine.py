@@ -202,6 +202,10 @@ class Engine:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
         return np.concatenate([np.argmax(y, axis=-1) for y, _ in self._outputs(self._unscored(inputs, extra), None)])
 
+    def outputs(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+        """The model's output for each example, [N, ...]."""
+        return np.concatenate([y for y, _ in self._outputs(self._unscored(inputs, extra), None)])
+
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
         target = request.target

@@ -1,0 +1,170 @@
+"""The exports of a torch function that are kept: a few per function, for every object that explains it.
+
+The one idea: whether an export may serve a call is guessed from the arguments' kinds and from what the function's
+modules show without looking at their data; whether it is right is then measured (:mod:`onnx_ig.pytorch.guard`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from onnx_ig.errors import InputError
+from onnx_ig.model import Model, load
+from onnx_ig.pytorch.check import run_torch
+from onnx_ig.pytorch.decisions import Read, recorded
+from onnx_ig.pytorch.quiet import EXPORT_LOCK
+from onnx_ig.pytorch.source import call_once, find_modules, pick_output
+from onnx_ig.types import Array
+
+_KEPT = 4  # an export holds a copy of the weights; a loop over many signatures must not collect them
+_MOST_ELEMENTS = 1 << 21  # of the inputs in one evaluation by torch: its activations take many times their memory
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Call:
+    """``function(*inputs, *additional)``: the call that an export is to serve.
+
+    Attributes:
+        fed: the tensors among the arguments: the exported model's inputs, in order.
+        examples: how many the first input holds on axis 0.
+        signature: what an export depends on: type and trailing shape of each tensor, the value of anything else.
+    """
+
+    def __init__(self, function: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> None:
+        self.function, self.inputs, self.additional = function, inputs, additional
+        self._arguments = (*inputs, *additional)
+        self.fed = [a for a in self._arguments if isinstance(a, Tensor)]
+        self.examples = inputs[0].shape[0] if inputs[0].dim() else 1
+        self._per_example = [self._has_examples(a, i < len(inputs)) for i, a in enumerate(self.fed)]
+        self.signature = tuple(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments))
+
+    def evaluate(self, fed: Sequence[Tensor]) -> Tensor:
+        """The function's output with these in place of the tensors among the arguments, on the CPU.
+
+        Raises:
+            InputError: the function fails.
+        """
+        elements = sum(a[:1].numel() for a, rows in zip(fed, self._per_example, strict=True) if rows)
+        most = max(1, _MOST_ELEMENTS // max(elements, 1))
+        count = next((len(a) for a, rows in zip(fed, self._per_example, strict=True) if rows), 1)
+        if count <= most:
+            return self._evaluate(fed)
+        return torch.cat([self._evaluate(self.rows(fed, slice(i, i + most))) for i in range(0, count, most)])
+
+    def _evaluate(self, fed: Sequence[Tensor]) -> Tensor:
+        remaining = iter(fed)
+        arguments = [next(remaining).clone() if isinstance(a, Tensor) else a for a in self._arguments]
+        with EXPORT_LOCK:
+            return run_torch(lambda: pick_output(call_once(self.function, arguments), None)[1], ())
+
+    def rows(self, fed: Sequence[Tensor], rows: slice) -> list[Tensor]:
+        """Some of the examples."""
+        return [a[rows] if per_example else a for a, per_example in zip(fed, self._per_example, strict=True)]
+
+    def takes_one_example(self) -> bool:
+        """Whether the function gives one row for the first example alone."""
+        try:
+            return bool(self._per_example[0]) and len(self.evaluate(self.rows(self.fed, slice(0, 1)))) == 1
+        except InputError:  # statistics over the batch, say
+            return False
+
+    def _has_examples(self, a: Tensor, attributed: bool) -> bool:
+        return a.dim() > 0 and a.shape[0] == self.examples and (attributed or self.examples > 1 or a.dim() > 1)
+
+    def kind(self, value: Any, attributed: bool = False) -> Any:
+        """Type and trailing shape of a tensor; the value of anything else."""
+        if isinstance(value, Tensor):
+            rows = self._has_examples(value, attributed)
+            return (value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
+        return (type(value), repr(value))
+
+
+@dataclass(eq=False)
+class Export:
+    """An exported model, and what is known of the function that it was exported from.
+
+    Attributes:
+        signature: of the call that it was made for; ``output``: the kind of its result.
+        state: of the function's modules then.
+        reads: what the function read of its arguments into Python then.
+        noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
+    """
+
+    model: Model
+    signature: tuple[Any, ...]
+    output: Any
+    state: tuple[Any, ...]
+    reads: list[Read]
+    noise: float | None = None
+
+
+class Exports:
+    """The exports of one function, the last used last; threads may share them."""
+
+    _of_owner: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def __init__(self) -> None:
+        self._kept: list[Export] = []
+
+    @classmethod
+    def of(cls, function: Any) -> Exports:
+        """The same for every object that explains ``function``, as long as the function lives."""
+        bound = isinstance(function, types.MethodType)  # made anew by every look-up: owner.method
+        owner, part = (function.__self__, function.__func__) if bound else (function, None)
+        with EXPORT_LOCK:
+            try:
+                return cls._of_owner.setdefault(owner, {}).setdefault(part, cls())
+            except TypeError:  # no weak reference to it can be held
+                return cls()
+
+    def find_or_make(self, call: Call) -> tuple[Export, Tensor]:
+        """An export for arguments of these kinds, and the function's modules as they are; and the call's result."""
+        with EXPORT_LOCK:
+            state = _state(call.function)
+            # older parameters are gone for good
+            self._kept = [export for export in self._kept if export.state == state]
+            found = next((export for export in self._kept if export.signature == call.signature), None)
+            result = None if found is None else call.evaluate(call.fed)
+            if found is None or result is None or call.kind(result) != found.output:
+                found, result = self._made(call)
+            self._kept = [*(export for export in self._kept if export is not found), found][-_KEPT:]
+            return found, result
+
+    def _made(self, call: Call) -> tuple[Export, Tensor]:
+        inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
+        model = load(call.function, example_inputs=inputs, additional_forward_args=call.additional)
+        with recorded(call.fed) as reads:
+            result = call.evaluate(call.fed)
+        return Export(model, call.signature, call.kind(result), _state(call.function), reads), result
+
+    def drop(self, export: Export) -> None:
+        """Forget an export that is found to be of another function."""
+        with EXPORT_LOCK:
+            self._kept = [kept for kept in self._kept if kept is not export]
+
+
+def _state(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Identity and version of parameters and buffers, and hooks, which may change the gradient alone."""
+    found: list[Any] = []
+    for _, module in find_modules(function):
+        if isinstance(module, nn.Module):
+            found += [(id(p), p._version, p.data_ptr()) for p in (*module.parameters(), *module.buffers())]
+            for part in module.modules():
+                found += [part.training]  # judged at export
+                found += [id(hook) for hooks in _HOOKS for hook in getattr(part, hooks, {}).values()]
+    return tuple(found)
+
+
+def as_tensor_like(value: Array, given: Tensor) -> Tensor:
+    """The array as a tensor of the type of ``given``, on its device."""
+    if given.dtype == torch.bfloat16:
+        value = value.astype(np.float32)
+    return torch.from_numpy(np.array(value)).to(device=given.device, dtype=given.dtype)
