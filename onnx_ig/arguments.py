@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from onnx_ig.declared import InputSpec, cast_to_declared
 from onnx_ig.errors import InputError
 from onnx_ig.types import Array
 
@@ -64,6 +65,13 @@ def named_arrays(values: Any, names: Sequence[str], what: str) -> dict[str, Arra
     return {name: to_array(value) for name, value in zip(names, given, strict=False)}
 
 
+def in_form_of(value: Array, given: Any) -> Array:
+    """``value`` in the shape of the array ``given``, which may have been a vector or list, and its floating type."""
+    array = to_array(given)
+    value = value.reshape(array.shape) if value.size == array.size else value
+    return value.astype(array.dtype) if isinstance(given, np.ndarray) and is_floating(array.dtype) else value
+
+
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Whether arrays of this type can be attributed (bfloat16 is not a float to numpy)."""
     return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
@@ -111,7 +119,7 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
         raise InputError(f"{len(given)} baselines for {len(inputs)} inputs ({', '.join(inputs)})")
     result = {}
     for (name, x), baseline in zip(inputs.items(), given, strict=True):
-        value = np.asarray(0 if baseline is None else to_array(baseline))
+        value = np.asarray(_nothing(x.dtype) if baseline is None else to_array(baseline))
         if value.ndim == 0:
             value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
         if value.shape != x.shape and not (
@@ -120,8 +128,27 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
             expected = f"{list(x.shape)}" + (f" or {[1, *x.shape[1:]]}" if x.ndim else "")
             raise InputError(f"the baseline of {name!r} has shape {list(value.shape)}, the input needs {expected}")
         _finite(value, f"the baseline of {name!r}", allow_nonfinite)
-        result[name] = value.astype(x.dtype)
+        result[name] = _as_input(value, x.dtype, name)
     return result
+
+
+def _nothing(dtype: np.dtype[Any]) -> float | str:
+    """The baseline where none is given: zero, or no text."""
+    return "" if dtype.kind == "O" else 0.0
+
+
+def _as_input(baseline: Array, dtype: np.dtype[Any], name: str) -> Array:
+    """``baseline`` in the type of the input; a number may be given as any type that holds its value."""
+    text = baseline.dtype.kind in "OUS"
+    if text != (dtype.kind == "O"):
+        holds = "numbers" if text else "text"
+        raise InputError(f"the baseline of {name!r} is {baseline.dtype}, the input holds {holds}")
+    if text:
+        return cast_to_declared(baseline, InputSpec(name, dtype, None), f"the baseline of {name!r}")
+    cast = baseline.astype(dtype)
+    if dtype.kind in "iub" and (cast != baseline).any():
+        raise InputError(f"the baseline of {name!r} is not whole: {baseline[cast != baseline][0]} for {dtype}")
+    return cast
 
 
 def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array | None:

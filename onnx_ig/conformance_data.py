@@ -86,7 +86,7 @@ def _feeds(
     if contract.form == "step" and contract.layout != "batched":
         nodes, weights = path_nodes_and_weights("riemann_middle", 1)
     for entry in contract.inputs:
-        dtype, bare = np.dtype(declared[entry.name].dtype), entry.name.removeprefix(contract.prefix)
+        dtype, bare = declared[entry.name].array_type, entry.name.removeprefix(contract.prefix)
         if entry.role == "target":
             columns = 1 if len(entry.shape) == 1 else int(entry.shape[1] or 1)
             target = np.resize(np.arange(rows, dtype=np.int64), (rows, columns)) % 2
@@ -95,7 +95,8 @@ def _feeds(
             x = feeds[bare.removeprefix(names.BASELINE)]
             one = contract.layout == "batched"
             shape = (1, *x.shape[1:]) if one else x.shape
-            feeds[entry.name] = (0.1 * rng.standard_normal(shape)).astype(dtype)
+            drawn = 0.1 * rng.standard_normal(shape) if dtype.kind == "f" else np.resize(x[::-1], shape)
+            feeds[entry.name] = drawn.astype(dtype)
         elif entry.role == "path":
             feeds[entry.name] = (nodes if bare == names.PATH_NODES else weights).astype(dtype)
     return {entry.name: feeds[entry.name] for entry in contract.inputs}
@@ -105,7 +106,7 @@ def _drawn(tensor: Tensor, rng: np.random.Generator) -> Array:
     """Standard normal values of the declared shape, two examples where their number is open."""
     dims = [_EXAMPLES if i == 0 and not isinstance(d, int) else d for i, d in enumerate(tensor.shape or [])]
     sizes = [d for d in dims if isinstance(d, int)]
-    if tensor.shape is None or len(sizes) < len(dims) or np.dtype(tensor.dtype).kind != "f":
+    if tensor.shape is None or len(sizes) < len(dims) or tensor.array_type.kind != "f":
         raise InputError(
             f"no test data can be drawn for input {tensor.name!r} ({tensor.dtype} {tensor.shape}): give it with "
             f"--example-input {tensor.name}=FILE"

@@ -24,6 +24,7 @@ from onnx_ig.loading import wire
 from onnx_ig.model import Model, Source, load
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
+from onnx_ig.runtime.openable import save_weights_apart
 from onnx_ig.types import Array
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
@@ -65,7 +66,7 @@ def export(
         path: the file to write; it appears only when the model is complete.
         algorithm: ``integrated-gradients`` or ``input-x-gradient``.
         form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
-        inputs: names of the attributed inputs; default: the only float input.
+        inputs: names of the attributed inputs; default: the only float input, or all of a table's ([N] or [N, k] each).
         output: the float tensor F is selected from; default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
@@ -195,7 +196,7 @@ def write_model(model: ir.Model, path: Path) -> None:
             with path.open("wb") as stream:
                 _write_message(model, stream)
         else:
-            ir.save(model, path, external_data=f"{path.name}.data")
+            save_weights_apart(model, path, f"{path.name}.data")
 
 
 def _write_message(model: ir.Model, file: BinaryIO) -> None:

@@ -40,6 +40,11 @@ class Tensor:
     shape: list[int | str | None] | None
     doc: str = ""
 
+    @property
+    def array_type(self) -> np.dtype[Any]:
+        """The type of the arrays it takes: Python objects for text."""
+        return np.dtype(object if self.dtype == "string" else self.dtype)
+
 
 @dataclass(frozen=True)
 class Obstacle:

@@ -23,6 +23,7 @@ from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.sources import Bound, forward_of, picklable, unpickled
+from onnx_ig.tables import is_table, like_table
 from onnx_ig.types import Array, Progress
 
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
@@ -197,10 +198,12 @@ class Method(Batches, CaptumMember):
         if self._places is not None:
             inner = [_like(result.attributions[name], _first(inputs)) for name in self._places]
             return inner[0] if isinstance(self._at, str) else inner
+        if is_table(inputs):
+            return like_table(result.attributions, inputs)
         if bound.names_given:
-            return {name: _like(result.attributions[name], inputs[name]) for name in bound.inputs}
+            return {name: _like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
         given = arguments.as_tuple(inputs)
-        values = tuple(_like(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
+        values = tuple(_like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
         return values if isinstance(inputs, tuple) else values[0]
 
 
@@ -330,8 +333,13 @@ def _like(result: Array, given: Any) -> Any:
     return like(result, given)
 
 
+def _like_input(attribution: Array, given: Any) -> Any:
+    """``attribution`` in the shape, kind and floating type of the input ``given``."""
+    return _like(arguments.in_form_of(attribution, given), given)
+
+
 def _first(inputs: Any) -> Any:
-    return next(iter(inputs.values())) if isinstance(inputs, dict) else arguments.as_tuple(inputs)[0]
+    return next(iter(inputs.values())) if isinstance(inputs, Mapping) else arguments.as_tuple(inputs)[0]
 
 
 def _delta_type(request: Request) -> np.dtype[Any]:

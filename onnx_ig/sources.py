@@ -6,18 +6,22 @@ ONNX sources here, PyTorch's in pytorch/bridge.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from onnx_ig.arguments import named_arrays
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.autodiff.reverse import is_float
+from onnx_ig.declared import cast_to_declared, spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.packed import PackedModel, packed
 from onnx_ig.model import Model, load
+from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
 # The attributed inputs at a point of the path from the baselines (0) to the inputs (1), by name.
@@ -71,18 +75,24 @@ class OnnxForward:
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or
-        dicts.
+        dicts; or tables, whose columns are inputs by name, or together the first input.
+
+        Of a table only the float inputs are attributed. Arrays are cast as :func:`onnx_ig.declared.cast_to_declared`
+        says, and a vector is taken for the column [N, 1] that an input wants.
 
         Raises:
             InputError: an input left unfed or fed twice, an unknown name, a wrong shape or type.
         """
         declared = {str(x.name): x for x in self._model.inputs}
-        named = isinstance(inputs, Mapping)
-        attributed = named_arrays(inputs, list(declared), "inputs")
-        rest = [name for name in declared if name not in attributed]
-        extra = named_arrays(additional_forward_args, rest, "additional_forward_args")
-        defaults = {name: value for name, value in self._model.defaults.items() if name not in attributed}
-        extra = defaults | extra
+        attributed = named_arrays(_by_column(inputs, declared), list(declared), "inputs")
+        extra: dict[str, Array] = {}
+        if is_table(inputs):
+            floats = {name: value for name, value in attributed.items() if is_float(declared[name])} or attributed
+            extra = {name: value for name, value in attributed.items() if name not in floats}
+            attributed = floats
+        rest = [name for name in declared if name not in attributed and name not in extra]
+        extra |= named_arrays(_by_column(additional_forward_args, rest), rest, "additional_forward_args")
+        extra = {n: v for n, v in self._model.defaults.items() if n not in attributed} | extra
         unfed = [name for name in declared if name not in attributed and name not in extra]
         if unfed:
             raise InputError(
@@ -90,10 +100,11 @@ class OnnxForward:
                 "to attribute "
                 "it, else in additional_forward_args"
             )
-        for name, value in (*attributed.items(), *extra.items()):
-            _check(name, value, declared[name])
+        attributed, extra = (
+            {name: _fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
+        )
         ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
-        return Bound(self._model, (tuple(attributed), ranks), attributed, extra, named)
+        return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))
 
 
 def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
@@ -129,17 +140,31 @@ def unpickled(form: Any) -> Any:
     return form.unpacked() if isinstance(form, PackedModel) else form
 
 
-def _check(name: str, value: Array, declared: ir.Value) -> None:
-    if declared.dtype is not None and value.dtype != declared.dtype.numpy():
-        raise InputError(f"input {name!r} holds {value.dtype}, the model needs {_described(declared)}")
+def _by_column(values: Any, names: Collection[str]) -> Any:
+    """A table as the arrays of its columns, or of all of them together, if they have no inputs' ``names``."""
+    if not is_table(values):
+        return values
+    columns = columns_of(values)
+    return columns if set(columns) <= set(names) else values.to_numpy()
+
+
+def _fitted(value: Array, declared: ir.Value) -> Array:
+    """``value`` in the declared type, and as a column where it is a vector and a column is declared."""
+    if declared.dtype is not None:
+        value = cast_to_declared(value, spec_of(declared), f"input {declared.name!r}")
     if declared.shape is None:
-        return
+        return value
+    if value.ndim == 1 and len(declared.shape) == 2 and declared.shape[1] == 1:
+        value = value[:, np.newaxis]
     fits = value.ndim == len(declared.shape) and all(
         not isinstance(d, int) or size == d or axis == 0
         for axis, (size, d) in enumerate(zip(value.shape, declared.shape, strict=True))
     )
     if not fits:
-        raise InputError(f"input {name!r} has shape {list(value.shape)}, the model needs {_described(declared)}")
+        raise InputError(
+            f"input {declared.name!r} has shape {list(value.shape)}, the model needs {_described(declared)}"
+        )
+    return value
 
 
 def _described(value: ir.Value) -> str:

@@ -102,7 +102,7 @@ MISFITTING = {
     "complex": (ROW.astype("complex64"), ("N", 4), "float32", ["complex64"]),
     "text": (np.array([["a"] * 4]), ("N", 4), "float32", ["<U1"]),
     "structured": (np.zeros(2, [("a", "f4")]), ("N",), "float32", ["'a'"]),
-    "text input": (ROW, ("N", 4), "str", ["cannot be read from a file"]),
+    "text input": (ROW, ("N", 4), "object", ["takes text"]),
     "int64 beyond float32": (np.array([[2**24 + 1]]), ("N", 1), "float32", ["16777217"]),
     "int64 beyond int32": (np.array([[2**31]]), ("N", 1), "int32", ["2147483648"]),
     "uint64 beyond int64": (np.array([[2**63]], "uint64"), ("N", 1), "int64", ["9223372036854775808"]),
@@ -120,7 +120,7 @@ def test_arrays_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_input(tmp_path / "value.npy", spec(shape, dtype))
     assert caught.value.exit_code == 4
-    for word in (*words, "" if case == "text input" else "value.npy"):
+    for word in (*words, "value.npy"):
         assert word in str(caught.value)
 
 

@@ -11,6 +11,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
+import onnx_ig
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime import openable as openable_module
 from onnx_ig.runtime.providers import open_session
@@ -38,6 +39,21 @@ def test_large_models_are_mapped(provider: str, kind: Any, tmp_path: Path, monke
     assert path == str(tmp_path / "model.onnx") and (tmp_path / "model.data").stat().st_size >= WEIGHT.nbytes
     found = open_session(kind(linear()), provider).run({"x": X})["y"]
     np.testing.assert_allclose(found, X @ WEIGHT, rtol=1e-4, atol=1e-5)
+
+
+def test_text_stays_in_a_model_whose_weights_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of classes, however many: the standard has no text outside."""
+    proto = linear()
+    proto.graph.initializer.append(onnx.helper.make_tensor("names", onnx.TensorProto.STRING, [2000], [b"name"] * 2000))
+    proto.graph.node.append(onnx.helper.make_node("ArgMax", ["y"], ["best"], axis=1, keepdims=0))
+    proto.graph.node.append(onnx.helper.make_node("Gather", ["names", "best"], ["name"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("name", onnx.TensorProto.STRING, ["N"]))
+    monkeypatch.setattr(openable_module, "_MAPPED_FROM", 20_000)
+    monkeypatch.setattr("onnx_ig.exporting._SINGLE_FILE_LIMIT", 20_000)
+    assert open_session(ir.from_proto(proto), "cpu").run({"x": X})["name"].tolist() == ["name"]
+    path = onnx_ig.export(proto, tmp_path / "explained.onnx", target=0)
+    assert (tmp_path / "explained.onnx.data").stat().st_size >= WEIGHT.nbytes
+    assert open_session(path, "cpu").run({"x": X})["name"].tolist() == ["name"]
 
 
 def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

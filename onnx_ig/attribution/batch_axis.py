@@ -1,11 +1,14 @@
-"""Models whose examples lie on another axis than the first: the same model with the examples first.
+"""Models whose examples lie on another axis than the first, or have a name of their own in each input: the same model
+with the examples first, and one name for their number.
 
 The one idea: one Transpose behind each input and one before each output, and everything after sees a single layout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +16,7 @@ import onnx_ir as ir
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.errors import InputError
+from onnx_ig.loading.joined_axes import one_name, rename
 from onnx_ig.loading.shape_facts import infer
 from onnx_ig.model import Model
 
@@ -23,12 +27,15 @@ def examples_first(model: Model, axis: int | None) -> Model:
     Which inputs have examples is told by the first float one: those whose axis ``axis`` is the same dimension.
 
     Args:
-        axis: 0 and None (no axis of examples) leave the model as it is.
+        axis: 0 moves nothing; None (no axis of examples) leaves the model as it is.
 
     Raises:
         InputError: the inputs have no such axis.
     """
-    if not axis:
+    if axis is None:
+        return model
+    model = _with_one_name(model, axis)
+    if axis == 0:
         return model
     moved = model.clone_ir()
     graph = moved.graph
@@ -62,6 +69,45 @@ def examples_first(model: Model, axis: int | None) -> Model:
             graph.outputs[i] = node.outputs[0]
     infer(moved)
     return replace(model, ir_model=moved, defaults=defaults)
+
+
+# fmt: off
+_ELEMENTWISE = frozenset((
+    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mul", "Or",
+    "Pow", "PRelu", "Sub", "Sum", "Where", "Xor",
+))
+# fmt: on
+
+
+def _with_one_name(model: Model, axis: int) -> Model:
+    """``model`` with one name for the examples of inputs that it adds, multiplies or compares row by row.
+
+    Such an operator would also take a single row for all; every input of an attribution model has a row per example.
+    """
+    while names := one_name(model.ir_model.graph, _rows_that_meet(model.ir_model.graph, axis)):
+        changed = model.clone_ir()
+        rename(changed.graph.inputs, names)
+        for node in changed.graph:
+            rename(node.outputs, names)
+        infer(changed)
+        model = replace(model, ir_model=changed)
+    return model
+
+
+def _rows_that_meet(graph: ir.Graph, axis: int) -> Iterator[tuple[str, str]]:
+    rows = {_name(x, axis) for x in graph.inputs} - {None}
+    for node in graph:
+        if node.op_type in _ELEMENTWISE and node.domain == "":
+            ranks = {len(x.shape) for x in node.inputs if x is not None and x.shape is not None}
+            names = [_name(x, axis) for x in node.inputs if x is not None]
+            if len(ranks) == 1:
+                yield from pairwise([name for name in names if name is not None and name in rows])
+
+
+def _name(x: ir.Value, axis: int) -> str | None:
+    """What the examples of ``x`` are called."""
+    dim = x.shape[axis] if x.shape is not None and len(x.shape) > axis else None
+    return dim.value if isinstance(dim, ir.SymbolicDim) else None
 
 
 def _place(dims: list[int | ir.SymbolicDim], examples: int | ir.SymbolicDim, axis: int) -> int | None:

@@ -13,6 +13,7 @@ from onnx_ig.attribution.contract import ContractInput
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.autodiff.builder import OpBuilder, same_shape
 from onnx_ig.errors import InputError
+from onnx_ig.types import Array
 
 _BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
 _OWN = {
@@ -156,14 +157,17 @@ class Interface:
                 shape[0] = f"{_BASELINE_ROWS}_{x.name}"
             return self._input("baseline", name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
         if isinstance(spec, (int, float)):
-            self.baked[name] = spec
-            value = np.array(spec, x.dtype.numpy())
+            text = x.dtype == ir.DataType.STRING
+            if text and spec:
+                raise InputError(f"the baseline of {x.name!r} is the number {spec}, the input holds text")
+            self.baked[name] = "" if text else spec
+            value = np.array("" if text else spec, x.dtype.numpy())
             dims: list[int | None] = [None]
             if x.shape is not None:
                 dims = [d if isinstance(d, int) else None for d in x.shape]
             if self._plan.layout.batched:
                 dims[0] = 1  # one row serves every example
-            return self._op.Expand(value, self._op.Shape(x) if None in dims else dims)
+            return self._op.Expand(_tensor(value), self._op.Shape(x) if None in dims else dims)
         array = np.asarray(spec)
         expected = [] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
         fits = array.ndim == len(expected) and all(
@@ -173,7 +177,7 @@ class Interface:
         if not fits:
             raise InputError(f"the baseline of {x.name!r} has shape {list(array.shape)}, the input {x.shape}")
         self.baked[name] = "array"
-        return self._op.constant(array.astype(x.dtype.numpy()))
+        return self._op.constant(_tensor(array.astype(x.dtype.numpy())))
 
     def _input(self, role: str, name: str, dtype: ir.DataType, shape: list[Any], doc: str) -> ir.Value:
         value = ir.Value(
@@ -182,3 +186,10 @@ class Interface:
         self._graph.inputs.append(value)
         self._roles[value] = role
         return value
+
+
+def _tensor(array: Array) -> Array | ir.TensorProtocol:
+    """The array, or the tensor of text that an array of strings is."""
+    if array.dtype.kind != "O":
+        return array
+    return ir.StringTensor([str(text).encode() for text in array.flat], shape=ir.Shape(array.shape))

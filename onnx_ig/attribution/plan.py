@@ -187,15 +187,28 @@ def _output(model: Model, name: str | None) -> ir.Value:
     raise InputError(f"the model has {len(floats)} float outputs; choose one with output=: {listed}")
 
 
-def _only_float_input(model: Model) -> str:
+def _float_inputs(model: Model) -> list[str]:
+    """The only float input, or all of them where they are columns of one table.
+
+    Raises:
+        InputError: there is none, or there are several and they are something else.
+    """
     floats = [x for x in model.required_inputs if is_float(x)]
-    if len(floats) == 1:
-        return str(floats[0].name)
+    if len(floats) == 1 or (floats and _is_table(model.required_inputs)):
+        return [str(x.name) for x in floats]
     listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)
     if not floats:
         graph = model.ir_model.graph
         raise InputError(f"the model has no float input ({listed}): {where_instead(graph, graph.inputs)}")
     raise InputError(f"the model has {len(floats)} float inputs; choose with inputs=: {listed}")
+
+
+def _is_table(inputs: Sequence[ir.Value]) -> bool:
+    """Whether the inputs are columns of one table: [N] or [N, k] each, of one N."""
+    shapes = [[] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape] for x in inputs]
+    rows = {shape[0] for shape in shapes if len(shape) in (1, 2)}
+    vectors_of_features = any(len(shape) == 1 and isinstance(shape[0], int) for shape in shapes)
+    return all(len(shape) in (1, 2) for shape in shapes) and len(rows) == 1 and not vectors_of_features
 
 
 def _input(model: Model, name: str) -> ir.Value:
@@ -224,12 +237,13 @@ def _inner(model: Model, name: str) -> ir.Value:
 
 
 def default_inputs(model: Model, at: Sequence[str]) -> list[str]:
-    """The inputs that the baseline replaces unless named: what the tensors ``at`` are computed from, or the only float.
+    """The inputs that the baseline replaces unless named: what the tensors ``at`` are computed from, or the only float,
+    or all floats of a table.
 
     Raises:
         UsageError, InputError: no such tensor, or several float inputs.
     """
     if not at:
-        return [_only_float_input(model)]
+        return _float_inputs(model)
     tensors, nodes = {_inner(model, name) for name in at}, list(model.ir_model.graph)
     return [str(x.name) for x in model.inputs if tensors & dependents(nodes, [x], differentiably=False)]

@@ -131,6 +131,8 @@ class OpBuilder:
         assert node is not None
         if node.op_type in _NEVER_FOLDED or any(x is not None and x.const_value is None for x in node.inputs):
             return values
+        if any(v is not None and v.dtype == ir.DataType.STRING for v in (*node.inputs, *values)):
+            return values  # class labels: no formula is shorter without them
         size = 0
         for y in values:
             if is_static(y) and y.dtype is not None:

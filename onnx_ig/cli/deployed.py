@@ -17,7 +17,8 @@ from onnx_ig.cli.baked import baked_target, refuse_contradictions
 from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Values, check_rows, read_values, spec_of
+from onnx_ig.cli.values import Values, check_rows, read_values
+from onnx_ig.declared import spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights

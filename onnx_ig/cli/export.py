@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "inputs",
     multiple=True,
     metavar="NAME",
-    help="An attributed input. Repeatable. [default: the only float input]",
+    help="An attributed input. Repeatable. [default: the only float input, or all columns]",
 )
 @options.output_name
 @options.at
@@ -139,8 +139,8 @@ def export(
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, open_model, read_arguments
-    from onnx_ig.cli.values import spec_of
     from onnx_ig.conformance import FOLDER, NOTE
+    from onnx_ig.declared import spec_of
     from onnx_ig.destination import require_free_file
     from onnx_ig.exporting import export as exported
     from onnx_ig.inspection import contract_of, inspect
@@ -245,7 +245,7 @@ def _baselines(
 ) -> BaselineSpec | dict[str, BaselineSpec]:
     """A number or ``input`` for all attributed inputs, or a dict by name."""
     from onnx_ig.data import parse_baseline, read_baseline
-    from onnx_ig.data.spec import kind_of
+    from onnx_ig.declared import kind_of
 
     by_name = {spec.name: spec for spec in specs}
     found: dict[str, BaselineSpec] = {}

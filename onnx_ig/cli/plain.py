@@ -9,7 +9,8 @@ from onnx_ig.attribution import default_inputs
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import check_rows, chosen_target, read_values, spec_of
+from onnx_ig.cli.values import check_rows, chosen_target, read_values
+from onnx_ig.declared import spec_of
 from onnx_ig.errors import UsageError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights

@@ -70,7 +70,7 @@ def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:
     Raises:
         UsageError, InputError: no such input, or a file that does not fit it.
     """
-    from onnx_ig.cli.values import spec_of
+    from onnx_ig.declared import spec_of
 
     specs = {spec.name: spec for spec in map(spec_of, model.inputs)}
     given: dict[str, Array] = {}

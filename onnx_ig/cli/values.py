@@ -8,9 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from onnx_ig.data import (
     InputSpec,
     Picture,
@@ -24,6 +21,7 @@ from onnx_ig.data import (
     read_target,
     split_name,
 )
+from onnx_ig.declared import type_name
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.types import Array
 
@@ -48,18 +46,6 @@ class Values:
         return replace(self, inputs=inputs, extra=extra)
 
 
-def spec_of(value: ir.Value) -> InputSpec:
-    """A model input as the readers of files want it described.
-
-    Raises:
-        InputError: the model does not state its type, or the type is not a tensor's.
-    """
-    if value.dtype is None:
-        raise InputError(f"the model does not declare the element type of input {value.name!r}")
-    shape = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    return InputSpec(str(value.name), np.dtype(value.dtype.numpy()), shape)
-
-
 def picture_options(mean: str | None, std: str | None, layout: str | None, size: str | None) -> PictureOptions:
     """The four picture options, parsed."""
     return PictureOptions(
@@ -81,12 +67,12 @@ def read_values(
     allow_nonfinite: bool = False,
     otherwise: Mapping[str, Array] = MappingProxyType({}),
 ) -> Values:
-    """Read every file.
+    """Read every file. Of the columns of a table in one file those that are not attributed by default become extra.
 
     Args:
         specs: all inputs that can be fed.
         otherwise: values of the inputs that need not be fed.
-        default: the names of the inputs that a file without ``NAME=`` can be meant for.
+        default: the names of the inputs that are attributed unless others are named.
 
     Raises:
         UsageError, InputError: a missing, broken or unfitting file, an unknown name, an input fed twice or not at all.
@@ -96,19 +82,22 @@ def read_values(
     read = read_inputs(
         [_with_name(text, names, default, taken) for text in inputs], specs, pictures, allow_nonfinite=allow_nonfinite
     )
-    others = [spec for spec in specs if spec.name not in read]
+    columns = [name for name in read if name not in taken]
+    chosen = _attributed(columns, default) if len(columns) > 1 else columns
+    beside = {name: read.pop(name) for name in columns if name not in chosen}
+    others = [spec for spec in specs if spec.name not in read and spec.name not in beside]
     for text in extra:
         name = split_name(text, names)[0]
         if name in read:
             raise UsageError(f"input {name!r} is given twice, by -i and by --extra")
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
-    more = read_inputs(extra, others, pictures, allow_nonfinite=allow_nonfinite) if extra else {}
+    more = beside | (read_inputs(extra, others, pictures, allow_nonfinite=allow_nonfinite) if extra else {})
     for spec in specs:
         if spec.name not in read and spec.name not in more and spec.name not in otherwise:
             raise InputError(
-                f"input {spec.name!r} ({spec.dtype.name} {spec.describe_shape()}) is not fed: -i {spec.name}=FILE "
-                f"to attribute it, else --extra {spec.name}=FILE"
+                f"input {spec.name!r} ({type_name(spec.dtype)} {spec.describe_shape()}) is not fed: "
+                f"-i {spec.name}=FILE to attribute it, else --extra {spec.name}=FILE"
             )
     return Values(
         inputs={name: value.value for name, value in read.items()},
@@ -123,6 +112,15 @@ def read_values(
     )
 
 
+def _attributed(columns: list[str], default: Callable[[], Sequence[str]]) -> list[str]:
+    """Those of the ``columns`` that are attributed by default; all of them where the model tells no default."""
+    try:
+        by_default = set(default())
+    except InputError:
+        return columns
+    return [name for name in columns if name in by_default] or columns
+
+
 def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[str]], taken: set[str]) -> str:
     """``text`` with the name put before it where only one input can be meant."""
     if split_name(text, names)[0] is not None:
@@ -135,7 +133,9 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
     if Path(text).suffix.lower() == ".npz" and len([name for name in names if name not in taken]) > 1:
         return text  # its keys are input names
     free = [name for name in default() if name not in taken]
-    return f"{free[0]}={text}" if len(free) == 1 else text
+    if len(free) > 1:
+        raise InputError(f"-i {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(free)}")
+    return f"{free[0]}={text}" if free else text
 
 
 def read_baselines(

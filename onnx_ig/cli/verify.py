@@ -170,7 +170,8 @@ def _values(
     """Data for the inputs that a model declares, in their order."""
     from onnx_ig.attribution import default_inputs
     from onnx_ig.attribution.batch_axis import examples_first
-    from onnx_ig.cli.values import read_values, spec_of
+    from onnx_ig.cli.values import read_values
+    from onnx_ig.declared import spec_of
     from onnx_ig.model import load
 
     model = examples_first(load(source), batch_axis)

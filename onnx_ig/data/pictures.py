@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_ig.data.spec import InputSpec, fit, kind_of
+from onnx_ig.declared import InputSpec, fit, kind_of
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.types import Array
 

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
+from onnx_ig.loading.joined_axes import joined_symbols, made_up_name, rename, renamed
 from onnx_ig.loading.pool_facts import settle_ceil_mode
 from onnx_ig.loading.rank_facts import settle_ranks
 from onnx_ig.loading.shape_values import settle_shapes
@@ -45,6 +46,11 @@ def infer(model: ir.Model, shapes: Mapping[str, Dims] | None = None) -> None:
     while settle_ceil_mode(graph):
         _forget(graph)
         _propagate(model)
+    while names := joined_symbols(graph):
+        rename(graph.inputs, names)
+        declared = {y: renamed(shape, names) for y, shape in declared.items()}
+        _forget(graph)
+        _propagate(model)
     if _fill_gaps(graph, declared):
         for node in graph:
             for y in node.outputs:
@@ -75,7 +81,7 @@ def _named(x: ir.Value) -> ir.Shape | None:
     """The input's shape with every dimension a number or a name of its own."""
     if x.shape is None:
         return None
-    return ir.Shape([f"{x.name}_{i}" if (known := _believable(d)) is None else known for i, d in enumerate(x.shape)])
+    return ir.Shape([made_up_name(x, i) if (known := _believable(d)) is None else known for i, d in enumerate(x.shape)])
 
 
 def _believable(dim: int | ir.SymbolicDim) -> int | str | None:
@@ -179,6 +185,10 @@ def _infer_other(node: ir.Node) -> bool:
         columns = _COLUMNS.get(node.op_type)
         if y.shape is None and columns is not None and x is not None and x.shape is not None and len(x.shape) == 2:
             y.shape = ir.Shape([x.shape[0], columns(node)])
+    elif (node.domain, node.op_type) == ("com.microsoft", "Tokenizer") and x is not None:
+        y.type = ir.TensorType(ir.DataType.STRING)
+        if y.shape is None and x.shape is not None:
+            y.shape = ir.Shape([*x.shape, None])
     return (y.dtype, y.shape) != before
 
 

@@ -146,8 +146,15 @@ def _filled(node: ir.Node, values: Values, symbols: set[str | None]) -> list[Dim
     return values.get(node.inputs[0])
 
 
+def _normalised(node: ir.Node, values: Values, symbols: set[str | None]) -> list[Dim] | None:
+    """Text keeps its place where no word is left out."""
+    x = node.inputs[0]
+    return None if x is None or x.shape is None or "stopwords" in node.attributes else _dims(x, symbols)
+
+
 _RESULTS: dict[str, Callable[[ir.Node, Values, set[str | None]], list[Dim] | None]] = {
     "Reshape": _reshaped,
     "Expand": _expanded,
     "ConstantOfShape": _filled,
+    "StringNormalizer": _normalised,
 }

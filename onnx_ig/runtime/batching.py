@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
+import onnx_ir as ir
 
 from onnx_ig.attribution.free_batch import with_free_batch
 from onnx_ig.attribution.plan import Plan
@@ -91,10 +92,11 @@ def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[
     pieces: list[dict[str, Array]] = [{} for _ in range(_PIECES)]
     for x in model.inputs:
         name = str(x.name)
-        if x.dtype is None or x.shape is None:
-            return None
-        if feeds is not None or name in model.defaults:
-            value = model.defaults[name] if feeds is None else feeds[name]
+        known = feeds if feeds is not None else model.defaults
+        if x.dtype is None or x.shape is None or (name not in known and x.dtype == ir.DataType.STRING):
+            return None  # a model may know no other text than its own
+        if name in known:
+            value = known[name]
             value = np.resize(value, (rows, *value.shape[1:])) if x.shape and x.shape[0] == rows else value
         else:
             sizes = [d for d in x.shape if isinstance(d, int)]
@@ -111,7 +113,9 @@ def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[
 
 
 def _varied(value: Array, i: int, rng: np.random.Generator) -> Array:
-    """Values like the given ones: moved along the rows, and with noise where they are not whole numbers."""
+    """Values like the given ones: numbers are moved along the rows, with noise where they are not whole."""
+    if value.dtype.kind == "O":
+        return value
     moved = np.roll(value.reshape(len(value), -1), i, axis=1).reshape(value.shape)
     if value.dtype.kind in "iub":
         return moved

@@ -14,6 +14,7 @@ from onnx_ig.autodiff.reverse import read_by
 from onnx_ig.runtime.providers import AnySession
 
 _SHARE_OF_FREE_MEMORY = 0.25
+_TEXT_BYTES = 32  # an element of a tensor of text, whatever its length: C++'s string
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -87,4 +88,5 @@ def free_memory() -> int:
 def _nbytes(x: ir.Value) -> int:
     if x.shape is None or x.dtype is None or not all(isinstance(d, int) for d in x.shape):
         return 0
-    return int(np.prod([int(d) for d in x.shape], dtype=np.int64) * x.dtype.itemsize)  # type: ignore[arg-type]
+    size = _TEXT_BYTES if x.dtype == ir.DataType.STRING else x.dtype.itemsize
+    return int(np.prod([int(d) for d in x.shape], dtype=np.int64) * size)  # type: ignore[arg-type]

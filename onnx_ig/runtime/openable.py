@@ -48,10 +48,31 @@ def openable(model: ModelLike, scratch: str) -> str | bytes:
         return bytes(ir.to_proto(model).SerializeToString())
     path = os.path.join(scratch, "model.onnx")
     try:
-        ir.save(model, path, external_data="model.data", size_threshold_bytes=_SMALLEST_APART)
+        save_weights_apart(model, path, "model.data")
     except OSError as error:
         raise ModelError(
             f"the model's weights ({size / 2**20:.0f} MB) could not be written to {scratch}, from where a runtime maps "
             f"them: {error.strerror}; let TMPDIR name a folder with more room"
         ) from error
     return path
+
+
+def save_weights_apart(model: ir.Model, path: str | os.PathLike[str], data: str) -> None:
+    """Write ``model`` at ``path`` and its large weights into the file ``data`` beside it, where text cannot lie."""
+    initializers = [value for graph in model.graphs() for value in graph.initializers.values()]
+    weights = [
+        (value, tensor)
+        for value in initializers
+        if (tensor := value.const_value) is not None
+        and tensor.dtype != ir.DataType.STRING
+        and (tensor.nbytes >= _SMALLEST_APART or isinstance(tensor, ir.ExternalTensor))
+    ]
+    folder = os.path.dirname(os.fspath(path))
+    apart = ir.external_data.convert_tensors_to_external([tensor for _, tensor in weights], folder, data)
+    try:
+        for (value, _), tensor in zip(weights, apart, strict=True):
+            value.const_value = tensor
+        ir.save(model, path)
+    finally:
+        for value, tensor in weights:
+            value.const_value = tensor

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from onnx_ig.errors import InputError
 from onnx_ig.types import Array
@@ -19,7 +20,8 @@ _KIND_NAMES = {"b": "boolean", "u": "integer", "i": "integer", "f": "floating-po
 class InputSpec:
     """One input as the model declares it.
 
-    ``shape`` holds a size, a symbol, or None per axis; it is None as a whole when the model states no rank.
+    ``shape`` holds a size, a symbol, or None per axis; it is None as a whole when the model states no rank. ``dtype``
+    is numpy's object type for text.
     """
 
     name: str
@@ -31,6 +33,23 @@ class InputSpec:
         if self.shape is None:
             return "of any shape"
         return "[" + ", ".join("?" if size is None else str(size) for size in self.shape) + "]"
+
+
+def spec_of(value: ir.Value) -> InputSpec:
+    """A model's input as it is declared.
+
+    Raises:
+        InputError: the model does not state its type, or the type is not a tensor's.
+    """
+    if value.dtype is None:
+        raise InputError(f"the model does not declare the element type of input {value.name!r}")
+    shape = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return InputSpec(str(value.name), np.dtype(value.dtype.numpy()), shape)
+
+
+def type_name(dtype: np.dtype[Any]) -> str:
+    """``float32``, or ``string`` for text."""
+    return "string" if dtype.kind in "OU" else dtype.name
 
 
 def fit(array: Array, spec: InputSpec, where: str, *, allow_nonfinite: bool = False) -> tuple[Array, list[str]]:
@@ -52,25 +71,28 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 
 
 def cast_to_declared(array: Array, spec: InputSpec, where: str) -> Array:
-    """Cast to the declared type: boolean → integer → floating point only, and only if no value changes.
+    """Cast to the declared type: boolean → integer → floating point only, and only if no value changes; text to text.
 
     Rounding between floating-point widths is the exception; a value that would overflow to infinity is
-    refused.
+    refused. Objects (a column of a table) are what they hold.
     """
+    if kind_of(spec.dtype) in "OU":
+        return _as_text(array, spec, where)
+    if array.dtype.kind == "O":
+        array = np.asarray(array.tolist())
     if array.dtype == spec.dtype:
         return array
     source, wanted = kind_of(array.dtype), kind_of(spec.dtype)
     if wanted not in _KINDS:
-        raise InputError(f"input {spec.name!r} has type {spec.dtype.name}, which cannot be read from a file")
+        raise InputError(f"input {spec.name!r} has type {spec.dtype.name}, for which there are no arrays")
     if source not in _KINDS:
         raise InputError(
-            f"{where}: the array has type {array.dtype}, input {spec.name!r} needs {spec.dtype.name}; "
-            "save numbers instead"
+            f"{where}: the array has type {array.dtype}, input {spec.name!r} needs {spec.dtype.name}; give numbers"
         )
     if _KINDS[source] > _KINDS[wanted]:
         raise InputError(
             f"{where}: the array is {_KIND_NAMES[source]} ({array.dtype.name}), input {spec.name!r} is "
-            f"{_KIND_NAMES[wanted]} ({spec.dtype.name}); save it with .astype(numpy.{spec.dtype.name}) if "
+            f"{_KIND_NAMES[wanted]} ({spec.dtype.name}); convert it with .astype(numpy.{spec.dtype.name}) if "
             "that is meant"
         )
     with np.errstate(over="ignore"):  # judged below, with a message of our own
@@ -88,6 +110,20 @@ def cast_to_declared(array: Array, spec: InputSpec, where: str) -> Array:
             f"of type {spec.dtype.name}"
         )
     return cast
+
+
+def _as_text(array: Array, spec: InputSpec, where: str) -> Array:
+    """An array of Python strings, which is how ONNX Runtime takes text."""
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    values = array.astype(object)
+    for index, value in np.ndenumerate(values):
+        if not isinstance(value, str):
+            raise InputError(
+                f"{where}: input {spec.name!r} takes text, the array ({array.dtype}) holds {value!r} at index "
+                f"{list(index)}; convert it with .astype(str) if that is meant"
+            )
+    return values
 
 
 def require_finite(array: Array, name: str, where: str) -> None:
