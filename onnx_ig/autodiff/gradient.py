@@ -13,6 +13,7 @@ import onnx_ir.passes.common as passes
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.cut import cut_off, join_again
+from onnx_ig.autodiff.dead import remove_dead
 from onnx_ig.autodiff.embeddings import where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.narrowing import narrow
@@ -162,6 +163,7 @@ def tidy(model: ir.Model) -> None:
     _remove_identities(model.graph)
     cancel_transposes(model.graph)
     passes.CommonSubexpressionEliminationPass()(model)
+    remove_dead(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
     separate_transposed_weights(model.graph)

@@ -5,7 +5,7 @@ The one idea: what is asked for decides what is copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -52,36 +52,52 @@ class Copy:
         for node in needed_for(wanted, self._values, self._nodes):
             if not self._whole and not any(x in changed for x in read_by(node)):
                 continue
-            copy = _copy_node(self._op, node, self._values, self._whole)
+            copy = _copy_node(self._op, node, self._values, _all if self._whole else _nothing)
             self._op.graph.append(copy)
             for old, new in zip(node.outputs, copy.outputs, strict=True):
                 self._values.setdefault(old, new)
         return [self._values.get(value, value) for value in wanted]
 
 
-def _copy_node(op: OpBuilder, node: ir.Node, values: Mapping[ir.Value, ir.Value], shapes: bool) -> ir.Node:
-    outputs = [_copy_value(op, y, shapes) for y in node.outputs]
-    attributes = [_copy_attribute(op, a, values, shapes) for a in node.attributes.values()]
+# What a copy keeps of the shapes: it sees another batch size, and the runtime infers the rest again.
+_Kept = Callable[[ir.Value], ir.Shape | None]
+
+
+def _all(value: ir.Value) -> ir.Shape | None:
+    return None if value.shape is None else value.shape.copy()
+
+
+def _nothing(value: ir.Value) -> ir.Shape | None:
+    return None
+
+
+def _axes(value: ir.Value) -> ir.Shape | None:
+    """The number of axes, which runtimes want to know of what Loop and Scan hand to their bodies and back."""
+    return None if value.shape is None else ir.Shape([None] * len(value.shape))
+
+
+def _copy_node(op: OpBuilder, node: ir.Node, values: Mapping[ir.Value, ir.Value], kept: _Kept) -> ir.Node:
+    outputs = [_copy_value(op, y, kept) for y in node.outputs]
+    within = _axes if kept is _nothing else kept
+    attributes = [_copy_attribute(op, a, values, within) for a in node.attributes.values()]
     inputs = [None if x is None else values.get(x, x) for x in node.inputs]
     return ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, version=node.version)
 
 
-def _copy_value(op: OpBuilder, value: ir.Value, shapes: bool) -> ir.Value:
-    # Unless asked for, the shape is left out: the copy sees another batch size, and the runtime infers it again.
-    shape = value.shape.copy() if shapes and value.shape is not None else None
-    return ir.Value(name=op.fresh(value.name) if value.name else "", type=value.type, shape=shape)
+def _copy_value(op: OpBuilder, value: ir.Value, kept: _Kept) -> ir.Value:
+    return ir.Value(name=op.fresh(value.name) if value.name else "", type=value.type, shape=kept(value))
 
 
-def _copy_attribute(op: OpBuilder, attribute: ir.Attr, values: Mapping[ir.Value, ir.Value], shapes: bool) -> ir.Attr:
+def _copy_attribute(op: OpBuilder, attribute: ir.Attr, values: Mapping[ir.Value, ir.Value], kept: _Kept) -> ir.Attr:
     if attribute.type != ir.AttributeType.GRAPH:
         return attribute
     graph = attribute.as_graph()
     inner = dict(values)
-    inputs = [_copy_value(op, x, shapes) for x in graph.inputs]
+    inputs = [_copy_value(op, x, kept) for x in graph.inputs]
     inner.update(zip(graph.inputs, inputs, strict=True))
     nodes = []
     for node in graph:
-        nodes.append(copy := _copy_node(op, node, inner, shapes))
+        nodes.append(copy := _copy_node(op, node, inner, kept))
         inner.update(zip(node.outputs, copy.outputs, strict=True))
     outputs = [inner.get(y, y) for y in graph.outputs]
     body = ir.Graph(inputs, outputs, nodes=nodes, opset_imports=dict(graph.opset_imports), name=graph.name)

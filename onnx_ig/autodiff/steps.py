@@ -82,9 +82,7 @@ def infer_steps(op: OpBuilder, node: ir.Node, steps: Steps) -> None:
             continue
         if not is_float(state) or state.shape is None or after.shape is None or state is after:
             continue
-        pairs = list(zip(state.shape, after.shape, strict=False))
-        changed = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
-        if len(state.shape) != len(after.shape) or changed:
+        if not may_fit(state, after):
             raise refuse(
                 node,
                 f"its state {state.name!r} changes its shape from {state.shape} to {after.shape} in a step",
@@ -115,7 +113,22 @@ def infer_body(op: OpBuilder, body: ir.Graph) -> None:
                 if y.shape is None and same_shape(a, b):
                     y.shape = shape_copy(a)
         else:
+            declared = {y: y.shape for y in node.outputs}
+            for y in node.outputs:
+                y.shape = None
             op.infer(node)
+            for y, shape in declared.items():  # what the file says fills gaps, and gives way to what is proved
+                if shape is not None and may_fit(y, ir.Value(shape=shape)):
+                    y.shape = shape
+
+
+def may_fit(a: ir.Value, b: ir.Value) -> bool:
+    """Whether two values may have the same shape, as far as both are known."""
+    if a.shape is None or b.shape is None:
+        return True
+    if len(a.shape) != len(b.shape):
+        return False
+    return all(p == q for p, q in zip(a.shape, b.shape, strict=True) if isinstance(p, int) and isinstance(q, int))
 
 
 def shape_copy(value: ir.Value) -> ir.Shape | None:

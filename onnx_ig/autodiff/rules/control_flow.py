@@ -15,7 +15,7 @@ from onnx_ig.autodiff.node import attr_int, attr_ints, refuse
 from onnx_ig.autodiff.registry import preparation, vjp
 from onnx_ig.autodiff.reverse import is_float, pull_back
 from onnx_ig.autodiff.scan import return_values
-from onnx_ig.autodiff.steps import Slices, Steps, infer_steps
+from onnx_ig.autodiff.steps import Slices, Steps, infer_steps, may_fit
 from onnx_ig.autodiff.steps_back import adjoint_steps
 
 _Mapping = dict[ir.Value, ir.Value]
@@ -26,6 +26,7 @@ def branches(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[i
     """y = then(v) or else(v), v read from outside:  dv = the same condition's branch of their two VJPs.
 
     Each branch recomputes the values that its adjoint needs; a tensor that only the other branch reads gets zeros.
+    Branches may give other numbers of axes: in the one that is run, dy has those of its y.
     """
     sinks = [v for v in wanted if is_float(v)]
     made: dict[str, tuple[OpBuilder, _Mapping]] = {}
@@ -36,6 +37,7 @@ def branches(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[i
         ends = [(y, dy) for y, dy in zip(branch.outputs, dys, strict=False) if dy is not None]
         seeds: _Mapping = {}
         for y, (_, dy) in zip(copy.of([y for y, _ in ends]), ends, strict=True):
+            dy = dy if may_fit(dy, y) else body.Reshape(dy, body.Shape(y), allowzero=1)
             seeds[y] = body.Add(seeds[y], dy) if y in seeds else dy
         made[name] = body, pull_back(body, list(body.graph), seeds, sinks)
     reached = [v for v in sinks if any(v in grads for _, grads in made.values())]
