@@ -59,7 +59,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {},
     ),
     "a branch of constants": (
-        """h = MatMul (x, w)  t = If (c) <then_branch = a () => (float[3] p) { p = Constant <value = float[3] {0.1, 0.2, 0.3}> () },
+        """h = MatMul (x, w)  t = If (c) <then_branch = a () => (float[3] p) { p = Constant
+        <value = float[3] {0.1, 0.2, 0.3}> () },
         else_branch = e () => (float[3] q) { q = ReduceMean <axes = [0], keepdims = 0> (w) }>  m = Mul (h, t)
         y = Tanh (m)""",
         {"c": YES},
@@ -101,8 +102,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {},
     ),
     "a loop behind a linear layer, a condition given": (
-        """h = MatMul (x, w)  l = Loop (c, yes, h) <body = b (int64 i, bool g, float[N, 3] s) => (bool g2, float[N, 3] s2)
-        { g2 = Identity (g) s2 = Sin (s) }>  y = Sigmoid (l)""",
+        """h = MatMul (x, w)  l = Loop (c, yes, h) <body = b (int64 i, bool g, float[N, 3] s)
+        => (bool g2, float[N, 3] s2) { g2 = Identity (g) s2 = Sin (s) }>  y = Sigmoid (l)""",
         {"c": np.array(3)},
     ),
     "a loop whose states have wrong shapes in the file": (
