@@ -14,6 +14,7 @@ import onnx
 import onnx.parser
 import onnx_ir as ir
 import pytest
+import torch
 
 import onnx_ig
 from onnx_ig import errors
@@ -54,6 +55,27 @@ def test_a_copy_gives_the_same_numbers(method: Any, how: str, form: str, used: b
         expected = original.attribute(X, target=3)
     np.testing.assert_array_equal(copied.attribute(X, target=3), expected)
     assert copied.provider == original.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_torch_module_is_copied_with_the_method(how: str) -> None:
+    torch.manual_seed(0)
+    module, x = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh()).eval(), torch.rand(2, 3)
+    used = onnx_ig.InputXGradient(module)
+    expected = used.attribute(x, target=1)
+    for original in (used, onnx_ig.InputXGradient(module)):
+        copied = COPIES[how](original)
+        assert copied.forward_func is not module
+        assert torch.equal(copied.attribute(x, target=1), expected)
+    with torch.no_grad():
+        copied.forward_func[0].weight.mul_(2)  # the copy's own weights are what the copy explains
+    assert not torch.allclose(copied.attribute(x, target=1), expected)
+    assert torch.equal(used.attribute(x, target=1), expected)
+
+
+def test_what_pickle_refuses_is_refused_by_pickle() -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(onnx_ig.InputXGradient(lambda x: x))
 
 
 def test_in_a_process_of_its_own() -> None:

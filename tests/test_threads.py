@@ -13,7 +13,13 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     ("model", "provider", "calls"),
-    [("convolutional", "cpu", 48), ("transformer", "cpu", 24), ("convolutional", "openvino", 10)],
+    [
+        ("convolutional", "cpu", 48),
+        ("transformer", "cpu", 24),
+        ("convolutional", "openvino", 10),
+        ("torch-convolutional", "cpu", 24),
+        ("torch-transformer", "cpu", 24),
+    ],
 )
 def test_threads_share_an_object(model: str, provider: str, calls: int) -> None:
     command = [sys.executable, "-m", "tests.thread_runtime", model, provider, "8", str(calls)]

@@ -6,6 +6,7 @@ calls that were right.
 
 from __future__ import annotations
 
+import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,12 +47,41 @@ def _filled(text: str, **initializers: Any) -> onnx.ModelProto:
     return proto
 
 
-MODELS = {"convolutional": convolutional, "transformer": transformer}
+def torch_convolutional() -> tuple[Any, tuple[int, ...]]:
+    """A module of convolutions."""
+    from torch import nn
+
+    return _eval(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), nn.Linear(512, 5)), (3, 10, 10)
+
+
+def torch_transformer() -> tuple[Any, tuple[int, ...]]:
+    """A module of one layer of attention over six tokens."""
+    from torch import nn
+
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation="gelu")
+    return _eval(layer, nn.Flatten(), nn.Linear(48, 5)), (6, 8)
+
+
+def _eval(*layers: Any) -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    for parameter in (p for layer in layers for p in layer.parameters()):
+        torch.nn.init.normal_(parameter, std=0.2)
+    return torch.nn.Sequential(*layers).eval()
+
+
+MODELS = {
+    "convolutional": convolutional,
+    "transformer": transformer,
+    "torch-convolutional": torch_convolutional,
+    "torch-transformer": torch_transformer,
+}
 
 
 def main(name: str, provider: str, threads: int, calls: int) -> None:
     """Give every thread as many calls, each time another batch, target and number of steps."""
-    proto, shape = MODELS[name]()
+    model, shape = MODELS[name]()
     rng = np.random.default_rng(1)
     data = {n: rng.standard_normal((n, *shape)).astype(np.float32) for n in set(SIZES)}
 
@@ -63,12 +93,12 @@ def main(name: str, provider: str, threads: int, calls: int) -> None:
         steps = STEPS[i // len(SIZES) % len(STEPS)]
         return list(integrated.attribute(x, target=target, n_steps=steps, return_convergence_delta=True))
 
-    def made() -> tuple[Any, Any]:
-        return onnx_ig.InputXGradient(proto, provider=provider), onnx_ig.IntegratedGradients(proto, provider=provider)
+    def made(source: Any) -> tuple[Any, Any]:
+        return onnx_ig.InputXGradient(source, provider=provider), onnx_ig.IntegratedGradients(source, provider=provider)
 
-    alone = made()
+    alone = made(model)
     expected = [call(alone, i) for i in range(calls)]
-    shared = made()
+    shared = made(copy.deepcopy(model))  # of a torch module, nothing is exported yet
 
     def work(offset: int) -> int:
         for i in range(calls):
