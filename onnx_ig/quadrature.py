@@ -6,7 +6,6 @@ whatever the rule.
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_ig.errors import UsageError
+from onnx_ig.suggestions import nearest
 
 NodesAndWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -77,9 +77,7 @@ def path_nodes_and_weights(method: str = "gausslegendre", n_steps: int = 50) -> 
     Source: Captum, ``captum.attr._utils.approximation_methods`` (step sizes and alphas).
     """
     if not isinstance(method, str) or method not in _RULES:
-        close = difflib.get_close_matches(str(method), METHODS, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UsageError(f"unknown method {method!r}: {hint}choose one of {', '.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}{nearest(method, METHODS)}: choose one of {', '.join(METHODS)}")
     return _RULES[method](_checked_steps(method, n_steps))
 
 

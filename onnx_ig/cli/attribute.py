@@ -13,6 +13,7 @@ from onnx_ig.cli import options
 
 if TYPE_CHECKING:
     from onnx_ig.cli.ending import Ending
+    from onnx_ig.cli.names import Names
     from onnx_ig.cli.request import AttributeOptions, Found
     from onnx_ig.model import Model
 
@@ -124,7 +125,7 @@ def attribute(
     else:
         refuse_torch_options(weights=weights)
         loaded = load(model)
-    request = AttributeOptions(inputs, extra, baselines, target=chosen_target, pictures=pictures, **rest)
+    request = AttributeOptions(inputs, extra, baselines, target=chosen_target, pictures=pictures, names=shown, **rest)
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
     seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}
@@ -152,7 +153,7 @@ def _finish(
     source: str,
     model: Model,
     found: Found,
-    shown: dict[str, Any],
+    shown: Names,
     seconds: dict[str, float],
     out: Path,
     sources: frozenset[Path],
@@ -164,9 +165,6 @@ def _finish(
 
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
-    features = shown.get("features", {})
-    if isinstance(features, list):
-        features = dict.fromkeys(found.attributions, features)
     report = AttributionReport(
         model=source,
         model_sha256=model.source_sha256 or None,
@@ -181,8 +179,8 @@ def _finish(
         convergence_delta=found.convergence_delta,
         method=found.method,
         n_steps=found.n_steps,
-        feature_names=features,
-        class_names=shown.get("classes"),
+        feature_names=shown.of_features(list(found.attributions)),
+        class_names=shown.classes,
         pictures=found.pictures,
         example_names=found.example_names,
         batched=found.batched,

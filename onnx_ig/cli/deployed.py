@@ -67,7 +67,6 @@ class _Run:
             values,
             progress,
         )
-        self._session = open_session(path, options.provider)
         self._shapes = {str(x.name): x.shape for x in model.inputs}
         first = next(iter(values.inputs.values()))
         fixed = self._shapes[contract.named("attributed")[0]]
@@ -75,11 +74,13 @@ class _Run:
         self._examples = 1 if contract.layout == "none" else len(first)
         self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
         check_rows(self._per_example, self._examples)
+        options.names.check(self._reported_shapes(), self._examples, self._output_dims())
         self._grid = Grid(Layout(contract.layout, n if isinstance(n, int) else None, None), self._examples)
         self._baselines = self._open_baselines()
         opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
         self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
         self._range_unknown = opened.range_unknown
+        self._session = open_session(path, options.provider)
 
     def found(self) -> Found:
         """Run, and put the results in order."""
@@ -120,6 +121,25 @@ class _Run:
             notes=notes,
             straight_through=contract.straight_through,
         )
+
+    def _reported_shapes(self) -> dict[str, Sequence[int | None] | None]:
+        """The shape of each tensor that is reported, the axis of examples included, as far as the file tells."""
+        contract = self._contract
+        declared = {str(y.name): y.shape for y in self._model.outputs}
+        shapes: dict[str, Sequence[int | None] | None] = {}
+        for name in contract.at:
+            shape = declared.get(contract.prefix + names.ATTRIBUTION + name)
+            given = self._values.inputs.get(name)
+            known = None if shape is None else [d if isinstance(d, int) else None for d in shape]
+            known = known if given is None else list(given.shape)
+            shapes[name] = [1, *known] if known is not None and contract.layout == "none" else known
+        return shapes
+
+    def _output_dims(self) -> list[int | None]:
+        """The explained output's dimensions for one example, as declared; empty where they are not."""
+        shape = next((y.shape for y in self._model.outputs if y.name == self._contract.output), None)
+        dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
+        return dims if self._contract.layout == "none" else dims[1:]
 
     # -- the two forms ------------------------------
 

@@ -1,36 +1,101 @@
-"""``--names``: what to call features and classes."""
+"""``--names``: what to call features and classes, held against the shapes before anything is computed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.report.labels import FeatureNames, check_names
+from onnx_ig.suggestions import nearest
+
+_MEANT = (
+    '{"features": [...], or [[...], ...] with a list for each example, or {tensor: either}, "classes": [...]}, '
+    "lists of strings"
+)
 
 
-def read_names(path: Path | None) -> dict[str, Any]:
-    """``features`` and ``classes`` from a JSON file.
+@dataclass(frozen=True)
+class Names:
+    """What ``--names`` says.
+
+    Attributes:
+        features: for every attributed tensor, or by the tensors' names.
+        classes: in the order of the targets.
+    """
+
+    features: FeatureNames | Mapping[str, FeatureNames] = ()
+    classes: Sequence[str] | None = None
+    file: str = field(default="--names", compare=False)
+
+    def of_features(self, tensors: Sequence[str]) -> dict[str, FeatureNames]:
+        """The names for each of ``tensors`` that has some.
+
+        Raises:
+            UsageError: names for a tensor that is not attributed.
+        """
+        if not isinstance(self.features, Mapping):
+            return dict.fromkeys(tensors, self.features) if self.features else {}
+        for name in self.features:
+            if name not in tensors:
+                raise UsageError(
+                    f"{self.file} names features of {name!r}, which is not attributed{nearest(name, tensors)}: "
+                    f"{', '.join(map(repr, tensors))} is"
+                )
+        return dict(self.features)
+
+    def check(
+        self, shapes: Mapping[str, Sequence[int | None] | None], examples: int, dims: Sequence[int | None]
+    ) -> None:
+        """Whether the names are as many as there is to name, as far as that is known.
+
+        Args:
+            shapes: of each attributed tensor, the axis of examples included; None where nothing is known.
+            dims: the output's dimensions for one example.
+
+        Raises:
+            UsageError, InputError: they are not.
+        """
+        for tensor, names in self.of_features(list(shapes)).items():
+            shape = shapes[tensor]
+            if shape is not None:
+                check_names(tensor, names, len(shape), shape[1] if len(shape) > 1 else None, examples)
+        if self.classes is not None and len(dims) == 1 and dims[0] not in (None, len(self.classes)):
+            raise InputError(f"{self.file} has {len(self.classes)} class names, the output {dims[0]} classes")
+
+
+def read_names(path: Path | None) -> Names:
+    """The names in a JSON file.
 
     Raises:
         UsageError: no such file; InputError: not the JSON that is meant.
     """
     if path is None:
-        return {}
+        return Names()
+    where = f"--names {path}"
     if not path.is_file():
-        raise UsageError(f"--names {path}: no such file")
+        raise UsageError(f"{where}: no such file")
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:  # of JSON or of UTF-8
-        raise InputError(f"--names {path}: not a JSON file ({error})") from error
-    features = content.get("features", {}) if isinstance(content, dict) else None
-    lists = [
-        *(features.values() if isinstance(features, dict) else [features]),
-        *([content["classes"]] if features is not None and "classes" in content else []),
-    ]
-    if not all(isinstance(entry, list) and all(isinstance(name, str) for name in entry) for entry in lists):
-        raise InputError(
-            f'--names {path}: expected {{"features": [...] or {{input: [...]}}, "classes": [...]}} with '
-            "lists of strings"
-        )
-    return dict(content)
+        raise InputError(f"{where}: not a JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: expected {_MEANT}")
+    features, classes = content.get("features", []), content.get("classes")
+    given = list(features.values()) if isinstance(features, dict) else [features]
+    if not all(_is_list_of_names(entry) or _is_list_of_lists(entry) for entry in given):
+        raise InputError(f"{where}: expected {_MEANT}")
+    if classes is not None and not _is_list_of_names(classes):
+        raise InputError(f"{where}: expected {_MEANT}")
+    return Names(features, classes, where)
+
+
+def _is_list_of_names(entry: Any) -> bool:
+    return isinstance(entry, list) and all(isinstance(name, str) for name in entry)
+
+
+def _is_list_of_lists(entry: Any) -> bool:
+    return isinstance(entry, list) and all(_is_list_of_names(names) for names in entry)

@@ -133,7 +133,10 @@ names = click.option(
     "--names",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help='JSON with the names to show: {"features": [...] or {input: [...]}, "classes": [...]}.',
+    help=(
+        'JSON with the names to show: {"features": [...], "classes": [...]}. A list of lists has one list of features '
+        "for each example, such as the words of its sentence; {tensor: names} tells several tensors apart."
+    ),
 )
 overwrite = click.option(
     "--overwrite",

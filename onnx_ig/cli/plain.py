@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
-from onnx_ig.attribution import default_inputs
+from onnx_ig.attribution import default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.attribution.layout import example_shape
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import check_rows, chosen_target, read_values
+from onnx_ig.cli.values import Values, check_rows, chosen_target, read_values
 from onnx_ig.declared import spec_of
-from onnx_ig.errors import UsageError
-from onnx_ig.model import Model
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Attribution, Request
 from onnx_ig.runtime.opening import open_engine
@@ -37,6 +39,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
         options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
+    _refuse_early(model, options, values)
     engine = open_engine(
         model,
         {**values.inputs, **values.extra},
@@ -88,6 +91,39 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         notes=values.notes,
         straight_through=engine.straight_through,
     )
+
+
+def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> None:
+    """Whether names, target and baselines fit, as far as declared shapes tell: building the gradient takes its time.
+
+    Raises:
+        UsageError, InputError: they do not.
+    """
+    broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite)
+    try:
+        plan = make_plan(
+            model,
+            inputs=list(values.inputs),
+            output=options.output,
+            at=list(options.at),
+            batch_axis=options.batch_axis and 0,
+        )
+    except InputError:  # of ranks that only the data tell: the engine sees both
+        return
+    by_name = {str(tensor.name): tensor for tensor in tensors_of(model.ir_model.graph)}
+    alone, examples = plan.layout.kind == "none", len(next(iter(values.inputs.values()), ()))
+    fed = {**values.inputs, **values.extra}
+    sizes = {d: n for x in model.inputs if x.shape for d, n in zip(x.shape, fed[str(x.name)].shape, strict=False)}
+    shapes: dict[str, Sequence[int | None] | None] = {}
+    for name in plan.at:
+        declared = by_name[name].shape
+        shape = None if declared is None else [d if isinstance(d, int) else sizes.get(d) for d in declared]
+        shapes[name] = [1, *shape] if alone and shape is not None else shape
+    dims = example_shape(by_name[plan.output], plan.layout)
+    options.names.check(shapes, 1 if alone else examples, dims)
+    known = [d for d in dims if d is not None]
+    if len(known) == len(dims) and not (options.target is None or isinstance(options.target, str)):
+        broadcast_target(options.target, 1 if alone else examples, known)
 
 
 def refuse_path_options(options: AttributeOptions) -> None:

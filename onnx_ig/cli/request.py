@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnx_ig.cli.names import Names
 from onnx_ig.data import Picture, PictureOptions
 from onnx_ig.types import Array
 
@@ -30,6 +31,7 @@ class AttributeOptions:
     provider: str = "auto"
     pictures: PictureOptions = field(default_factory=PictureOptions)
     allow_nonfinite: bool = False
+    names: Names = field(default_factory=Names)
 
 
 @dataclass(frozen=True)

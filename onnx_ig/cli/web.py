@@ -58,7 +58,7 @@ def web(
     sources = files_in(model, names, weights, *examples)
     require_place_for_site(out, sources, overwrite=overwrite)
     pictures = picture_options(mean, std, layout, size)
-    classes = read_names(names).get("classes")
+    classes = read_names(names).classes
     loaded = open_model(model, weights, examples)
     if contract_of(loaded) is not None and (output is not None or baseline is not None):
         raise UsageError("--output and --baseline are baked into an attribution model: leave them out")

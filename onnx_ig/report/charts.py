@@ -22,7 +22,7 @@ from onnx_ig.report.record import AttributionReport
 
 BARS = 15
 _BAR = 26
-_CELL_HEIGHT, _CELLS_WIDTH = 58, 880
+_CELL_HEIGHT, _CELLS_WIDTH, _MOST_LINES = 58, 880, 20
 
 
 def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
@@ -68,10 +68,20 @@ def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
 
 
 def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
-    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H."""
+    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H.
+
+    At most 20 lines: each cell of a longer sequence sums as many neighbouring positions as that takes.
+    """
     sums = report.rows(report.attributions[name])[example].sum(axis=-1, dtype=np.float64)
-    names = report.feature_names.get(name)
-    per_line = min(len(sums), 12 if names is not None else 32)
+    names = report.names_of(name, example)
+    labelled, bare = 12, 32  # cells in a line
+    per_cell = 1
+    if len(sums) > _MOST_LINES * (bare if names is None else labelled):
+        per_cell = -(-len(sums) // (_MOST_LINES * labelled))
+        starts = range(0, len(sums), per_cell)
+        names = [f"{a}–{min(a + per_cell, len(sums)) - 1}" for a in starts]
+        sums = np.add.reduceat(sums, list(starts))
+    per_line = min(len(sums), bare if names is None else labelled)
     lines = -(-len(sums) // per_line) if per_line else 0
     limit = colour_limit(sums)
     cell = _CELLS_WIDTH // max(per_line, 8)
@@ -97,6 +107,7 @@ def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
         axes.set_yticks([])
         frame(axes)
     sheet.colour_bar(MARGIN + _CELLS_WIDTH + 20, HEADING, max(area - 8, 92), limit)
-    legend = "each cell sums a position's attributions; red raises the target's score, blue lowers it"
+    what = "a position's" if per_cell == 1 else f"{per_cell} positions'"
+    legend = f"each cell sums {what} attributions; red raises the target's score, blue lowers it"
     sheet.text(MARGIN, HEADING + max(area, 100) + 8, legend, size=8, colour=FAINT)
     return sheet.png()

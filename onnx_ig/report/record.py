@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_ig.data.pictures import Picture
 from onnx_ig.errors import InputError
+from onnx_ig.report.labels import FeatureNames, check_names, names_of
 from onnx_ig.types import Array
 
 
@@ -20,10 +21,10 @@ class AttributionReport:
     those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
     ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
     (input-x-gradient), as are ``method`` and ``n_steps``. ``feature_names`` names axis 1 of a tensor (table
-    columns, tokens), ``class_names`` the targets, ``example_names`` the examples; ``pictures`` says how a
-    picture became an array. ``batched`` is False for models without a batch axis: their arrays have exactly the
-    tensor's shape and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is
-    that of the float equivalent. ``seconds`` maps a phase to its duration.
+    columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
+    examples; ``pictures`` says how a picture became an array. ``batched`` is False for models without a batch axis:
+    their arrays have exactly the tensor's shape and N is 1. ``straight_through`` maps operators to the number of their
+    nodes whose derivative is that of the float equivalent. ``seconds`` maps a phase to its duration.
 
     Raises InputError when shapes or names contradict one another.
     """
@@ -41,7 +42,7 @@ class AttributionReport:
     convergence_delta: Array | None = None
     method: str | None = None
     n_steps: int | None = None
-    feature_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    feature_names: Mapping[str, FeatureNames] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
     example_names: Sequence[str] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
@@ -75,12 +76,9 @@ class AttributionReport:
                     f"attributions of {name!r} have shape {list(array.shape)}, expected {self.examples} examples"
                 )
             names = self.feature_names.get(name)
-            if names is not None and len(names) != (self.rows(array).shape[1:2] or (0,))[0]:
-                raise InputError(
-                    f"{len(names)} feature names for {name!r} of shape {list(array.shape)}: one per entry of "
-                    f"axis "
-                    f"{1 if self.batched else 0} is needed"
-                )
+            if names is not None:
+                shape = self.rows(array).shape
+                check_names(name, names, len(shape), shape[1] if len(shape) > 1 else None, self.examples)
 
     @property
     def examples(self) -> int:
@@ -102,6 +100,11 @@ class AttributionReport:
         change = np.abs(np.asarray(self.score, np.float64) - np.asarray(self.baseline_score, np.float64))
         delta = np.abs(np.asarray(self.convergence_delta, np.float64))
         return np.divide(delta, change, out=np.full_like(delta, np.nan), where=change > 0)
+
+    def names_of(self, tensor: str, example: int) -> Sequence[str] | None:
+        """The names along axis 1 of a tensor in one example, None if it has none."""
+        names = self.feature_names.get(tensor)
+        return None if names is None else names_of(names, example)
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
