@@ -24,6 +24,23 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def holds_several(inputs: Any) -> bool:
+    """Whether ``inputs`` are several, not one: a tuple, or a list of tensors or arrays (of numbers it is one)."""
+    return isinstance(inputs, tuple) or (
+        isinstance(inputs, list) and any(is_torch(v) or isinstance(v, np.ndarray) for v in inputs)
+    )
+
+
+def inputs_as_tuple(inputs: Any) -> tuple[Any, ...]:
+    """``inputs`` as a tuple; None is the empty one."""
+    return tuple(inputs) if holds_several(inputs) else as_tuple(inputs)
+
+
+def names_as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several as a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def as_list(value: Any) -> list[Any]:
     """One value, or those of a tuple or list, at any depth."""
     return [inner for v in value for inner in as_list(v)] if isinstance(value, (tuple, list)) else [value]
@@ -57,7 +74,7 @@ def named_arrays(values: Any, names: Sequence[str], what: str) -> dict[str, Arra
         if unknown:
             raise InputError(f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}")
         return {name: to_array(value) for name, value in values.items()}
-    given = as_tuple(values)
+    given = inputs_as_tuple(values)
     if len(given) > len(names):
         raise InputError(
             f"{len(given)} values in {what} for the {len(names)} inputs {', '.join(names) or '(none left)'}"
@@ -97,9 +114,8 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
     """One array per input, of its shape or with axis 0 of one.
 
     Args:
-        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1, or a tuple of these (a
-        dict
-            by input name too), one per input.
+        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1 that broadcasts to one
+            example, or a tuple of these (a dict by input name too), one per input.
 
     Raises:
         InputError: another shape (both are printed), another count, not finite.
@@ -122,11 +138,11 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
         value = np.asarray(_nothing(x.dtype) if baseline is None else to_array(baseline))
         if value.ndim == 0:
             value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
-        if value.shape != x.shape and not (
-            value.ndim == x.ndim and value.shape[1:] == x.shape[1:] and value.shape[0] == 1
-        ):
+        if value.shape != x.shape and not _is_one_row(value, x):
             expected = f"{list(x.shape)}" + (f" or {[1, *x.shape[1:]]}" if x.ndim else "")
             raise InputError(f"the baseline of {name!r} has shape {list(value.shape)}, the input needs {expected}")
+        if value.shape != x.shape:
+            value = np.broadcast_to(value, (1, *x.shape[1:]))
         _finite(value, f"the baseline of {name!r}", allow_nonfinite)
         result[name] = _as_input(value, x.dtype, name)
     return result
@@ -151,13 +167,24 @@ def _as_input(baseline: Array, dtype: np.dtype[Any], name: str) -> Array:
     return cast
 
 
+def _is_one_row(baseline: Array, x: Array) -> bool:
+    """Whether ``baseline`` stands for every example of ``x``: its axis 0 is 1, and it broadcasts to one example."""
+    if not baseline.ndim or not x.ndim or baseline.shape[0] != 1:
+        return False
+    try:
+        return np.broadcast_shapes(baseline.shape, (1, *x.shape[1:])) == (1, *x.shape[1:])
+    except ValueError:
+        return False
+
+
 def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array | None:
     """Each example's target: int64 [N] for an output [N, C], int64 [N, rank−1] for more axes, None for one number.
 
     Args:
         target: an int, a tuple of ints (all examples); a list or 1-D array of N ints, a list of N tuples, an array
             [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one
-            element.
+            element. A negative index counts from the end, but in a list or array of one int per example: there
+            Captum refuses it too.
         dims: the output's dimensions for one example, without axis 0; empty or all ones: one number per example.
 
     Raises:
@@ -172,6 +199,8 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
     rows = _target_rows(target, max(len(dims), 1), examples, shape)
     if rows.shape[1] < len(dims) and all(d == 1 for d in dims[rows.shape[1] :]):
         rows = np.pad(rows, ((0, 0), (0, len(dims) - rows.shape[1])))
+    if rows.shape[1] == len(dims) and not _one_index_each(target):
+        rows = np.where((rows < 0) & (rows >= -np.asarray(dims)), rows + np.asarray(dims), rows)
     if scalar:
         if np.any(rows != 0):
             raise InputError(f"the output has shape {shape}, one number per example: leave the target out")
@@ -187,6 +216,13 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
             f"output {shape}"
         )
     return rows[:, 0] if len(dims) == 1 else rows
+
+
+def _one_index_each(target: Any) -> bool:
+    """Whether ``target`` is a list or vector with one index for each example."""
+    if isinstance(target, list):
+        return not any(isinstance(t, (tuple, list)) for t in target)
+    return not isinstance(target, (tuple, int)) and to_array(target).size > 1 and to_array(target).ndim == 1
 
 
 def _target_rows(target: Any, rank: int, examples: int, shape: str) -> Array:

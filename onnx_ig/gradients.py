@@ -55,9 +55,10 @@ class InputXGradient(_AtInput):
         """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
 
         Args:
-            inputs: one array or tensor, a tuple, or (ONNX sources) a dict by input name; examples on axis 0.
+            inputs: one array or tensor, a tuple or list of them, or (ONNX sources) a dict by input name; examples on
+                axis 0.
             target: the output element explained: None for outputs of one number per example, an int or tuple for all
-                examples, or one per example.
+                examples, or one per example; ``"predicted"``: the class of the largest output at x.
             additional_forward_args: further model inputs, not attributed.
             internal_batch_size: at most this many examples per Run (fewer where more are no faster).
             per_example: names of additional inputs that have one row per example although their shape does not tell.

@@ -17,7 +17,7 @@ import numpy as np
 from onnx_ig import arguments
 from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
-from onnx_ig.errors import UsageError
+from onnx_ig.errors import InputError, UsageError
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
@@ -154,7 +154,7 @@ class Method(Batches, CaptumMember):
         """An engine of what the source is now, the arguments put to its inputs, and the baselines by name."""
         while True:
             bound = self._forward.bind(inputs, additional)
-            engine = self._engine(bound, per_example)
+            engine = self._engine(bound, arguments.names_as_tuple(per_example))
             if self._places is None:
                 arguments.check_inputs(bound.inputs, nonfinite)
             starts = arguments.broadcast_baselines(bound.inputs, baselines, nonfinite)
@@ -168,8 +168,8 @@ class Method(Batches, CaptumMember):
             with self._opening:
                 self._engines = {key: kept for key, kept in self._engines.items() if kept is not engine}
 
-    def _engine(self, bound: Bound, per_example: Sequence[str]) -> Engine:
-        key = (bound.key, tuple(bound.inputs), tuple(per_example))
+    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+        key = (bound.key, tuple(bound.inputs), per_example)
         with self._opening:
             engine = self._engines.pop(key, None)
             if engine is None:
@@ -179,7 +179,7 @@ class Method(Batches, CaptumMember):
             self._engines[key] = engine  # last used is last
             return engine
 
-    def _opened(self, bound: Bound, per_example: Sequence[str]) -> Engine:
+    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
         return open_engine(
             bound.model,
             {**bound.inputs, **bound.extra},
@@ -202,22 +202,37 @@ class Method(Batches, CaptumMember):
             return like_table(result.attributions, inputs)
         if bound.names_given:
             return {name: _like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
-        given = arguments.as_tuple(inputs)
+        given = arguments.inputs_as_tuple(inputs)
         values = tuple(_like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
-        return values if isinstance(inputs, tuple) else values[0]
+        if not arguments.holds_several(inputs):
+            return values[0]
+        return list(values) if isinstance(inputs, list) else values
 
 
 def _request(engine: Engine, bound: Bound, baselines: dict[str, Array], target: Any) -> Request:
     layout, declared = engine.plan.layout, engine.plan.per_example
     examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
+    dims = engine.output_dims(bound.inputs, bound.extra)
+    if isinstance(target, str) and target == "predicted":
+        target = _predicted(engine, bound, dims)
     return Request(
         inputs=bound.inputs,
-        target=arguments.broadcast_target(target, examples, engine.output_dims(bound.inputs, bound.extra)),
+        target=arguments.broadcast_target(target, examples, dims),
         examples=examples,
         baselines=baselines,
         per_example={n: v for n, v in bound.extra.items() if n in declared},
         shared={n: v for n, v in bound.extra.items() if n not in declared},
     )
+
+
+def _predicted(engine: Engine, bound: Bound, dims: Sequence[int]) -> Array | None:
+    """The class of the largest output of each example; None for one number per example."""
+    if all(d == 1 for d in dims):
+        return None
+    if len(dims) > 1:
+        shape = ", ".join(["N", *map(str, dims)])
+        raise InputError(f"target 'predicted' needs an output [N, classes], not [{shape}]: give indices")
+    return engine.predicted(bound.inputs, bound.extra)
 
 
 def _path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:
@@ -249,7 +264,9 @@ class Scorer:
     def named(self, values: Any) -> dict[str, Any]:
         """``values`` in the form of the inputs (one, tuple, dict) by input name."""
         return (
-            dict(values) if isinstance(values, dict) else dict(zip(self.names, arguments.as_tuple(values), strict=True))
+            dict(values)
+            if isinstance(values, dict)
+            else dict(zip(self.names, arguments.inputs_as_tuple(values), strict=True))
         )
 
     def __call__(self, inputs: dict[str, Array]) -> Array:
@@ -288,7 +305,7 @@ class IntegratedGradients(Method):
                 moves all of them at once.
             baselines: x': None (zeros), a number, an array of the input's shape or with one row, or a tuple of these.
             target: the output element explained: None for outputs of one number per example, an int or tuple for all
-                examples, or one per example.
+                examples, or one per example; ``"predicted"``: the class of the largest output at x.
             additional_forward_args: further model inputs, not attributed.
             n_steps: path points; more make the delta smaller.
             method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
@@ -339,7 +356,7 @@ def _like_input(attribution: Array, given: Any) -> Any:
 
 
 def _first(inputs: Any) -> Any:
-    return next(iter(inputs.values())) if isinstance(inputs, Mapping) else arguments.as_tuple(inputs)[0]
+    return next(iter(inputs.values())) if isinstance(inputs, Mapping) else arguments.inputs_as_tuple(inputs)[0]
 
 
 def _delta_type(request: Request) -> np.dtype[Any]:

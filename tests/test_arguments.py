@@ -28,6 +28,12 @@ TARGETS: dict[str, tuple[list[int], Any, Any]] = {
     "array of rows": ([3, 4], np.array([[1, 3], [0, 0]]), [[1, 3], [0, 0]]),
     "shorter": ([3, 1], (2,), [[2, 0], [2, 0]]),
     "shorter list": ([3, 1], [2, 1], [[2, 0], [1, 0]]),
+    "from the end": ([3], -1, [2, 2]),
+    "from the end, 1-tuple": ([3], (-3,), [0, 0]),
+    "from the end, tensor of one": ([3], torch.tensor([-2]), [1, 1]),
+    "from the end, tuple": ([3, 4], (-1, 1), [[2, 1], [2, 1]]),
+    "from the end, list of tuples": ([3, 4], [(-1, -4), (0, -1)], [[2, 0], [0, 3]]),
+    "from the end of one number": ([1], -1, None),
 }
 
 
@@ -45,7 +51,9 @@ def test_target(name: str) -> None:
 WRONG_TARGETS: dict[str, tuple[list[int], Any, str]] = {
     "missing": ([3], None, r"\[N, 3\]"),
     "out of range": ([3], 3, "out of range"),
-    "negative": ([3], -1, "out of range"),
+    "before the first": ([3], -4, "out of range"),
+    "from the end, list": ([3], [-1, 0], "out of range"),  # Captum refuses it too
+    "from the end, tensor": ([3], torch.tensor([0, -1]), "out of range"),
     "one of the list": ([3], [0, 5], "example 1"),
     "bool": ([3], True, "bool"),
     "float": ([3], 1.0, "float"),
@@ -79,6 +87,8 @@ BASELINES: dict[str, tuple[dict[str, Any], Any, list[tuple[int, ...]]]] = {
     "tuple": (XY, (None, np.zeros((2, 4))), [(1, 3), (2, 4)]),
     "number for all": (XY, 0.5, [(1, 3), (1, 4)]),
     "by name": (XY, {"y": 1.0}, [(1, 3), (1, 4)]),
+    "broadcast": (X, np.full((1, 1), 0.5), [(1, 3)]),
+    "broadcast, one axis": (X, np.full(1, 0.5), [(1, 3)]),
 }
 
 
@@ -93,6 +103,8 @@ def test_baselines(name: str) -> None:
 WRONG_BASELINES: dict[str, tuple[dict[str, Any], Any, str]] = {
     "shape": (X, np.zeros((2, 4)), r"\[2, 4\].*\[2, 3\]"),
     "rank": (X, np.zeros(3), r"\[3\].*\[2, 3\]"),
+    "more rows than examples": (X, np.zeros((4, 3)), r"\[4, 3\].*\[1, 3\]"),
+    "more axes": (X, np.zeros((1, 2, 3)), r"\[1, 2, 3\].*\[1, 3\]"),
     "rows": (X, np.zeros((3, 3)), r"\[3, 3\].*\[1, 3\]"),
     "count": (XY, (0.0,), "1 baselines for 2 inputs"),
     "name": (X, {"z": 0}, "'z'"),

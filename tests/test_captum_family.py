@@ -1,17 +1,25 @@
 """Our methods where Captum's are expected: isinstance, copies, wrappers, metrics; Captum is the oracle."""
 
 import copy
+import functools
 import inspect
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import captum.attr
+import captum.metrics
+import numpy as np
 import pytest
+import tokenizers
 import torch
+import transformers
+from torch import Tensor, nn
 
 import onnx_ig
-from tests.networks import NETWORKS
+from tests.networks import NETWORKS, randomise
 
 # Each class, and whether it is given a layer of the model too.
 CLASSES = {
@@ -74,3 +82,173 @@ def test_another_forward_function_is_explained_from_then_on() -> None:
     expected = captum.attr.InputXGradient(second).attribute(x, target=1)
     assert torch.allclose(other.attribute(x, target=1), expected, atol=1e-5)
     assert torch.equal(ours.attribute(x, target=1), before)
+
+
+def rows(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(2))
+
+
+X = rows(4, 2, 3)
+# Arguments of attribute; Captum answers or refuses, and so do we.
+FORMS: dict[str, dict[str, Any]] = {
+    "leaf_with_gradient": {"inputs": X.clone().requires_grad_()},
+    "of_a_graph": {"inputs": X.clone().requires_grad_() * 1},
+    "not_contiguous": {"inputs": X.transpose(1, 2).contiguous().transpose(1, 2)},
+    "expanded": {"inputs": X[:1].expand(4, 2, 3)},
+    "tuple": {"inputs": (X,), "baselines": (0.5,)},
+    "target_from_the_end": {"target": -1},
+    "target_from_the_end_in_tuple": {"target": (-2,)},
+    "target_from_the_end_in_tensor": {"target": torch.tensor([-3])},
+    "target_list_from_the_end": {"target": [-1, 0, 1, 2]},
+    "target_tensor_from_the_end": {"target": torch.tensor([-1, 0, 1, 2])},
+    "target_before_the_first": {"target": -4},
+    "target_too_far": {"target": 3},
+    "target_tensor": {"target": torch.tensor([2, 1, 0, 1])},
+    "target_missing": {"target": None},
+    "target_text": {"target": "first"},
+    "target_fraction": {"target": 1.0},
+    "target_of_two_axes": {"target": (1, 0)},
+    "target_too_few": {"target": [0, 1, 2]},
+    "baseline_number": {"baselines": 1},
+    "baseline_row": {"baselines": rows(1, 2, 3)},
+    "baseline_broadcast": {"baselines": rows(1, 1, 3)},
+    "baseline_broadcast_one_axis": {"baselines": torch.full((1,), 0.3)},
+    "baseline_more_rows": {"baselines": rows(6, 2, 3)},
+    "baseline_fewer_rows": {"baselines": rows(2, 2, 3)},
+    "baseline_without_examples": {"baselines": rows(2, 3)},
+    "baseline_one_too_many": {"baselines": (0, 0)},
+    "steps_one": {"n_steps": 1},
+    "steps_none": {"n_steps": 0},
+    "rule_unknown": {"method": "simpson"},
+    "pieces": {"internal_batch_size": 8},
+    "additional_list": {"additional_forward_args": ([2.0, 3.0], "a word", None, True)},
+    "additional_dict": {"additional_forward_args": ({"scale": 2.0},)},
+}
+
+
+class Flexible(nn.Module):
+    """Takes further arguments of any kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, scale: Any = 1.0, *rest: Any) -> Tensor:
+        factor = scale[0] if isinstance(scale, list) else scale["scale"] if isinstance(scale, dict) else scale
+        return self.last(torch.tanh(self.first(x.flatten(1)) * factor))
+
+
+@functools.cache
+def flexible() -> tuple[nn.Module, onnx_ig.IntegratedGradients]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = Flexible().eval()
+    return module, onnx_ig.IntegratedGradients(module)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_taken_where_captum_takes_it(name: str) -> None:
+    module, ours = flexible()
+    arguments = {"inputs": X, "target": 1, "n_steps": 4} | FORMS[name]
+    try:
+        expected = captum.attr.IntegratedGradients(module).attribute(**arguments)
+    except Exception:
+        with pytest.raises(onnx_ig.OnnxIgError):
+            ours.attribute(**arguments)
+        return
+    found = ours.attribute(**arguments)
+    assert type(found) is type(expected)
+    for a, b in zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]:
+        assert a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, atol=1e-5)
+
+
+def test_further_forms() -> None:
+    module, ours = flexible()
+    expected = captum.attr.IntegratedGradients(module).attribute(X, target=module(X).argmax(1), n_steps=4)
+    assert torch.allclose(ours.attribute(X, target="predicted", n_steps=4), expected, atol=1e-5)
+    listed = ours.attribute([X], target="predicted", n_steps=4)
+    assert isinstance(listed, list) and torch.allclose(listed[0], expected, atol=1e-5)
+    start = rows(4, 2, 3)  # in another type of number than the inputs, which Captum leaves to the model to refuse
+    moved = captum.attr.IntegratedGradients(module).attribute(X, start, 1, n_steps=4)
+    assert torch.allclose(ours.attribute(X, start.double(), 1, n_steps=4), moved, atol=1e-5)
+    numbers = ours.attribute(X.tolist(), target="predicted", n_steps=4)
+    assert isinstance(numbers, np.ndarray) and np.allclose(numbers, expected, atol=1e-5)
+    with pytest.raises(onnx_ig.OnnxIgError, match="predicted"):
+        onnx_ig.InputXGradient(lambda x: module(x)[:, None] * x[:, 0, :, None]).attribute(X, target="predicted")
+
+
+def sensitivity(method: Any, module: nn.Module, **keywords: Any) -> Tensor:
+    return captum.metrics.sensitivity_max(method.attribute, X, target=1, n_perturb_samples=3, **keywords)
+
+
+def infidelity(method: Any, module: nn.Module, **keywords: Any) -> Tensor:
+    def perturbed(x: Tensor) -> tuple[Tensor, Tensor]:
+        noise = 0.01 * torch.randn_like(x)
+        return noise, x - noise
+
+    return captum.metrics.infidelity(module, perturbed, X, method.attribute(X, target=1, **keywords), target=1)
+
+
+def tunnelled(nt_type: str) -> Callable[..., Tensor]:
+    def attribute(method: Any, module: nn.Module, **keywords: Any) -> Tensor:
+        tunnel = captum.attr.NoiseTunnel(method)
+        return tunnel.attribute(X, nt_type=nt_type, nt_samples=3, target=[0, 1, 2, 1], **keywords)
+
+    return attribute
+
+
+WRAPPERS = {
+    "sensitivity": sensitivity,
+    "infidelity": infidelity,
+    **{nt_type: tunnelled(nt_type) for nt_type in ("smoothgrad", "smoothgrad_sq", "vargrad")},
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "wrapper"),
+    [
+        *(("IntegratedGradients", wrapper) for wrapper in WRAPPERS),
+        ("LayerGradientXActivation", "smoothgrad"),
+    ],
+)
+def test_captums_wrappers_and_metrics_take_ours(name: str, wrapper: str) -> None:
+    module, integrated = flexible()
+    keywords = {"n_steps": 4} if name == "IntegratedGradients" else {}
+    results = []
+    for method in (integrated if name == "IntegratedGradients" else gradient(), of_captum(name, module)):
+        torch.manual_seed(0)
+        results.append(WRAPPERS[wrapper](method, module, **keywords))
+    assert float((results[0] - results[1]).abs().max()) <= 1e-4 * float(results[1].abs().max())
+
+
+@functools.cache
+def gradient() -> onnx_ig.LayerGradientXActivation:
+    module = flexible()[0]
+    return onnx_ig.LayerGradientXActivation(module, module.first)
+
+
+def of_captum(name: str, module: nn.Module) -> Any:
+    return getattr(captum.attr, name)(*((module, module.first) if CLASSES[name] else (module,)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_captums_language_model_attribution_takes_ours() -> None:
+    words = ["<unk>", "the", "cat", "sat", "on", "a", "mat", "dog"]
+    vocabulary = tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    split = tokenizers.Tokenizer(vocabulary)
+    split.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=split, unk_token="<unk>", pad_token="<unk>")
+    sizes = {"vocab_size": len(words), "n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = randomise(transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, bos_token_id=0))).eval()
+    found = []
+    for library in (onnx_ig, captum.attr):
+        method = library.LayerIntegratedGradients(model, model.transformer.wte)
+        explained = captum.attr.LLMGradientAttribution(method, tokenizer)
+        prompt = captum.attr.TextTokenInput("the cat sat on a", tokenizer)
+        found.append(explained.attribute(prompt, target="mat", n_steps=4).token_attr)
+        assert method.forward_func is model
+    assert float((found[0] - found[1]).abs().max()) <= 1e-4 * float(found[1].abs().max())

@@ -165,6 +165,8 @@ def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str
             f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}"
         )
     indices = (int(target),) if isinstance(target, (int, np.integer)) else tuple(int(t) for t in target)
+    if len(indices) == len(dims):  # from the end, where the end is known
+        indices = tuple(t + d if d is not None and -d <= t < 0 else t for t, d in zip(indices, dims, strict=True))
     if len(indices) != len(dims) or any(
         t < 0 or (d is not None and t >= d) for t, d in zip(indices, dims, strict=False)
     ):

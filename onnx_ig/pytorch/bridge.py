@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onnx_ig.arguments import as_tuple, to_array
+from onnx_ig.arguments import as_tuple, inputs_as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.pytorch.exports import Call, Exports
 from onnx_ig.pytorch.guard import TorchGuard
@@ -33,7 +33,7 @@ class TorchForward:
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """Export for this signature unless that was done before; tensors become the model's inputs in order."""
-        values, extra = as_tuple(inputs), as_tuple(additional_forward_args)
+        values, extra = inputs_as_tuple(inputs), as_tuple(additional_forward_args)
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
         tensors = tuple(_as_tensor(value) for value in values)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onnx_ig.arguments import as_tuple, broadcast_baselines, to_array
+from onnx_ig.arguments import as_tuple, broadcast_baselines, inputs_as_tuple, to_array
 from onnx_ig.errors import InputError, ModelError, UsageError
 from onnx_ig.pytorch.source import call_once, pick_output
 
@@ -186,7 +186,7 @@ class Given:
     @classmethod
     def of(cls, inputs: Any, additional: Any) -> Given:
         """The arguments in Captum's forms."""
-        values = as_tuple(inputs)
+        values = inputs_as_tuple(inputs)
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
         tensors = tuple(v.detach() if isinstance(v, Tensor) else torch.as_tensor(v) for v in values)
