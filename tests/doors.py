@@ -118,7 +118,9 @@ def _file(**options: Any) -> Callable[[Case, Baselines, Path], Opened]:
             keywords["baselines"] = {k: "input" if np.ndim(b) else b for k, b in baselines.items()}
         if case.target is not None:
             keywords["target"] = case.target
-        onnx_ig.export(case.model, path, inputs=list(case.inputs), per_example=list(case.rows), **keywords)
+        onnx_ig.export(
+            case.model, path, inputs=list(case.inputs), per_example=list(case.rows), overwrite=True, **keywords
+        )
         onnx.checker.check_model(path, full_check=True)
         session = onnxruntime.InferenceSession(path)
         names = [f"attribution_{k}" for k in case.inputs]

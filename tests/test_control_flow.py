@@ -8,6 +8,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from onnx_ig.errors import UsageError
 from tests.doors import DOORS, PRODUCTS, Case, assert_right, expected, first_rows
 
 RNG = np.random.default_rng(3)
@@ -195,7 +196,8 @@ def model(text: str, further: dict[str, Any]) -> onnx.ModelProto:
     proto = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : 17]> f (float[N, 3] x{given}) => (float[N, 3] y)
         <int64[1] one = {{1}}, int64[1] last = {{2}}, float two = {{2}}, float zero = {{0}}, float five = {{5}},
-         int64 zero_ = {{0}}, int64 two_ = {{2}}, int64 ten = {{10}}, int64 rate = {{16000}}, bool yes = {{1}},
+         float half = {{0.5}}, int64 zero_ = {{0}}, int64 two_ = {{2}}, int64 ten = {{10}}, int64 rate = {{16000}},
+         bool yes = {{1}},
          float[3, 3] w = {{0.5, -1, 0.25, 0.75, 0.5, -0.5, 1, 0.25, -0.75}}> {{ {text} }}"""
     )
     return proto
@@ -215,3 +217,50 @@ def test_every_door(name: str, tmp_path: Path) -> None:
             attribute = opened(case, baselines, tmp_path)
             for n in (1, 2, 7):
                 assert_right(attribute(case.first(n), first_rows(baselines, n)), first_rows(wanted, n))
+
+
+# the same, where the data decide
+DECIDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "a branch by the mean": (
+        """m = ReduceMean <keepdims = 0> (x)  k = Greater (m, zero)
+        t = If (k) <then_branch = a () => (float[N, 3] p) { p = MatMul (x, w) },
+        else_branch = e () => (float[N, 3] q) { q = Exp (x) }>  y = Sigmoid (t)""",
+        {},
+    ),
+    "a branch by another input": (
+        """m = ReduceMean <keepdims = 0> (b)  k = Greater (m, zero)
+        t = If (k) <then_branch = a () => (float[N, 3] p) { p = MatMul (x, w) },
+        else_branch = e () => (float[N, 3] q) { q = Exp (x) }>  y = Sigmoid (t)""",
+        {"b": K},
+    ),
+    "a loop until the data are small": (
+        """y, k = Loop (ten, yes, x, zero) <body = b (int64 i, bool g, float[N, 3] s, float r)
+        => (bool g2, float[N, 3] s2, float r2) { h = MatMul (s, w) s2 = Sin (h) r2 = ReduceSum <keepdims = 0> (s2)
+        g2 = Greater (r2, zero) }>""",
+        {},
+    ),
+    "a branch in a loop by what the loop carries": (
+        """y = Loop (two_, , x) <body = b (int64 i, bool g, float[N, 3] s) => (bool g2, float[N, 3] s2)
+        { g2 = Identity (g) m = ReduceMax <keepdims = 0> (s) k = Greater (m, half) s2 = If (k)
+        <then_branch = a () => (float[N, 3] p) { p = MatMul (s, w) }, else_branch = e () => (float[N, 3] q)
+        { q = Sin (s) }> }>""",
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_what_the_data_decide_is_decided_for_each_example_at_each_path_point(name: str, tmp_path: Path) -> None:
+    text, further = DECIDED[name]
+    case = Case(model(text, further), {"x": X}, further)
+    wanted = expected(case, {"x": Z})
+    for opened in (DOORS["engine"], DOORS["engine in small pieces"], DOORS["complete"], DOORS["step"]):
+        attribute = opened(case, {"x": Z}, tmp_path)
+        for n in (1, 2, 7):
+            assert_right(attribute(case.first(n), first_rows({"x": Z}, n)), first_rows(wanted, n))
+    wanted = expected(case, {}, integrated=False)
+    for opened in PRODUCTS.values():
+        attribute = opened(case, {}, tmp_path)
+        assert_right(attribute(case, {}), wanted)
+    with pytest.raises(UsageError, match="the data decide what its"):
+        DOORS["loop-free"](case, {"x": Z}, tmp_path)

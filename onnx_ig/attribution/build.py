@@ -18,6 +18,7 @@ from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.affine import affine_frontier
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.interface import Interface
+from onnx_ig.attribution.one_by_one import over_examples
 from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
@@ -84,6 +85,9 @@ class _Builder:
         self.result.ir_version = max(8, min(self.result.ir_version, 10))
         self.result.producer_name = "onnx-ig"
         tidy(self.result)
+        if self.plan.layout.apart:
+            rows, outputs = self.interface.rows(), self.interface.example_axes()
+            over_examples(self.result.graph, self.plan.layout.symbol, rows, outputs)
         return self.result
 
     # -- the three models -------------------------------------------------------------------------------------------

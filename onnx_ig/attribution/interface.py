@@ -121,6 +121,17 @@ class Interface:
         for y in self._graph.outputs:
             y.doc_string = y.doc_string or "the model's own output at x"
 
+    def rows(self) -> dict[ir.Value, bool]:
+        """The inputs with one row per example, and whether one row may serve them all."""
+        roles = {x: self._roles[x] for x in self._graph.inputs}
+        return {x: role == "baseline" for x, role in roles.items() if role not in ("shared", "path")}
+
+    def example_axes(self) -> dict[ir.Value, int]:
+        """The axis of the examples in each output that has one."""
+        named = {y: [getattr(d, "value", None) for d in y.shape] for y in self._graph.outputs if y.shape is not None}
+        symbol = self._plan.layout.symbol
+        return {y: dims.index(symbol) for y, dims in named.items() if symbol in dims}
+
     def _declare(self) -> None:
         plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if plan.target == "input":

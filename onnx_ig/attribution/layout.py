@@ -22,16 +22,18 @@ class Layout:
             one path point at a time, and so is ``fixed`` unless the graph inside has been freed of the number.
         n: the number of examples where it is fixed.
         symbol: the name of the batch dimension where it has one (also if it was fixed and has been freed).
+        apart: no two rows may ride together, though the batch dimension is dynamic: the data decide what is run.
     """
 
     kind: str
     n: int | None
     symbol: str | None
+    apart: bool = False
 
     @property
     def batched(self) -> bool:
         """Whether several path points fit in one evaluation."""
-        return self.kind == "batched" or self.symbol is not None
+        return not self.apart and (self.kind == "batched" or self.symbol is not None)
 
 
 NO_BATCH = Layout("none", 1, None)

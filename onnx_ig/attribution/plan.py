@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.attribution.decisions import decided_by_data
 from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of, require_examples_first
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.embeddings import where_instead
@@ -111,16 +112,23 @@ def make_plan(
     sources = [_input(model, name) for name in attributed]
     assert not batch_axis, "the examples are brought to axis 0 before"
     layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
+    decided = _decided(model, chosen_output, {*sources, *tensors}, layout, per_example) if layout.batched else []
+    if decided:
+        layout = replace(layout, apart=True)
     for tensor in (chosen_output, *tensors):
         require_examples_first(tensor, layout)
     dims = example_shape(chosen_output, layout)
     if steps_per_run is not None and steps_per_run < 0:
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
     if steps_per_run == 0 and not layout.batched and algorithm == "integrated-gradients":
+        reason = (
+            f"the data decide what its {decided[0].op_type} {decided[0].name or ''!r} runs"
+            if decided
+            else "this one has none"
+        )
         raise UsageError(
-            "a loop-free model needs a dynamic batch axis on its inputs and its output; this one evaluates one "
-            "path point "
-            "at a time: leave steps_per_run out"
+            f"a loop-free model needs a batch axis on its inputs and its output for the path points; {reason}, so it "
+            "evaluates one path point at a time: leave steps_per_run out"
         )
     per_input = dict(baselines) if isinstance(baselines, Mapping) else dict.fromkeys(attributed, baselines)
     for name in per_input:
@@ -130,8 +138,7 @@ def make_plan(
     rows = {
         str(x.name)
         for x in model.inputs
-        if x.name not in attributed
-        and (x.name in per_example or (symbol is not None and x.shape and getattr(x.shape[0], "value", None) == symbol))
+        if x.name not in attributed and (x.name in per_example or (symbol is not None and _symbol(x) == symbol))
     }
     return Plan(
         algorithm=algorithm,
@@ -151,6 +158,19 @@ def make_plan(
         prefix=prefix,
         affine_prefix=affine_prefix,
     )
+
+
+def _decided(
+    model: Model, output: ir.Value, sources: set[ir.Value], layout: Layout, per_example: Sequence[str]
+) -> list[ir.Node]:
+    """The nodes on the way to ``output`` whose decisions depend on what differs between examples or path points."""
+    rows = {x for x in model.inputs if x.name in per_example or _symbol(x) == layout.symbol}
+    return decided_by_data(needed_for([output], [], list(model.ir_model.graph)), sources | rows)
+
+
+def _symbol(x: ir.Value) -> str | None:
+    """The name of the dimension of axis 0."""
+    return getattr(x.shape[0], "value", None) if x.shape else None
 
 
 def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str | tuple[int, ...] | None:

@@ -75,7 +75,9 @@ class _Run:
         self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
         check_rows(self._per_example, self._examples)
         options.names.check(self._reported_shapes(), self._examples, self._output_dims())
-        self._grid = Grid(Layout(contract.layout, n if isinstance(n, int) else None, None), self._examples)
+        one_point = any(entry.role == "path" and entry.shape == [1] for entry in contract.inputs)
+        layout = Layout(contract.layout, n if isinstance(n, int) else None, None, apart=one_point)
+        self._grid = Grid(layout, self._examples)
         self._baselines = self._open_baselines()
         opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
         self._target = opened.rows(options.target, self._examples, options.internal_batch_size)

@@ -286,7 +286,7 @@ class Engine:
 
     def _rows_per_run(self, request: Request, at_most: int | None) -> int:
         if not self.plan.layout.batched:
-            return at_most or 1
+            return 1 if self.plan.layout.apart else at_most or 1
         rows = rows_per_run(self._row_bytes(request), self.session, at_most)
         return rows if self._rows is None else min(rows, self._rows)
 
