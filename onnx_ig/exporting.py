@@ -21,7 +21,7 @@ from onnx_ig.conformance import replace_data_sets, require_own_data_sets
 from onnx_ig.destination import require_free_file, writing
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.loading import wire
-from onnx_ig.model import Model, Source, load
+from onnx_ig.model import Model, Source, load_with_output
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
 from onnx_ig.runtime.openable import save_weights_apart
@@ -39,7 +39,7 @@ def export(
     algorithm: str = "integrated-gradients",
     form: str = "complete",
     inputs: Sequence[str] | None = None,
-    output: str | None = None,
+    output: str | int | None = None,
     at: str | Sequence[str] | None = None,
     target: TargetSpec = "input",
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
@@ -67,7 +67,8 @@ def export(
         algorithm: ``integrated-gradients`` or ``input-x-gradient``.
         form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
         inputs: names of the attributed inputs; default: the only float input, or all of a table's ([N] or [N, k] each).
-        output: the float tensor F is selected from; default: the only float output.
+        output: the float tensor F is selected from, by name or its position among the outputs; of what a PyTorch model
+            returns a key, a field or a position. Default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
         baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by
@@ -104,15 +105,15 @@ def export(
         if path_as_input or form == "step" or algorithm == "input-x-gradient"
         else path_nodes_and_weights(method, n_steps)
     )
-    model = load(
-        source, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
+    model, chosen_output = load_with_output(
+        source, output, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
     files |= model.files
     require_free_file(target_path, files, overwrite=overwrite)
     model = examples_first(model, batch_axis)
     chosen: dict[str, Any] = {
         "inputs": inputs,
-        "output": output,
+        "output": chosen_output,
         "at": [at] if isinstance(at, str) else at,
         "batch_axis": batch_axis and 0,
     }

@@ -44,7 +44,7 @@ class LayerMethod(Batches, CaptumMember):
         device_ids: Sequence[int] | None = None,
         multiply_by_inputs: bool = True,
         *,
-        output: str | None = None,
+        output: str | int | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
     ) -> None:
@@ -119,7 +119,7 @@ class LayerGradientXActivation(LayerMethod):
         multiply_by_inputs: bool = True,
         memory_efficient: bool = False,
         *,
-        output: str | None = None,
+        output: str | int | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
     ) -> None:

@@ -38,7 +38,8 @@ class Method(Batches, CaptumMember):
 
     Args:
         forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
-        output: the tensor F is selected from; default: the only float output. (ONNX sources)
+        output: the tensor F is selected from: of an ONNX model its name, or its position among the outputs; of what a
+            PyTorch model returns a key, a field or a position. Default: the only float output.
         at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
             for a list. (ONNX sources)
         batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
@@ -54,7 +55,7 @@ class Method(Batches, CaptumMember):
         forward_func: Any,
         multiply_by_inputs: bool = True,
         *,
-        output: str | None = None,
+        output: str | int | None = None,
         at: str | Sequence[str] | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
@@ -71,7 +72,7 @@ class Method(Batches, CaptumMember):
     @forward_func.setter
     def forward_func(self, forward_func: Any) -> None:
         self._forward_func = forward_func
-        self._forward = forward_of(forward_func, self._batch_axis)
+        self._forward = forward_of(forward_func, self._batch_axis, self._output)
         self._forget_engines()
 
     def _forget_engines(self) -> None:
@@ -186,7 +187,7 @@ class Method(Batches, CaptumMember):
             algorithm=self.algorithm,
             provider=self._provider,
             inputs=list(bound.inputs),
-            output=self._output,
+            output=self._forward.output,
             at=self._places,
             per_example=per_example,
             multiply_by_inputs=self._multiply_by_inputs,

@@ -87,6 +87,7 @@ def load(
     additional_forward_args: Any = None,
     weights: Any = None,
     shapes: Shapes | None = None,
+    output: str | int | None = None,
 ) -> Model:
     """Read and normalise a model.
 
@@ -99,6 +100,8 @@ def load(
         weights: state dict or .safetensors for ``package.module:factory``.
         shapes: dimensions of an ONNX model's inputs by name, in place of those it declares: numbers, names
             (equal names are equal dimensions), None for unknown.
+        output: of a PyTorch model that returns several results, the one to keep: a key, a field or a position;
+            default: the only floating-point tensor.
 
     Raises:
         UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
@@ -108,7 +111,9 @@ def load(
         from onnx_ig.pytorch.export import export_torch
 
         inputs = () if example_inputs is None else example_inputs
-        exported = export_torch(source, inputs, additional_forward_args, weights=weights, dynamic_batch="auto")
+        exported = export_torch(
+            source, inputs, additional_forward_args, weights=weights, output=output, dynamic_batch="auto"
+        )
         return _loaded(exported.model, "", _torch_name(source), exported.note)
     model = source if isinstance(source, Model) else _onnx(source, shapes)
     if example_inputs is None:
@@ -117,6 +122,25 @@ def load(
     feeds = named_arrays(example_inputs, names, "example_inputs")
     rest = [name for name in names if name not in feeds]
     return with_observed_ranks(model, feeds | named_arrays(additional_forward_args, rest, "additional_forward_args"))
+
+
+def load_with_output(source: Source, output: str | int | None, **keywords: Any) -> tuple[Model, str | None]:
+    """``load(source, **keywords)``, and the name of the tensor in it that ``output`` means or None.
+
+    Of a PyTorch source's results the model holds that one alone; of an ONNX model a position is that among its outputs.
+
+    Raises:
+        UsageError: no such output; see also :func:`load`.
+    """
+    if is_torch_source(source):
+        return load(source, output=output, **keywords), None
+    model = load(source, **keywords)
+    if not isinstance(output, int):
+        return model, output
+    names = [str(y.name) for y in model.outputs]
+    if not -len(names) <= output < len(names):
+        raise UsageError(f"output {output}: the model has {len(names)} outputs, {', '.join(names)}")
+    return model, names[output]
 
 
 def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:

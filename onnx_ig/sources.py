@@ -20,7 +20,7 @@ from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.declared import cast_to_declared, spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.packed import PackedModel, packed
-from onnx_ig.model import Model, load
+from onnx_ig.model import Model, load_with_output
 from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
@@ -61,7 +61,15 @@ class Bound:
 
 
 class Forward(Protocol):
-    """What a method needs of a source."""
+    """What a method needs of a source.
+
+    Attributes:
+        output: the name of the tensor that F is selected from; None: the model's only float output.
+    """
+
+    @property
+    def output(self) -> str | None:
+        """See above."""
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """Put one call's arguments to the model's inputs."""
@@ -70,8 +78,9 @@ class Forward(Protocol):
 class OnnxForward:
     """An ONNX model called positionally (declared order) or by input name."""
 
-    def __init__(self, source: Any, batch_axis: int | None = 0) -> None:
-        self._model = examples_first(load(source), batch_axis)
+    def __init__(self, source: Any, batch_axis: int | None = 0, output: str | int | None = None) -> None:
+        model, self.output = load_with_output(source, output)
+        self._model = examples_first(model, batch_axis)
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or
@@ -107,19 +116,19 @@ class OnnxForward:
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))
 
 
-def forward_of(forward_func: Any, batch_axis: int | None = 0) -> Forward:
+def forward_of(forward_func: Any, batch_axis: int | None = 0, output: str | int | None = None) -> Forward:
     """The source behind ``forward_func``.
 
     Anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
     """
     if is_onnx(forward_func):
-        return OnnxForward(forward_func, batch_axis)
+        return OnnxForward(forward_func, batch_axis, output)
     if callable(forward_func):
         if batch_axis:
             raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: let the module transpose its inputs")
         from onnx_ig.pytorch.bridge import TorchForward  # torch is needed from here on, and only here
 
-        return TorchForward(forward_func)
+        return TorchForward(forward_func, output)
     raise UsageError(
         f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
     )

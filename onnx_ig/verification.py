@@ -19,7 +19,7 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.errors import InputError, UsageError, VerificationError
 from onnx_ig.gradients import InputXGradient
 from onnx_ig.methods import IntegratedGradients
-from onnx_ig.model import Model, is_torch_source, load
+from onnx_ig.model import Model, is_torch_source, load_with_output
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.types import Array
 
@@ -83,7 +83,7 @@ def verify(
     float64: bool = False,
     samples: int = 3,
     provider: ProviderSpec = "cpu",
-    output: str | None = None,
+    output: str | int | None = None,
     at: str | None = None,
     batch_axis: int | None = 0,
     seed: int = 0,
@@ -111,7 +111,8 @@ def verify(
     rng = np.random.default_rng(seed)
     given = inputs if inputs is not None else example_inputs
     if not is_torch_source(source):
-        model = examples_first(load(source), batch_axis)
+        model, output = load_with_output(source, output)
+        model = examples_first(model, batch_axis)
         shared = {"output": output, "at": at, "provider": provider, "batch_axis": batch_axis and 0}
         first = given if given is not None else _random_like_declared(model, rng)
         drawn = _samples(first, samples, given is not None, rng)
@@ -119,7 +120,7 @@ def verify(
         return _report(rows, "central differences of the model's own forward pass")
     if batch_axis != 0:
         raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: the PyTorch reference has examples on axis 0")
-    module = _module(source, weights)
+    module = _module(source, weights, output)
     if given is None:
         raise InputError("verifying a PyTorch source needs inputs: give inputs= or example_inputs=")
     drawn = _samples(given, samples, True, rng)
@@ -310,11 +311,17 @@ def _predicted(output: Any) -> Any:
     return None
 
 
-def _module(source: Any, weights: Any) -> Any:
-    if not isinstance(source, (str, os.PathLike)):
-        return source
+def _module(source: Any, weights: Any, output: str | int | None) -> Any:
+    """The PyTorch source as a function with the one result that ``output`` means."""
     from onnx_ig.pytorch.files import load_exported_program, load_factory
+    from onnx_ig.pytorch.source import Picked, pick_output
 
-    if Path(os.fspath(source)).suffix == ".pt2":
-        return load_exported_program(source).module(check_guards=False)
-    return load_factory(os.fspath(source), weights)
+    module = source
+    if isinstance(source, (str, os.PathLike)):
+        if Path(os.fspath(source)).suffix == ".pt2":
+            module = load_exported_program(source).module(check_guards=False)
+        else:
+            module = load_factory(os.fspath(source), weights)
+    if hasattr(module, "state_dict"):
+        return Picked(module, output)
+    return lambda *arguments: pick_output(module(*arguments), output)[1]

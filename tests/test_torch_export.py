@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import re
 import subprocess
@@ -120,36 +119,6 @@ def test_any_callable(source: Callable[..., Tensor]) -> None:
     assert exported.exporter == "dynamo"
     kept = [value for value in exported.model.graph.initializers.values() if len(value.shape) == 2]
     assert bool(kept) == (source is not torch.sin)
-
-
-class _TwoResults(nn.Module):
-    def __init__(self, kind: Callable[[Tensor, Tensor], Any]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def forward(self, x: Tensor) -> Any:
-        return self.kind(x.sin(), x.cos())
-
-
-_Pair = collections.namedtuple("_Pair", ["sine", "cosine"])
-
-
-@pytest.mark.parametrize(
-    ("kind", "output", "name", "second"),
-    [
-        (lambda a, b: (a, b), None, "output_0", False),
-        (lambda a, b: (a, b), 1, "output_1", True),
-        (lambda a, b: [a, b], "1", "output_1", True),
-        (lambda a, b: {"a": a, "b": b}, None, "a", False),
-        (lambda a, b: {"a": a, "b": b}, "b", "b", True),
-        (lambda a, b: {"a": None, "b": b}, None, "b", True),
-        (lambda a, b: _Pair(a, b), "cosine", "cosine", True),
-    ],
-)
-def test_outputs_are_chosen(kind: Callable[..., Any], output: str | int | None, name: str, second: bool) -> None:
-    exported = export_torch(_TwoResults(kind).eval(), _X, output=output)
-    assert [value.name for value in exported.model.graph.outputs] == [name]
-    _assert_reproduces(exported, torch.cos if second else torch.sin, _MANY)
 
 
 def test_a_transformers_output_and_keyword() -> None:
@@ -309,7 +278,6 @@ def test_the_check_rejects_a_slightly_wrong_model() -> None:
         (_mlp(), "x", {}, UsageError, "example input is a str"),
         (_mlp(), _X, {"output": "logits"}, UsageError, "single tensor"),
         (_mlp(), _X, {"weights": "w.pt"}, UsageError, "package.module:factory"),
-        (_TwoResults(lambda a, b: {"a": a}).eval(), _X, {"output": "c"}, UsageError, "it returns a"),
         (lambda x: 3, _X, {}, ModelError, "returns a int"),
         (42, _X, {}, UsageError, "cannot export a int"),
         ("resnet", _X, {}, UsageError, "neither a .pt2 file nor"),

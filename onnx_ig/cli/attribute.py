@@ -89,6 +89,7 @@ def attribute(
     size: str | None,
     names: Path | None,
     weights: Path | None,
+    output: str | None,
     overwrite: bool,
     **rest: Any,
 ) -> None:
@@ -109,7 +110,7 @@ def attribute(
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
-    from onnx_ig.model import load
+    from onnx_ig.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
     sources = files_in(model, *inputs, *extra, *baselines, target, names, weights)
@@ -121,11 +122,13 @@ def attribute(
     if is_factory(model):
         made = open_factory(model, weights, [*inputs, *extra], pictures)
         inputs, extra = made.texts[: len(inputs)], made.texts[len(inputs) :]
-        loaded = load(made.module, example_inputs=tuple(made.arguments.values()))
+        loaded, output = load_with_output(made.module, output, example_inputs=tuple(made.arguments.values()))
     else:
         refuse_torch_options(weights=weights)
-        loaded = load(model)
-    request = AttributeOptions(inputs, extra, baselines, target=chosen_target, pictures=pictures, names=shown, **rest)
+        loaded, output = load_with_output(model, output)
+    request = AttributeOptions(
+        inputs, extra, baselines, target=chosen_target, pictures=pictures, names=shown, output=output, **rest
+    )
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
     seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}

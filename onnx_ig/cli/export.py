@@ -144,7 +144,7 @@ def export(
     from onnx_ig.destination import require_free_file
     from onnx_ig.exporting import export as exported
     from onnx_ig.inspection import contract_of, inspect
-    from onnx_ig.model import load
+    from onnx_ig.model import load, load_with_output
     from onnx_ig.triton import repository_entry, require_place_for_entry
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
@@ -160,9 +160,9 @@ def export(
     chosen = _target(target)
     made = open_factory(source, weights, examples) if is_factory(source) else None
     if made is not None:
-        model = load(made.module, example_inputs=tuple(made.arguments.values()))
+        model, output = load_with_output(made.module, output, example_inputs=tuple(made.arguments.values()))
     else:
-        model = open_model(source, weights, examples)
+        model, output = open_model(source, weights, examples, output)
     model, batch_axis = examples_first(model, batch_axis), batch_axis and 0
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
     arguments = made.arguments if made else read_arguments(model, examples) if with_test_data else {}

@@ -32,10 +32,18 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
     help="Also say which nodes this runtime cannot run, and at which opsets it could; from tables, not from a run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--output", metavar="NAME", help="Of a PyTorch model that returns several results, the one to show.")
 @options.weights
 @options.example_input
 @options.debug
-def inspect(source: str, runtime: str | None, as_json: bool, weights: Path | None, examples: Sequence[str]) -> None:
+def inspect(
+    source: str,
+    runtime: str | None,
+    as_json: bool,
+    output: str | None,
+    weights: Path | None,
+    examples: Sequence[str],
+) -> None:
     """Show inputs, outputs, what can be differentiated, obstacles, and tensors one can attribute at.
 
     SOURCE is an .onnx file, a .pt2 file, or package.module:factory. Nothing is run. Of an attribution model, the way it
@@ -49,10 +57,14 @@ def inspect(source: str, runtime: str | None, as_json: bool, weights: Path | Non
       onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
     """
     from onnx_ig.cli.sources import open_model
+    from onnx_ig.errors import UsageError
     from onnx_ig.inspection import inspect as inspected
+    from onnx_ig.model import is_torch_source
     from onnx_ig.runtime.kernels import findings
 
-    model = open_model(source, weights, examples)
+    if output is not None and not is_torch_source(source):
+        raise UsageError("--output goes with PyTorch sources: of an .onnx file all outputs are shown")
+    model, _ = open_model(source, weights, examples, output)
     found = inspected(model)
     report = {"source": source, **found.to_dict()}
     lines = _lines(source, found)

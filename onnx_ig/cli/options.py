@@ -56,7 +56,10 @@ n_steps = click.option(
 output_name = click.option(
     "--output",
     metavar="NAME",
-    help="The float tensor to explain, also one inside the graph. [default: the only float output]",
+    help=(
+        "The float tensor to explain, also one inside the graph; of what a PyTorch model returns a key, a field or a "
+        "position. [default: the only float output]"
+    ),
 )
 at = click.option(
     "--at",

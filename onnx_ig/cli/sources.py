@@ -14,7 +14,7 @@ import numpy as np
 from onnx_ig.data import InputSpec, PictureOptions, read_input, split_name
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model, is_torch_source, load
+from onnx_ig.model import Model, is_torch_source, load, load_with_output
 from onnx_ig.types import Array
 
 _SHAPE = re.compile(r"(\d+(?:x\d+)*)(?::(\w+))?")
@@ -48,20 +48,20 @@ def is_factory(source: str) -> bool:
 
 
 def open_model(
-    source: str, weights: Path | None, examples: Sequence[str], pictures: PictureOptions | None = None
-) -> Model:
-    """The model behind SOURCE.
+    source: str, weights: Path | None, examples: Sequence[str], output: str | None = None
+) -> tuple[Model, str | None]:
+    """The model behind SOURCE, and the name of the tensor in it that ``output`` means.
 
     Args:
         examples: ``[NAME=]FILE`` or ``[NAME=]SHAPE`` for each argument of a factory's module; ``[NAME=]FILE`` for each
             input of an .onnx file, to settle ranks that only a run tells.
     """
     if is_factory(source):
-        made = open_factory(source, weights, examples, pictures)
-        return load(made.module, example_inputs=tuple(made.arguments.values()))
+        made = open_factory(source, weights, examples)
+        return load_with_output(made.module, output, example_inputs=tuple(made.arguments.values()))
     refuse_torch_options(weights=weights)
-    model = load(source)
-    return load(model, example_inputs=read_arguments(model, examples)) if examples else model
+    model, output = load_with_output(source, output)
+    return (load(model, example_inputs=read_arguments(model, examples)) if examples else model), output
 
 
 def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:

@@ -115,10 +115,9 @@ def verify(
         "tolerance": tolerance,
         "samples": samples,
         "provider": provider,
+        "output": output,
     }
     if is_torch_source(source):
-        if output is not None:
-            raise UsageError("--output goes with .onnx files: the PyTorch reference explains what the module returns")
         if batch_axis != 0:
             raise UsageError("--batch-axis goes with .onnx files: the PyTorch reference has the examples on axis 0")
         keywords |= {
@@ -128,7 +127,7 @@ def verify(
         }
     else:
         _refuse_reference_options(method=method, n_steps=n_steps, float64=float64, baseline=baselines)
-        keywords |= {"output": output, "batch_axis": batch_axis}
+        keywords["batch_axis"] = batch_axis
     if is_factory(source):
         made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
         names = list(made.arguments)
@@ -140,7 +139,7 @@ def verify(
         return
     refuse_torch_options(weights=weights, example_input=examples)
     if inputs or extra:
-        values = _values(source, batch_axis, inputs, extra, baselines, pictures)
+        values = _values(source, output, batch_axis, inputs, extra, baselines, pictures)
         if is_torch_source(source):
             keywords["inputs"] = tuple(values.inputs.values())
             keywords["additional_forward_args"] = _tensors(values.extra.values())
@@ -161,6 +160,7 @@ def _refuse_reference_options(**given: Any) -> None:
 
 def _values(
     source: str,
+    output: str | None,
     batch_axis: int | None,
     inputs: Sequence[str],
     extra: Sequence[str],
@@ -172,9 +172,9 @@ def _values(
     from onnx_ig.attribution.batch_axis import examples_first
     from onnx_ig.cli.values import read_values
     from onnx_ig.declared import spec_of
-    from onnx_ig.model import load
+    from onnx_ig.model import load_with_output
 
-    model = examples_first(load(source), batch_axis)
+    model = examples_first(load_with_output(source, output)[0], batch_axis)
     specs = [spec_of(x) for x in model.inputs]
     values = read_values(
         specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures, otherwise=model.defaults

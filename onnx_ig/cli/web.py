@@ -59,7 +59,7 @@ def web(
     require_place_for_site(out, sources, overwrite=overwrite)
     pictures = picture_options(mean, std, layout, size)
     classes = read_names(names).classes
-    loaded = open_model(model, weights, examples)
+    loaded, _ = open_model(model, weights, examples)
     if contract_of(loaded) is not None and (output is not None or baseline is not None):
         raise UsageError("--output and --baseline are baked into an attribution model: leave them out")
     with obstacles_named(loaded):

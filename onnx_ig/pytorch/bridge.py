@@ -20,15 +20,17 @@ from onnx_ig.sources import Bound
 class TorchForward:
     """An nn.Module or a callable on tensors. Threads may share one; pickled or copied, it exports again."""
 
-    def __init__(self, function: Any) -> None:
-        self._function = function
+    output = None  # the exported model has no other
+
+    def __init__(self, function: Any, output: str | int | None = None) -> None:
+        self._function, self._picked = function, output
         self._exports = Exports.of(function)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_function": self._function}
+        return {"_function": self._function, "_picked": self._picked}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._function = state["_function"]
+        self.__dict__.update(state)
         self._exports = Exports.of(self._function)
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
@@ -38,7 +40,7 @@ class TorchForward:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
         tensors = tuple(_as_tensor(value) for value in values)
         additional = tuple(a.detach() if isinstance(a, Tensor) else a for a in extra)
-        call = Call(self._function, tensors, additional)
+        call = Call(self._function, tensors, additional, self._picked)
         export, result = self._exports.find_or_make(call)
         names = [str(x.name) for x in export.model.inputs]
         arrays = dict(zip(names, map(to_array, call.fed), strict=True))

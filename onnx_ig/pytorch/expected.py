@@ -14,22 +14,24 @@ from onnx_ig import reference
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.errors import UsageError
+from onnx_ig.pytorch.source import pick_output
 from onnx_ig.types import Array
 
 _OWN = ("attributed", "per_example", "shared")
 
 
 class _Reordered(nn.Module):
-    """``module`` called with the attributed inputs first."""
+    """``module`` called with the attributed inputs first, of whose results ``output`` is taken."""
 
-    def __init__(self, module: nn.Module, order: Sequence[int]) -> None:
+    def __init__(self, module: nn.Module, order: Sequence[int], output: str) -> None:
         super().__init__()
-        self.module, self.order = module, list(order)
+        self.module, self.order, self.output = module, list(order), output
         self.training = False
 
     def forward(self, *tensors: Tensor) -> Any:
         placed = dict(zip(self.order, tensors, strict=True))
-        return self.module(*(placed[i] for i in range(len(tensors))))
+        result = self.module(*(placed[i] for i in range(len(tensors))))
+        return result if isinstance(result, Tensor) else pick_output(result, self.output)[1]
 
 
 def expected_by_torch(
@@ -49,7 +51,7 @@ def expected_by_torch(
     own = [entry.name for entry in contract.inputs if entry.role in _OWN]
     attributed = contract.named("attributed")
     order = [own.index(name) for name in (*attributed, *(n for n in own if n not in attributed))]
-    net = _Reordered(copy.deepcopy(module), order).double()
+    net = _Reordered(copy.deepcopy(module), order, contract.output).double()
     arguments = [_wide(feeds[own[i]]) for i in order]
     xs, rest = tuple(arguments[: len(attributed)]), tuple(arguments[len(attributed) :])
     starts = tuple(_start(contract, feeds, baked_baselines, name, x) for name, x in zip(attributed, xs, strict=True))

@@ -76,7 +76,8 @@ def export_torch(
         additional_forward_args: further arguments. Tensors become inputs of the model, per example if their axis 0
             has N > 1 examples, or N = 1 and rank ≥ 2; anything else is bound as a constant.
         weights: state dict or .safetensors for ``package.module:factory``.
-        output: which result of a model that returns a tuple (index) or mapping (key); None: the first tensor.
+        output: which result of a model that returns several: a key, a field or a position; None: the only one that
+            is a floating-point tensor.
         dynamic_batch: True: any number of examples, or an error; False: as many as the example has; ``"auto"``:
             any number, else as many as the example has with a warning. A ``.pt2`` file keeps its own.
         input_names: names for the tensor arguments; the parameters' names if None.

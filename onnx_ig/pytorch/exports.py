@@ -30,7 +30,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 class Call:
-    """``function(*inputs, *additional)``: the call that an export is to serve.
+    """``function(*inputs, *additional)``, and which of its results: the call that an export is to serve.
 
     Attributes:
         fed: the tensors among the arguments: the exported model's inputs, in order.
@@ -38,13 +38,19 @@ class Call:
         signature: what an export depends on: type and trailing shape of each tensor, the value of anything else.
     """
 
-    def __init__(self, function: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> None:
-        self.function, self.inputs, self.additional = function, inputs, additional
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: tuple[Tensor, ...],
+        additional: tuple[Any, ...],
+        output: str | int | None = None,
+    ) -> None:
+        self.function, self.inputs, self.additional, self.output = function, inputs, additional, output
         self._arguments = (*inputs, *additional)
         self.fed = [a for a in self._arguments if isinstance(a, Tensor)]
         self.examples = inputs[0].shape[0] if inputs[0].dim() else 1
         self._per_example = [self._has_examples(a, i < len(inputs)) for i, a in enumerate(self.fed)]
-        self.signature = tuple(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments))
+        self.signature = (output, *(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments)))
 
     def evaluate(self, fed: Sequence[Tensor]) -> Tensor:
         """The function's output with these in place of the tensors among the arguments, on the CPU.
@@ -63,7 +69,7 @@ class Call:
         remaining = iter(fed)
         arguments = [next(remaining).clone() if isinstance(a, Tensor) else a for a in self._arguments]
         with EXPORT_LOCK:
-            return run_torch(lambda: pick_output(call_once(self.function, arguments), None)[1], ())
+            return run_torch(lambda: pick_output(call_once(self.function, arguments), self.output)[1], ())
 
     def rows(self, fed: Sequence[Tensor], rows: slice) -> list[Tensor]:
         """Some of the examples."""
@@ -140,7 +146,7 @@ class Exports:
 
     def _made(self, call: Call) -> tuple[Export, Tensor]:
         inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
-        model = load(call.function, example_inputs=inputs, additional_forward_args=call.additional)
+        model = load(call.function, example_inputs=inputs, additional_forward_args=call.additional, output=call.output)
         with recorded(call.fed) as reads:
             result = call.evaluate(call.fed)
         return Export(model, call.signature, call.kind(result), _state(call.function), reads), result

@@ -6,9 +6,11 @@ lambda or bound method reaches are found and registered, and arguments that are 
 
 from __future__ import annotations
 
+import dataclasses
 import dis
 import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -44,35 +46,69 @@ class ForwardModule(nn.Module):
         return pick_output(result, self._output)[1]
 
 
+class Picked(nn.Module):
+    """``module``, returning the one tensor that ``output`` means; in the module's own mode."""
+
+    def __init__(self, module: nn.Module, output: str | int | None) -> None:
+        super().__init__()
+        self.module, self.output = module, output
+        self.training = getattr(module, "training", False)
+
+    def forward(self, *arguments: Any) -> Tensor:
+        return pick_output(self.module(*arguments), self.output)[1]
+
+
 def pick_output(result: Any, output: str | int | None) -> tuple[str, Tensor]:
-    """Name and value of the tensor ``output`` names: a key of a mapping, an index of a tuple; None: the first.
+    """Name and value of the tensor that ``output`` names in what a model returns.
+
+    Args:
+        output: a key, a field, or a position (a number, also as text); None: the only floating-point tensor. Tensors
+            deeper inside (lists of hidden states, caches) are not looked at.
 
     Raises:
-        UsageError: ``output`` is not there.
+        UsageError: ``output`` is not there or no tensor; None where there is more than one floating-point tensor.
         ModelError: the result holds no tensor.
     """
     if isinstance(result, Tensor):
-        named: dict[str, Any] = {"output": result}
         if output not in (None, "output", 0, "0"):
             raise UsageError(f"output {output!r}: the model returns a single tensor; leave output out")
-        output = None
-    elif isinstance(result, Mapping):
-        named = {str(key): value for key, value in result.items()}
-    elif isinstance(result, (tuple, list)):
-        fields = getattr(result, "_fields", None) or [f"output_{i}" for i in range(len(result))]
-        named = dict(zip(fields, result, strict=True))
-    else:
-        raise ModelError(f"the model returns a {type(result).__name__}: return a tensor, or a tuple or dict of them")
+        return "output", result
+    named = _results(result)
     tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ModelError("the model returns no tensor")
+    listed = ", ".join(
+        f"{key} {str(value.dtype).removeprefix('torch.')}{list(value.shape)}" for key, value in tensors.items()
+    )
     if output is None:
-        return next(iter(tensors.items()))
-    keys = list(named)
-    key = keys[int(output)] if str(output).isdigit() and int(output) < len(keys) else str(output)
+        floating = [key for key, value in tensors.items() if value.is_floating_point()]
+        if len(floating) != 1:
+            example = f", such as output={(floating or list(tensors))[0]!r}"
+            raise UsageError(f"the model returns {listed}: say which one is explained by output{example}")
+        return floating[0], tensors[floating[0]]
+    key = str(output)
+    if key not in named and re.fullmatch(r"-?\d+", key) and -len(named) <= int(key) < len(named):
+        key = list(named)[int(key)]
     if key not in tensors:
-        raise UsageError(f"the model has no output {output!r}: it returns {', '.join(tensors)}")
+        what = (
+            f"no output {output!r}"
+            if key not in named
+            else f"no tensor at {output!r}, but a {type(named[key]).__name__}"
+        )
+        raise UsageError(f"the model returns {what}: its outputs are {listed}")
     return key, tensors[key]
+
+
+def _results(result: Any) -> dict[str, Any]:
+    """What a model returns, by key, field or position."""
+    if isinstance(result, Mapping):
+        return {str(key): value for key, value in result.items()}
+    if isinstance(result, (tuple, list)):
+        fields = getattr(result, "_fields", None) or [f"output_{i}" for i in range(len(result))]
+        return dict(zip(fields, result, strict=True))
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    raise ModelError(f"the model returns a {type(result).__name__}: return a tensor, or a tuple or dict of them")
 
 
 def argument_names(function: Callable[..., Any], count: int) -> list[str]:
