@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from onnx_ig import InputXGradient
 from onnx_ig.errors import ModelError
-from onnx_ig.methods import InputXGradient
 from onnx_ig.pytorch.export import export_torch
 from onnx_ig.pytorch.quiet import exporting
 

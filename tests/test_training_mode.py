@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from captum.attr import configure_interpretable_embedding_layer, remove_interpretable_embedding_layer
 from torch import Tensor, nn
 
+from onnx_ig import InputXGradient
 from onnx_ig.errors import InputError, ModelError
-from onnx_ig.methods import InputXGradient
 from onnx_ig.pytorch.source import find_modules
 from onnx_ig.pytorch.training import call_judged
 
