@@ -10,6 +10,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnxruntime.capi._pybind_state import quantize_matmul_bnb4
+from transformers import T5Config
+from transformers.models.t5.modeling_t5 import T5Attention
 
 import onnx_ig
 from onnx_ig.errors import NotDifferentiableError, ProviderError
@@ -40,6 +43,20 @@ _QKV = [_f(2, 5, 16), _f(16, 48) / 4, _f(48)]
 _MASK = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]], np.int32)
 _MHA = [_f(2, 5, 16), _f(2, 6, 16), _f(2, 6, 16)]
 _NBITS = _rng.integers(0, 256, (8, 2, 8)).astype(np.uint8)
+_IDS = np.array([[1, 0, 4], [2, -1, 3]], np.int64)
+
+
+def _bytes(*shape: int) -> np.ndarray:
+    return _rng.integers(0, 256, shape).astype(np.uint8)
+
+
+def _bnb4(kind: int, n: int, k: int, block: int) -> Case:
+    """Weights as ONNX Runtime's own quantiser packs them."""
+    packed, absmax = np.zeros((n * k + 1) // 2, np.uint8), np.zeros(-(-n * k // block), np.float32)
+    quantize_matmul_bnb4(packed, _f(n, k), absmax, block, kind, n, k)
+    sizes = {"N": n, "K": k, "block_size": block, "quant_type": kind}
+    return _ms("MatMulBnb4", [_f(2, 3, k), packed, absmax], f"{kind}_{k}", **sizes)
+
 
 CASES = [
     *(
@@ -100,6 +117,14 @@ CASES = [
         K=32, N=8, bits=4, block_size=16),
     _ms("MatMulNBits", [_f(2, 3, 32), _rng.integers(0, 256, (8, 2, 16)).astype(np.uint8), _f(8, 2)], "8", K=32, N=8,
         bits=8, block_size=16),
+    *(_bnb4(kind, n, k, block) for kind in (0, 1) for n, k, block in ((8, 32, 16), (7, 30, 16))),
+    *(
+        _ms("GatherBlockQuantized", [_bytes(5, 4 * bits), _IDS, _f(5, 2), zeros], f"{bits}_{zeros is None}", bits=bits,
+            block_size=16, quantize_axis=1, gather_axis=0)
+        for bits in (2, 4, 8) for zeros in (None, _bytes(5, max(1, bits // 4)))
+    ),
+    _ms("CDist", [_f(3, 4), _f(5, 4)], "square"),
+    _ms("CDist", [_f(3, 4), _f(5, 4)], "euclidean", metric="euclidean"),
     _ms("Trilu", [_f(4, 4)], "lower", upper=0),
     _ms("Pad", [_f(3, 4), _i(1, 0, 2, 1, dtype=np.int64)]),
     _ms("ExpandDims", [_f(3, 4), _i(-1).reshape(())]),
@@ -157,6 +182,28 @@ def _attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     return y.transpose(1, 2).flatten(2).numpy()
 
 
+_TABLE = _f(32, 2)
+_GATE = [_f(1, 2, 5, 5), _f(4, 6), _f(6), _f(1, 2, 1, 1)]
+
+
+def _t5_bias(bidirectional: bool) -> np.ndarray:
+    config = T5Config(num_heads=2, d_model=8, d_kv=4, is_decoder=not bidirectional)
+    config.relative_attention_num_buckets, config.relative_attention_max_distance = 32, 30
+    attention = T5Attention(config, has_relative_attention_bias=True, layer_idx=0)
+    with torch.no_grad():
+        attention.relative_attention_bias.weight.copy_(torch.tensor(_TABLE))
+        return attention.compute_bias(40, 50).numpy()
+
+
+def _gated_bias(query: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """WavLMAttention's: the gates of each head and query, from the sums of two halves."""
+    q, rel, w, b, a = (torch.tensor(v).double() for v in (query + shift, *_GATE))
+    halves = (q.view(2, 5, 2, 4).permute(0, 2, 1, 3) @ w + b).view(2, 2, 5, 2, 3).sum(-1)
+    u, r = torch.sigmoid(halves).chunk(2, dim=-1)
+    return ((u * (r * a - 1.0) + 2.0) * rel).numpy()
+
+
+_GATED = [_f(2, 5, 8), _f(8)]
 # operators without a kernel on CPU: a case and what torch says the result is
 WITHOUT_KERNEL = {
     "NhwcConv": (
@@ -184,6 +231,23 @@ WITHOUT_KERNEL = {
     "BiasSoftmax": (
         _ms("BiasSoftmax", [_SCORES, _SHIFT], axis=3, is_inner_broadcast=0),
         lambda: torch.softmax(torch.tensor(_SCORES + _SHIFT), -1).numpy(),
+    ),
+    "RelativePositionBias": (
+        _ms(
+            "RelativePositionBias",
+            [_TABLE, _i(40, dtype=np.int64), _i(50, dtype=np.int64)],
+            is_bidirectional=1,
+            max_distance=30,
+        ),
+        lambda: _t5_bias(True),
+    ),
+    "RelativePositionBias of the past": (
+        _ms("RelativePositionBias", [_TABLE, _i(40, dtype=np.int64), _i(50, dtype=np.int64)], max_distance=30),
+        lambda: _t5_bias(False),
+    ),
+    "GatedRelativePositionBias": (
+        _ms("GatedRelativePositionBias", [*_GATED, *_GATE], num_heads=2),
+        lambda: _gated_bias(*_GATED),
     ),
     "BiasAdd": (_ms("BiasAdd", [_IMAGE, _GAMMA, _IMAGE]), lambda: 2 * _IMAGE + _GAMMA),
 }
@@ -218,22 +282,105 @@ def test_what_has_no_standard_form_is_refused_only_on_the_path(name: str) -> Non
     assert [o.name for o in proto.graph.output][-1] == "grad_x"
 
 
-def test_embeddings() -> None:
-    tables = [_f(9, 8), _f(6, 8), _f(2, 8)]
-    inputs = [
-        np.array([[1, 2, 3], [4, 5, 8]], np.int32),
-        np.array([[0, 0, 1], [1, 1, 1]], np.int32),
-        *tables,
-        _f(8),
-        _f(8),
-    ]
-    inputs.append(np.array([[1, 1, 0], [1, 1, 1]], np.int32))
-    case = make_case("EmbedLayerNormalization", inputs, domain=MS, n_outputs=3, constants=tuple(range(8)))
+_TOKENS, _SEGMENTS = _i(1, 2, 3, 4, 5, 8).reshape(2, 3), _i(0, 0, 1, 1, 1, 1).reshape(2, 3)
+_KEPT = _i(1, 1, 0, 1, 1, 1).reshape(2, 3)
+_SCALES = [np.array(s, np.float32) for s in (0.01, 0.02, 0.015, 0.012, 0.01)]
+_ZEROS = [np.array(z, np.uint8) for z in (120, 130, 110, 0, 128)]
+_QUANTISED = [_bytes(9, 8), _bytes(6, 8), _bytes(2, 8), _bytes(8), _bytes(8)]
+EMBEDDINGS: dict[str, tuple[str, int, list[np.ndarray | None]]] = {
+    "floats": (
+        "EmbedLayerNormalization",
+        3,
+        [_TOKENS, _SEGMENTS, _f(9, 8), _f(6, 8), _f(2, 8), _f(8), _f(8), _KEPT],
+    ),
+    "quantised": (
+        "QEmbedLayerNormalization",
+        2,
+        [_TOKENS, _SEGMENTS, *_QUANTISED, _KEPT, *_SCALES, *_ZEROS],
+    ),
+    "quantised, no mask": ("QEmbedLayerNormalization", 2, [_TOKENS, _SEGMENTS, *_QUANTISED, None, *_SCALES, *_ZEROS]),
+    "quantised, no segments": (
+        "QEmbedLayerNormalization",
+        2,
+        [_TOKENS, None, *_QUANTISED[:2], None, *_QUANTISED[3:], _KEPT, *_SCALES[:2], None, *_SCALES[3:], *_ZEROS[:2],
+         None, *_ZEROS[3:]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_embeddings(name: str) -> None:
+    op_type, n_outputs, inputs = EMBEDDINGS[name]
+    places = tuple(i for i, x in enumerate(inputs) if x is not None)
+    case = make_case(op_type, inputs, domain=MS, n_outputs=n_outputs, constants=places, epsilon=1e-5)
+    case.model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     case.model.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.INT32
     own = Session(_with_constants(case), "cpu", threads=1).run({})
     mine = Session(_standard(case).model, "cpu", threads=1).run({})
     for name, value in own.items():
         np.testing.assert_allclose(mine[name], value, atol=1e-5)
+
+
+def _rounded(x: torch.Tensor) -> torch.Tensor:
+    """x to 8 bits by the range of its numbers, the derivative 1 (the range is held constant)."""
+    with torch.no_grad():
+        low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
+        scale = (high - low) / 255 or 1.0
+        error = (torch.round(x / scale) * scale).float() - x
+    return x + error
+
+
+LSTMS: dict[str, dict[str, Any]] = {
+    "forward": {"direction": "forward"},
+    "reverse": {"direction": "reverse"},
+    "bidirectional": {"direction": "bidirectional"},
+    "scales per column": {"direction": "forward", "columns": True},
+    "coupled gates": {"direction": "forward", "input_forget": 1},
+}
+
+
+@pytest.mark.parametrize("name", LSTMS)
+def test_lstm_on_quantised_weights(name: str) -> None:
+    """Values as the kernel's; the gradient is autograd's through a cell that rounds x once and h at each step."""
+    attributes = dict(LSTMS[name])
+    columns, directions = attributes.pop("columns", False), 2 if name == "bidirectional" else 1
+    w, r = (_rng.integers(-100, 100, (directions, k, 16)).astype(np.int8) for k in (5, 4))
+    shape = (directions, 16) if columns else (directions,)
+    scales = [_rng.uniform(0.005, 0.01, shape).astype(np.float32) for _ in range(2)]
+    zeros = [_rng.integers(-3, 3, shape).astype(np.int8) * (not columns) for _ in range(2)]
+    bias, x = _f(directions, 32), _f(6, 3, 5)
+    inputs = [x, w, r, bias, None, None, None, None, scales[0], zeros[0], scales[1], zeros[1]]
+    case = make_case(
+        "DynamicQuantizeLSTM", inputs, domain=MS, constants=(1, 2, 3, 8, 9, 10, 11), hidden_size=4, **attributes
+    )
+    own = Session(_with_constants(case), "cpu", threads=1).run({"x0": x})["y0"]
+    u = _rng.standard_normal(own.shape).astype(np.float32)
+    proto = onnx_ig.differentiate(_with_constants(case))
+    assert {node.domain for node in proto.graph.node} == {""}
+    values = Session(proto, "cpu", threads=1).run({"x0": x, "cotangent_y0": u})
+    np.testing.assert_allclose(values["y0"], own, atol=1e-5)
+    leaf = torch.tensor(x, requires_grad=True)
+    walks = []
+    for d in range(directions):
+        weights = [
+            (torch.tensor(q[d].astype(np.float32)) - torch.tensor(z[d].astype(np.float32))) * torch.tensor(s[d])
+            for q, s, z in zip((w, r), scales, zeros, strict=True)
+        ]
+        at_x = _rounded(leaf) @ weights[0] + torch.tensor(bias[d, :16] + bias[d, 16:])
+        h = c = torch.zeros(3, 4)
+        outputs: list[torch.Tensor] = []
+        backwards = name == "reverse" or d == 1
+        for t in reversed(range(6)) if backwards else range(6):
+            i, o, f, g = (at_x[t] + _rounded(h) @ weights[1]).chunk(4, dim=1)
+            i = torch.sigmoid(i)
+            c = (1 - i if attributes.get("input_forget") else torch.sigmoid(f)) * c + i * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            outputs.append(h)
+        walks.append(torch.stack(outputs[::-1] if backwards else outputs))
+    y = torch.stack(walks, dim=1)
+    np.testing.assert_allclose(y.detach(), own, atol=1e-4)
+    (expected,) = torch.autograd.grad(y, leaf, torch.tensor(u))
+    np.testing.assert_allclose(values["grad_x0"], expected, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_simplified_layer_normalization_of_the_default_domain() -> None:

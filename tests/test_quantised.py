@@ -125,6 +125,10 @@ ISLANDS = {
         f" r = Concat <axis = 1> (b, b) {_RETURN}",
         _BASE | {"shape": np.array([-1, 2, 3])},
     ),
+    "one place of integers": (
+        f"{_QUANTISE} a = Reshape (q, shape) r = Gather <axis = 1> (a, place) {_RETURN}",
+        _BASE | {"shape": np.array([-1, 2, 3]), "place": np.array(1)},
+    ),
     "weights per column": (
         f"{_QUANTISE} a = DequantizeLinear (q, s, z) v = DequantizeLinear <axis = 1> (w, sw, zw) y = MatMul (a, v)",
         _BASE | _COLUMNS,

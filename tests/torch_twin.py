@@ -119,6 +119,9 @@ class Twin:
     def MatMul(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
         return x[0] @ x[1]
 
+    def Gather(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
+        return x[0].select(a.get("axis", 0), int(x[1]))
+
     def Relu(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
         return torch.relu(x[0])
 

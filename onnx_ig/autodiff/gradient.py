@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -150,12 +150,21 @@ def gradient_model(
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
     turn_products(op, but=nodes)
-    passed = [y for node in nodes for y in node.outputs if PASSED in y.meta]
+    passed = [y for node in _with_bodies(nodes) for y in node.outputs if PASSED in y.meta]
     result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
     tidy(result)
     join_again(graph, cut, len(model.outputs))
     return result
+
+
+def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """The nodes, and those of the bodies inside them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
 
 
 def tidy(model: ir.Model) -> None:

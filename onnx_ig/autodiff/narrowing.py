@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder, take_off
 from onnx_ig.autodiff.node import attr_int, attr_ints, constant, optional
-from onnx_ig.autodiff.reverse import read_by
+from onnx_ig.autodiff.reverse import SURROGATE, read_by
 
 
 class Cut(NamedTuple):
@@ -39,12 +39,14 @@ _POINTWISE = frozenset((
 
 
 def narrow(op: OpBuilder, kept: Collection[ir.Value]) -> None:
-    """Narrow the main graph's tensors to what is read of them, in place; those of ``kept`` and the outputs stay whole.
+    """Narrow the main graph's tensors to what is read of them, in place; those of ``kept`` and the outputs stay whole,
+    and those whose derivative is another tensor's of the same shape.
 
     Only along axes of known size.
     """
     graph = op.graph
-    demanded: dict[ir.Value, set[Cut | None]] = {v: {None} for v in (*graph.outputs, *kept)}
+    paired = [y for node in graph for y in node.outputs if SURROGATE in y.meta]
+    demanded: dict[ir.Value, set[Cut | None]] = {v: {None} for v in (*graph.outputs, *kept, *paired)}
     narrowed: dict[ir.Value, Cut] = {}
     needs_of: dict[ir.Node, list[Cut | None]] = {}
     for node in reversed(graph):

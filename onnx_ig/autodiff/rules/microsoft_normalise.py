@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused normalisations and embeddings (domain com.microsoft)."""
+"""Lowerings of ONNX Runtime's fused normalisations (domain com.microsoft)."""
 
 from __future__ import annotations
 
@@ -62,31 +62,6 @@ def _sum(op: OpBuilder, node: ir.Node, bias_index: int) -> ir.Value:
 
 def _with_sum(node: ir.Node, y: ir.Value, total: ir.Value) -> list[ir.Value | None]:
     return [y, None, None, total if is_read(node, 3) else None][: len(node.outputs)]
-
-
-@lowering("EmbedLayerNormalization", domain=MICROSOFT)
-def embed_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
-    """y = LayerNormalization(word[ids] + position[0, 1, ... or position_ids] + segment[segment_ids]).
-
-    Output 1: how many tokens of each example the mask keeps (0 without a mask). Output 2: the sum before normalising.
-    """
-    ids, segments, positions = given(node, 0), optional(node, 1), optional(node, 8)
-    where = positions if positions is not None else op.Range(0, op.Squeeze(op.dim(ids, 1), [0]), 1)
-    # named: these are the tensors at which users attribute
-    words = op.Gather(given(node, 2), ids, _outputs=["word_embedding"])
-    total = op.Add(words, op.Gather(given(node, 3), where))
-    table = optional(node, 4)
-    if segments is not None and table is not None:
-        total = op.Add(total, op.Gather(table, segments, _outputs=["segment_embedding"]))
-    epsilon = attr_float(node, "epsilon", 1e-12)
-    y = op.LayerNormalization(total, given(node, 5), given(node, 6), axis=-1, epsilon=epsilon)
-    count = None
-    if is_read(node, 1):
-        mask = optional(node, 7)
-        wide = op.Cast(ids if mask is None else mask, to=ir.DataType.INT64)
-        kept = op.ReduceSum(wide if mask is not None else op.Sub(wide, wide), [1], keepdims=0)
-        count = op.Cast(kept, to=ir.DataType.INT32)
-    return [y, count, total if is_read(node, 2) else None][: len(node.outputs)]
 
 
 @lowering("GroupNorm", "SkipGroupNorm", domain=MICROSOFT)

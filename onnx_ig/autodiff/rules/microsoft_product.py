@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.node import attr_float, attr_int, attr_str, constant, given, known_rank, optional, refuse
 from onnx_ig.autodiff.registry import Cotangents, lowering, vjp
 from onnx_ig.autodiff.rules.microsoft_activation import MICROSOFT, activated, fast_gelu
-from onnx_ig.types import Array
 
 _CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
@@ -102,46 +97,6 @@ def conv_transpose_with_dynamic_pads(op: OpBuilder, node: ir.Node) -> list[ir.Va
     amounts = {} if pads is None else {"pads": [int(p) for p in pads.ravel()]}
     inputs = [given(node, 0), given(node, 1), *([] if optional(node, 3) is None else [optional(node, 3)])]
     return list(op.add_node("ConvTranspose", inputs, {**kept, **amounts}, 1))
-
-
-@lowering("MatMulNBits", domain=MICROSOFT)
-def matmul_nbits(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
-    """Y = A @ Wᵀ + b with W[n, k] = (q[n, k] − z[n, block of k]) · s[n, block of k], q stored in ``bits`` bits.
-
-    The bits are unpacked here, once, into one byte a weight.
-    """
-    n, k, block = attr_int(node, "N", 0), attr_int(node, "K", 0), attr_int(node, "block_size", 32)
-    bits, scales = attr_int(node, "bits", 4), given(node, 2)
-    packed, zeros = constant(given(node, 1)), optional(node, 3)
-    if packed is None or bits not in (2, 4, 8):
-        raise refuse(node, f"its weights are not constant, or stored in {bits} bits", "Use 2, 4 or 8 bits")
-    if optional(node, 4) is not None:
-        raise refuse(node, "its weights are grouped by an index (g_idx)", "Quantise without reordering (act-order)")
-    blocks = -(-k // block)
-    numbers = op.constant(_unpacked(packed, bits).reshape(n, blocks, block))
-    s = op.Reshape(scales, [n, blocks, 1])
-    if zeros is None:
-        offset: Any = float(1 << (bits - 1))
-    elif zeros.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
-        offset = op.Reshape(zeros, [n, blocks, 1])
-    else:
-        stored = constant(zeros)
-        if stored is None:
-            raise refuse(node, "its zero points are only known at run time", "Make them constant")
-        each = _unpacked(stored, bits).reshape(n, -1)[:, :blocks]
-        offset = cast_like(op, op.constant(np.ascontiguousarray(each)[:, :, None]), scales)
-    weight = op.Mul(op.Sub(cast_like(op, numbers, scales), offset), s)
-    weight = op.Reshape(weight, [n, blocks * block])
-    if blocks * block != k:
-        weight = op.Slice(weight, [0], [k], [1])
-    y, bias = op.MatMul(given(node, 0), op.Transpose(weight, perm=[1, 0])), optional(node, 5)
-    return [y if bias is None else op.Add(y, bias)]
-
-
-def _unpacked(packed: Array, bits: int) -> Array:
-    """The numbers in a stream of bytes, the lowest bits first."""
-    stream = packed.view(np.uint8)[..., None] >> np.arange(0, 8, bits, dtype=np.uint8)
-    return np.asarray(stream & ((1 << bits) - 1), np.uint8)
 
 
 @vjp("Inverse", domain=MICROSOFT)

@@ -22,7 +22,7 @@ from onnx_ig.autodiff.rules.microsoft_product import channels_first, channels_la
 _FOUR_BYTES_OR_LESS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32)
 
 
-def _dequantised(
+def dequantised(
     op: OpBuilder, q: ir.Value, scale: ir.Value, zero: ir.Value | None, axis: int | None = None
 ) -> ir.Value:
     """DequantizeLinear; scale and zero point of one element are made scalars."""
@@ -47,7 +47,7 @@ def _scalar(op: OpBuilder, value: ir.Value) -> ir.Value:
 
 def _operand(op: OpBuilder, node: ir.Node, first: int) -> ir.Value:
     """The tensor, scale and zero point at inputs ``first``, ``first + 1`` and ``first + 2``, dequantised."""
-    return _dequantised(op, given(node, first), given(node, first + 1), optional(node, first + 2))
+    return dequantised(op, given(node, first), given(node, first + 1), optional(node, first + 2))
 
 
 def _result(op: OpBuilder, node: ir.Node, y: ir.Value, first: int) -> list[ir.Value]:
@@ -127,7 +127,7 @@ def gemm(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     alpha, ta, tb = attr_float(node, "alpha", 1.0), attr_int(node, "transA", 0), attr_int(node, "transB", 0)
     a = _operand(op, node, 0)
     scale, zero = given(node, 4), optional(node, 5)
-    b = _dequantised(op, given(node, 3), scale, zero, axis=0 if tb else 1)
+    b = dequantised(op, given(node, 3), scale, zero, axis=0 if tb else 1)
     y, c = op.Gemm(a, b, alpha=alpha, transA=ta, transB=tb), optional(node, 6)
     if c is not None:
         unit = op.Mul(op.Mul(_scalar(op, given(node, 1)), _scalar(op, scale)), alpha)

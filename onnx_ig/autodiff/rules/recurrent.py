@@ -7,6 +7,7 @@ is the slope at the gate, ``·`` pointwise, and h₋, c₋ the states before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.node import attr_int
-from onnx_ig.autodiff.registry import Cotangent, Cotangents, lowering
+from onnx_ig.autodiff.registry import Cotangent, Cotangents, VjpRule, lowering
 from onnx_ig.autodiff.rules import recurrent_parts as parts
 from onnx_ig.autodiff.rules.recurrent_activations import Activation
 from onnx_ig.autodiff.rules.recurrent_parts import Direction, Inside, Walked
@@ -181,19 +182,39 @@ def lstm(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     dc₋ = dc · f. A peephole adds its gate's share to dc or dc₋; with input_forget, f = 1 − i.
     """
     walk = partial(_lstm, coupled=attr_int(node, "input_forget", 0) != 0)
-    return parts.lowered(op, node, ("Sigmoid", "Tanh", "Tanh"), walk)
+    return parts.lowered(op, node, LSTM_ACTIVATIONS, walk)
+
+
+LSTM_ACTIVATIONS = ("Sigmoid", "Tanh", "Tanh")
 
 
 def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
+    from_x = _biased(op, parts.gates(op, d.x, d.w), d.biases)
+    walked, at = walked_lstm(op, d, coupled, from_x, lambda body, h, now: body.Gemm(h, d.r, now, transB=1))
+    return walked.differentiated_by(_lstm_vjp(d, coupled, from_x, at))
+
+
+def walked_lstm(
+    op: OpBuilder,
+    d: Direction,
+    coupled: bool,
+    from_x: ir.Value,
+    gates: Callable[[OpBuilder, ir.Value, ir.Value], ir.Value],
+) -> tuple[Walked, SimpleNamespace]:
+    """One direction, and the values inside its Scan.
+
+    Args:
+        from_x: the input's share of z, with the biases, [T, N, 4·H].
+        gates: z of one step from the builder of the Scan's body, h₋ and that step of ``from_x``.
+    """
     f, g, last = d.functions
     last = last.unclipped()  # runtimes clip the gates only
-    from_x = _biased(op, parts.gates(op, d.x, d.w), d.biases)
     pi, po, pf = (None, None, None) if d.peepholes is None else _split(op, d.peepholes, 3, 0)
     inner: dict[str, Any] = {}
 
     def step(body: OpBuilder, states: _Values, now: _Values, mask: ir.Value | None) -> _Values:
         h, before = states
-        zi, zo, zf, zg = _split(body, body.Gemm(h, d.r, now[0], transB=1), 4, 1)
+        zi, zo, zf, zg = _split(body, gates(body, h, now[0]), 4, 1)
         ai = zi if pi is None else body.Add(zi, body.Mul(before, pi))
         af = zf if pf is None else body.Add(zf, body.Mul(before, pf))
         i, new = f.value(body, ai), g.value(body, zg)
@@ -202,10 +223,16 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
         ao = zo if po is None else body.Add(zo, body.Mul(c, po))
         o, hc = f.value(body, ao), last.value(body, c)
         inner.update(h=h, before=before, ai=ai, af=af, zg=zg, ao=ao, mask=mask)
-        inner.update(i=i, new=new, forget=forget, c=c, o=o, hc=hc)
+        inner.update(i=i, new=new, forget=forget, c=c, o=o, hc=hc, peepholes=(pi, po, pf))
         return [body.Mul(o, hc), c]
 
-    walked = parts.walk(op, d, [d.h0, d.c0], [from_x], step)
+    return parts.walk(op, d, [d.h0, d.c0], [from_x], step), SimpleNamespace(**inner)
+
+
+def _lstm_vjp(d: Direction, coupled: bool, from_x: ir.Value, at: SimpleNamespace) -> VjpRule:
+    f, g, last = d.functions
+    last = last.unclipped()
+    pi, po, pf = at.peepholes
 
     def vjp(
         op: OpBuilder,
@@ -215,7 +242,7 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
         dy: ir.Value | None,
         *_: ir.Value | None,
     ) -> Cotangents:
-        inside, at = Inside(op, node), SimpleNamespace(**inner)
+        inside = Inside(op, node)
         body = inside.op
         ki = body.Mul(body.Sub(at.new, at.before) if coupled else at.new, f.slope(body, at.ai, at.i))
         kf = body.Mul(ki, 0.0) if coupled else body.Mul(at.before, f.slope(body, at.af, at.forget))
@@ -249,7 +276,7 @@ def _lstm(op: OpBuilder, d: Direction, coupled: bool) -> Walked:
         }
         return {d.h0: dh0, d.c0: dc0, from_x: dz, d.r: lambda: parts.over_steps(op, dz, inside.keep(at.h)), **peepholes}
 
-    return walked.differentiated_by(vjp)
+    return vjp
 
 
 def _biased(op: OpBuilder, z: ir.Value, biases: _Values | None) -> ir.Value:
