@@ -25,7 +25,7 @@ from onnx_ig.model import Model, Source, load_with_output
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
 from onnx_ig.runtime.openable import save_weights_apart
-from onnx_ig.types import Array
+from onnx_ig.types import Algorithm, Array, Form, Rule
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
 _SINGLE_FILE_LIMIT = 1_900_000_000
@@ -36,14 +36,14 @@ def export(
     source: Source,
     path: str | os.PathLike[str],
     *,
-    algorithm: str = "integrated-gradients",
-    form: str = "complete",
+    algorithm: Algorithm = "integrated-gradients",
+    form: Form = "complete",
     inputs: Sequence[str] | None = None,
     output: str | int | None = None,
     at: str | Sequence[str] | None = None,
     target: TargetSpec = "input",
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
-    method: str = "gausslegendre",
+    method: Rule = "gausslegendre",
     n_steps: int = 50,
     path_as_input: bool = False,
     steps_per_run: int | None = None,

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from onnx_ig.answers import described
 from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
 from onnx_ig.errors import UsageError
 from onnx_ig.layer_places import ByLayer, Places, places_of
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.sources import picklable, unpickled
-from onnx_ig.types import Progress
+from onnx_ig.types import Progress, Rule
 
 # torch.autograd.grad's, which choose how its graph is kept; what it computes is the same.
 _GRAD_KEYWORDS = ("retain_graph", "allow_unused", "materialize_grads")
@@ -73,6 +74,12 @@ class LayerMethod(Batches, CaptumMember):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.forward_func = unpickled(state["_forward_func"])
+
+    def __repr__(self) -> str:
+        layers = self.layer if isinstance(self.layer, (list, tuple)) else [self.layer]
+        names = ", ".join(layer if isinstance(layer, str) else type(layer).__name__ for layer in layers)
+        options = {"output": self._options["output"], "provider": self._options["provider"]}
+        return described(self, self._forward_func, layer=names, **options)
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -181,7 +188,7 @@ class LayerIntegratedGradients(LayerMethod):
         target: Any = None,
         additional_forward_args: Any = None,
         n_steps: int = 50,
-        method: str = "gausslegendre",
+        method: Rule = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from onnx_ig import arguments
+from onnx_ig.answers import delta_type, described, first, like, like_input
 from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
-from onnx_ig.errors import InputError, UsageError
+from onnx_ig.errors import UsageError
 from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.requests import Scorer, path_point, request_of
 from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.sources import Bound, forward_of, picklable, unpickled
 from onnx_ig.tables import is_table, like_table
-from onnx_ig.types import Array, Progress
+from onnx_ig.types import Array, Progress, Rule
 
 _ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 # How far providers that compute with fewer bits lie off, relative to the largest output.
@@ -87,6 +88,9 @@ class Method(Batches, CaptumMember):
         self.__dict__.update(state, _forward_func=unpickled(state["_forward_func"]))
         self._forget_engines()
 
+    def __repr__(self) -> str:
+        return described(self, self._forward_func, at=self._at, output=self._output, provider=self._provider)
+
     @property
     def _places(self) -> list[str] | None:
         return [self._at] if isinstance(self._at, str) else list(self._at) if self._at else None
@@ -115,8 +119,8 @@ class Method(Batches, CaptumMember):
         values = attributions.values() if isinstance(attributions, dict) else arguments.as_list(attributions)
         total = sum(arguments.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
         score, baseline_score = engine.end_scores(request)
-        delta = np.asarray(total - (score - baseline_score), _delta_type(request))
-        return _like(delta, _first(end_point))
+        delta = np.asarray(total - (score - baseline_score), delta_type(request.inputs))
+        return like(delta, first(end_point))
 
     def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
         """F as a function of the inputs' arrays: what finite differences evaluate.
@@ -127,7 +131,7 @@ class Method(Batches, CaptumMember):
         dims = engine.output_dims(bound.inputs, bound.extra)
         if target is None and any(d != 1 for d in dims):
             target = engine.predicted(bound.inputs, bound.extra) if len(dims) == 1 else (0,) * len(dims)
-        request = _request(engine, bound, starts, target)
+        request = request_of(engine, bound, starts, target)
         return Scorer(engine, request, target, list(bound.inputs))
 
     def _prepare(
@@ -141,7 +145,7 @@ class Method(Batches, CaptumMember):
         nodes: Sequence[float] = (),
     ) -> tuple[Engine, Request, Bound]:
         engine, bound, starts = self._current(inputs, baselines, additional, per_example, nonfinite, nodes)
-        return engine, _request(engine, bound, starts, target), bound
+        return engine, request_of(engine, bound, starts, target), bound
 
     def _current(
         self,
@@ -160,7 +164,7 @@ class Method(Batches, CaptumMember):
                 arguments.check_inputs(bound.inputs, nonfinite)
             starts = arguments.broadcast_baselines(bound.inputs, baselines, nonfinite)
             if bound.guard is None or bound.guard.agrees(
-                functools.partial(_path_point, bound.inputs, starts),
+                functools.partial(path_point, bound.inputs, starts),
                 nodes,
                 lambda values, engine=engine, extra=bound.extra: engine.outputs(values, extra),  # type: ignore[misc]
                 _ROUNDING.get(str(self._provider), 0.0),
@@ -197,81 +201,17 @@ class Method(Batches, CaptumMember):
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
         """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""
         if self._places is not None:
-            inner = [_like(result.attributions[name], _first(inputs)) for name in self._places]
+            inner = [like(result.attributions[name], first(inputs)) for name in self._places]
             return inner[0] if isinstance(self._at, str) else inner
         if is_table(inputs):
             return like_table(result.attributions, inputs)
         if bound.names_given:
-            return {name: _like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
+            return {name: like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
         given = arguments.inputs_as_tuple(inputs)
-        values = tuple(_like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
+        values = tuple(like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
         if not arguments.holds_several(inputs):
             return values[0]
         return list(values) if isinstance(inputs, list) else values
-
-
-def _request(engine: Engine, bound: Bound, baselines: dict[str, Array], target: Any) -> Request:
-    layout, declared = engine.plan.layout, engine.plan.per_example
-    examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
-    dims = engine.output_dims(bound.inputs, bound.extra)
-    if isinstance(target, str) and target == "predicted":
-        target = _predicted(engine, bound, dims)
-    return Request(
-        inputs=bound.inputs,
-        target=arguments.broadcast_target(target, examples, dims),
-        examples=examples,
-        baselines=baselines,
-        per_example={n: v for n, v in bound.extra.items() if n in declared},
-        shared={n: v for n, v in bound.extra.items() if n not in declared},
-    )
-
-
-def _predicted(engine: Engine, bound: Bound, dims: Sequence[int]) -> Array | None:
-    """The class of the largest output of each example; None for one number per example."""
-    if all(d == 1 for d in dims):
-        return None
-    if len(dims) > 1:
-        shape = ", ".join(["N", *map(str, dims)])
-        raise InputError(f"target 'predicted' needs an output [N, classes], not [{shape}]: give indices")
-    return engine.predicted(bound.inputs, bound.extra)
-
-
-def _path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:
-    """x' + a (x − x') by input name."""
-    if a == 1:
-        return dict(inputs)
-    point = {}
-    for name, x in inputs.items():
-        start = np.broadcast_to(baselines[name], x.shape)
-        wide, wide_start = x.astype(np.float64), start.astype(np.float64)
-        point[name] = start if a == 0 else (wide_start + a * (wide - wide_start)).astype(x.dtype)
-    return point
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """F(·; target) for the examples of one call: arrays by input name in, [N] out."""
-
-    engine: Engine
-    request: Request
-    target: Any
-    names: list[str]
-
-    @property
-    def examples(self) -> int:
-        """N."""
-        return self.request.examples
-
-    def named(self, values: Any) -> dict[str, Any]:
-        """``values`` in the form of the inputs (one, tuple, dict) by input name."""
-        return (
-            dict(values)
-            if isinstance(values, dict)
-            else dict(zip(self.names, arguments.inputs_as_tuple(values), strict=True))
-        )
-
-    def __call__(self, inputs: dict[str, Array]) -> Array:
-        return self.engine.scores(replace(self.request, inputs=inputs, baselines={}))
 
 
 class IntegratedGradients(Method):
@@ -291,7 +231,7 @@ class IntegratedGradients(Method):
         target: Any = None,
         additional_forward_args: Any = None,
         n_steps: int = 50,
-        method: str = "gausslegendre",
+        method: Rule = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         *,
@@ -339,30 +279,7 @@ class IntegratedGradients(Method):
         if not return_convergence_delta:
             return attributions
         assert result.delta is not None
-        return attributions, _like(result.delta.astype(_delta_type(request)), _first(inputs))
-
-
-def _like(result: Array, given: Any) -> Any:
-    """``result`` as a tensor on the device of ``given``, with its type if that is floating; arrays stay arrays."""
-    if not arguments.is_torch(given):
-        return result
-    from onnx_ig.pytorch.bridge import like
-
-    return like(result, given)
-
-
-def _like_input(attribution: Array, given: Any) -> Any:
-    """``attribution`` in the shape, kind and floating type of the input ``given``."""
-    return _like(arguments.in_form_of(attribution, given), given)
-
-
-def _first(inputs: Any) -> Any:
-    return next(iter(inputs.values())) if isinstance(inputs, Mapping) else arguments.inputs_as_tuple(inputs)[0]
-
-
-def _delta_type(request: Request) -> np.dtype[Any]:
-    wide = next(iter(request.inputs.values())).dtype == np.float64
-    return np.dtype(np.float64 if wide else np.float32)
+        return attributions, like(result.delta.astype(delta_type(request.inputs)), first(inputs))
 
 
 def check_batch_size(size: int | None) -> None:

@@ -32,7 +32,7 @@ OLDEST_OPSET = 7
 _TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A normalised model; it can be pickled, and a copy of it shares the weights.
 
@@ -53,6 +53,10 @@ class Model:
     note: str = ""
     defaults: Mapping[str, Array] = field(default_factory=dict)
     files: frozenset[Path] = frozenset()
+
+    def __repr__(self) -> str:
+        given, returned = (", ".join(f"{v.name} {v.dtype}{v.shape}" for v in vs) for vs in (self.inputs, self.outputs))
+        return f"Model({self.name!r}: {given} → {returned})"
 
     @property
     def inputs(self) -> list[ir.Value]:

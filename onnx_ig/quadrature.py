@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onnx_ig.errors import UsageError
 from onnx_ig.suggestions import nearest
+from onnx_ig.types import Rule
 
 NodesAndWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -41,7 +42,7 @@ def _riemann_trapezoid(n: int) -> NodesAndWeights:
     return np.linspace(0, 1, n), weights
 
 
-_RULES: dict[str, Callable[[int], NodesAndWeights]] = {
+_RULES: dict[Rule, Callable[[int], NodesAndWeights]] = {
     "gausslegendre": _gausslegendre,
     "riemann_left": _riemann_left,
     "riemann_middle": _riemann_middle,
@@ -49,7 +50,7 @@ _RULES: dict[str, Callable[[int], NodesAndWeights]] = {
     "riemann_trapezoid": _riemann_trapezoid,
 }
 
-METHODS: tuple[str, ...] = tuple(_RULES)
+METHODS: tuple[Rule, ...] = tuple(_RULES)
 """Names of the quadrature rules, the default first."""
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]  # called with what is done, and all that there is
+
+Algorithm: TypeAlias = Literal["integrated-gradients", "input-x-gradient"]
+Form: TypeAlias = Literal["complete", "step"]
+Rule: TypeAlias = Literal["gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid"]
+Provider: TypeAlias = Literal["auto", "cpu", "cuda", "cuda-tf32", "tensorrt", "openvino", "openvino-bf16"]

@@ -21,7 +21,7 @@ from onnx_ig.gradients import InputXGradient
 from onnx_ig.methods import IntegratedGradients
 from onnx_ig.model import Model, is_torch_source, load_with_output
 from onnx_ig.runtime.session import ProviderSpec
-from onnx_ig.types import Array
+from onnx_ig.types import Array, Rule
 
 _TOLERANCE = {"torch": 1e-4, "differences": 1e-2}
 _LEAST_COSINE = 0.999
@@ -78,7 +78,7 @@ def verify(
     example_inputs: Any = None,
     weights: str | os.PathLike[str] | None = None,
     n_steps: int = 50,
-    method: str = "gausslegendre",
+    method: Rule = "gausslegendre",
     tolerance: float | None = None,
     float64: bool = False,
     samples: int = 3,
@@ -137,7 +137,7 @@ def _against_torch(
     baselines: Any,
     target: Any,
     n_steps: int,
-    method: str,
+    method: Rule,
     tolerance: float | None,
     float64: bool,
     provider: ProviderSpec,

@@ -12,6 +12,7 @@ from typing import Any
 import captum.attr
 import captum.metrics
 import numpy as np
+import onnx
 import pytest
 import tokenizers
 import torch
@@ -252,3 +253,32 @@ def test_captums_language_model_attribution_takes_ours() -> None:
         found.append(explained.attribute(prompt, target="mat", n_steps=4).token_attr)
         assert method.forward_func is model
     assert float((found[0] - found[1]).abs().max()) <= 1e-4 * float(found[1].abs().max())
+
+
+def test_what_is_printed_is_short() -> None:
+    module = NETWORKS["mlp_smooth"].module()
+    layer = next(module.children())
+    model = onnx_ig.load(
+        onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["": 18]> m (float[n, 2] x) => (float[n, 2] y) {y = Tanh(x)}'
+        )
+    )
+    assert repr(model) == "Model('m': x FLOAT[n,2] → y FLOAT[n,2])"
+    assert (
+        repr(onnx_ig.InputXGradient(model, at="x", provider="cpu")) == "InputXGradient(Model, at='x', provider='cpu')"
+    )
+    assert repr(onnx_ig.Saliency(module)) == f"Saliency({type(module).__name__})"
+    assert type(layer).__name__ in repr(onnx_ig.LayerIntegratedGradients(module, layer))
+    assert repr(onnx_ig.InputXGradient(model).scorer(np.zeros((3, 2), np.float32))) == "Scorer(F of 3 examples of x)"
+    assert set(onnx_ig.__all__) == set(dir(onnx_ig))
+
+
+def test_names_may_be_a_list() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> m (float[n, 2] x, float[k] scale) => (float[n] y) '
+        "{two = Constant<value_ints = [1]>() \n sum = ReduceSum<keepdims = 0>(x, two) \n y = Mul(sum, scale)}"
+    )
+    x, scale = np.ones((3, 2), np.float32), np.arange(3, dtype=np.float32)
+    for names in ("scale", ["scale"], ("scale",)):
+        found = onnx_ig.InputXGradient(model).attribute(x, additional_forward_args=scale, per_example=names)
+        np.testing.assert_array_equal(found, x * scale[:, None])

@@ -16,10 +16,10 @@ from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
-from onnx_ig.types import Array
+from onnx_ig.types import Algorithm, Array, Form
 
-ALGORITHMS = ("integrated-gradients", "input-x-gradient")
-FORMS = ("complete", "step")
+ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
+FORMS: tuple[Form, ...] = ("complete", "step")
 
 TargetSpec = str | int | tuple[int, ...] | None
 BaselineSpec = float | str | Array

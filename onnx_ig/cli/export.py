@@ -15,6 +15,7 @@ from onnx_ig.errors import UsageError
 if TYPE_CHECKING:
     from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
     from onnx_ig.data import InputSpec
+    from onnx_ig.types import Algorithm, Form, Rule
 
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
@@ -103,14 +104,14 @@ def export(
     source: str,
     out: Path | None,
     triton: Path | None,
-    algorithm: str | None,
-    form: str,
+    algorithm: Algorithm | None,
+    form: Form,
     inputs: Sequence[str],
     output: str | None,
     at: Sequence[str],
     target: str,
     baselines: Sequence[str],
-    method: str | None,
+    method: Rule | None,
     n_steps: int | None,
     path_as_input: bool,
     steps_per_run: int | None,

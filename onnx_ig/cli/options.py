@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from onnx_ig.cli.ending import Ending
 
-ALGORITHMS = ("integrated-gradients", "input-x-gradient")
-METHODS = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
+if TYPE_CHECKING:  # numpy is not needed for --help
+    from onnx_ig.types import Algorithm, Rule
+
+ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
+METHODS: tuple[Rule, ...] = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
 PROVIDERS = ("auto", "cpu", "cuda", "cuda-tf32", "tensorrt", "openvino", "openvino-bf16")
 DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS = ALGORITHMS[0], METHODS[0], 50
 

@@ -17,9 +17,9 @@ from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, 
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
-from onnx_ig.types import Array
+from onnx_ig.types import Array, Provider
 
-ProviderSpec = str | Sequence[str | tuple[str, Mapping[str, Any]]]
+ProviderSpec = Provider | Sequence[str | tuple[str, Mapping[str, Any]]]
 
 CPU = "CPUExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
