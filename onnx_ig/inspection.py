@@ -19,7 +19,7 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import layout_of
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.embeddings import computed, lookups
+from onnx_ig.autodiff.entrances import computed, entrances, look_up
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.reverse import dependents, is_float, pull_back, read_by
 from onnx_ig.autodiff.surrogate import straight_through_operators
@@ -86,10 +86,12 @@ class Inspection:
 
     Attributes:
         layout: ``batched``, ``fixed`` or ``none``; None where the shapes do not tell (``layout_note`` says why).
-        gradients: one entry per (float input or embedding, float output); empty for attribution models.
-        embeddings: outputs of look-ups by integer inputs, on a path: where token models are attributed (``at``).
+        gradients: one entry per (float input or first float tensor behind other inputs, float output); empty for
+            attribution models.
+        embeddings: outputs of look-ups by the inputs' values, on a path: where token models are attributed (``at``).
         in_training_mode: nodes that make the model's output random, or an example's depend on others: it is refused.
-        layers: at most :data:`LAYERS_SHOWN` further such tensors, spread evenly over ``layers_in_all``.
+        layers: the first float tensors behind integers and text (casts, one-hot columns, word counts), then at most
+            :data:`LAYERS_SHOWN` outputs of layers, spread evenly over all, ``layers_in_all`` in sum.
         contract: of an attribution model, else None.
         note: how a PyTorch source was exported.
     """
@@ -125,11 +127,13 @@ def inspect(source: Source) -> Inspection:
     model = load(source)
     graph = model.ir_model.graph
     contract = contract_of(model)
-    embeddings = [] if contract else [_layer(node.outputs[0], node) for node in lookups(graph)]
+    entered = [] if contract else entrances(graph)
     layout, layout_note = (contract.layout, "") if contract else _layout(model)
-    gradients, on_path = ([], set()) if contract else _gradients(model, [e.tensor.name for e in embeddings])
-    embeddings = [e for e in embeddings if e.tensor.name in on_path]  # optimisers leave some for their shape alone
-    layers = [] if contract else _layers(graph, on_path)
+    gradients, on_path = ([], set()) if contract else _gradients(model, [str(value.name) for value in entered])
+    entered = [value for value in entered if value.name in on_path]  # optimisers leave some for their shape alone
+    embeddings = [_layer(value) for value in entered if look_up(value) is not None]
+    others = [_layer(value) for value in entered if look_up(value) is None]
+    layers = [] if contract else _layers(graph, on_path - {str(value.name) for value in entered})
     operators = Counter(node.op_type for node in graph)
     return Inspection(
         model=model.name,
@@ -143,8 +147,8 @@ def inspect(source: Source) -> Inspection:
         layout_note=layout_note,
         gradients=gradients,
         embeddings=embeddings,
-        layers=_spread(layers, LAYERS_SHOWN),
-        layers_in_all=len(layers),
+        layers=[*others, *_spread(layers, LAYERS_SHOWN)],
+        layers_in_all=len(others) + len(layers),
         in_training_mode=[_obstacle(one, one.node_name) for one in training_nodes(graph)],
         contract=None if contract is None else asdict(contract),
         note=model.note,
@@ -291,7 +295,9 @@ def _with_bias(value: ir.Value, moving: set[ir.Value]) -> ir.Value:
     return value
 
 
-def _layer(value: ir.Value, node: ir.Node) -> Layer:
+def _layer(value: ir.Value, made_by: ir.Node | None = None) -> Layer:
+    node = made_by or value.producer()
+    assert node is not None
     return Layer(_described(value), node.op_type, node.name or "")
 
 

@@ -64,8 +64,8 @@ STATUS: dict[str, tuple[list[Any], str]] = {
 def test_status_agrees_with_differentiate(case: str) -> None:
     nodes, status = STATUS[case]
     proto = model(nodes, ROW, OUT, {"w": SQUARE[:1]})
-    (gradient,) = inspect(proto).gradients
-    assert (gradient.wrt, gradient.output, gradient.status) == ("x", "y", status)
+    (gradient,) = (gradient for gradient in inspect(proto).gradients if gradient.wrt == "x")
+    assert (gradient.output, gradient.status) == ("y", status)
     if status == "yes":
         onnx_ig.differentiate(proto, ["x"], ["y"])
     else:

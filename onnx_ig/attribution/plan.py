@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ig.attribution.decisions import decided_by_data
 from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of, require_examples_first
 from onnx_ig.attribution.training import training_nodes
-from onnx_ig.autodiff.embeddings import where_instead
+from onnx_ig.autodiff.entrances import by_value, where_instead
 from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float
 from onnx_ig.errors import InputError, UsageError
@@ -267,5 +267,5 @@ def default_inputs(model: Model, at: Sequence[str]) -> list[str]:
     """
     if not at:
         return _float_inputs(model)
-    tensors, nodes = {_inner(model, name) for name in at}, list(model.ir_model.graph)
+    tensors, nodes = {_inner(model, name) for name in at}, by_value(model.ir_model.graph)
     return [str(x.name) for x in model.inputs if tensors & dependents(nodes, [x], differentiably=False)]

@@ -14,7 +14,7 @@ import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.builder import OpBuilder, names_in
 from onnx_ig.autodiff.cut import cut_off, join_again
 from onnx_ig.autodiff.dead import remove_dead
-from onnx_ig.autodiff.embeddings import where_instead
+from onnx_ig.autodiff.entrances import place_behind, where_instead
 from onnx_ig.autodiff.lower import lower_path
 from onnx_ig.autodiff.narrowing import narrow
 from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
@@ -134,12 +134,12 @@ def gradient_model(
     for x, tensor in weights.items():
         x.const_value = tensor
     if not grads:
+        names = [str(x.name) for x in asked]
+        place = place_behind(model.ir_model.graph, [x for x in model.inputs if x.name in names])
         raise NoGradientPathError(
-            f"no gradient path from {', '.join(str(x.name) for x in asked)} to "
-            f"{', '.join(str(y.name) for y in ends)}: "
-            "the output does not depend on it, or only through operators whose derivative is zero (Round, "
-            "ArgMax, casts to "
-            "integers). Choose another input, inner tensor or output"
+            f"no gradient path from {', '.join(names)} to {', '.join(str(y.name) for y in ends)}: the output does not "
+            "depend on it, or only through operators whose derivative is zero (Round, ArgMax, casts to integers). "
+            + (place[:1].upper() + place[1:] or "Choose another input, inner tensor or output")
         )
     for x in sources:
         if x not in grads and sources == asked:
