@@ -168,7 +168,7 @@ class _InFunction:
     def _given(self, inputs: Any, additional: Any) -> Given:
         from onnx_ig.pytorch.layers import Given
 
-        return Given.of(inputs, additional)
+        return Given.of(inputs, additional, self._function)
 
     def _layers(self, at_input: bool) -> Layers:
         from onnx_ig.pytorch.layers import Layers

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import onnx_ig
 from tests.networks import NETWORKS, randomise
+from tests.test_tables import Frame
 
 # Each class, and whether it is given a layer of the model too.
 CLASSES = {
@@ -175,6 +176,14 @@ def test_further_forms() -> None:
     assert torch.allclose(ours.attribute(X, start.double(), 1, n_steps=4), moved, atol=1e-5)
     numbers = ours.attribute(X.tolist(), target="predicted", n_steps=4)
     assert isinstance(numbers, np.ndarray) and np.allclose(numbers, expected, atol=1e-5)
+    flat = X.flatten(1).double().numpy()
+    table = Frame({f"column {i}": column for i, column in enumerate(flat.T)}, index=[*"abcd"])
+    for given in (flat, flat[:, ::-1][:, ::-1], table):
+        found = ours.attribute(given, target="predicted", n_steps=4)
+        values = np.asarray(found.to_numpy(), np.float64) if given is table else found
+        assert type(found) is type(given) and np.allclose(values, expected.flatten(1), atol=1e-5)
+    with pytest.raises(onnx_ig.OnnxIgError, match="no tensor"):
+        ours.attribute(np.array([["text"]], object), target=1)
     with pytest.raises(onnx_ig.OnnxIgError, match="predicted"):
         onnx_ig.InputXGradient(lambda x: module(x)[:, None] * x[:, 0, :, None]).attribute(X, target="predicted")
 

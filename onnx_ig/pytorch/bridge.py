@@ -14,6 +14,7 @@ from onnx_ig.arguments import as_tuple, inputs_as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.pytorch.exports import Call, Exports
 from onnx_ig.pytorch.guard import TorchGuard
+from onnx_ig.pytorch.tensors import as_tensors
 from onnx_ig.sources import Bound
 
 
@@ -38,7 +39,7 @@ class TorchForward:
         values, extra = inputs_as_tuple(inputs), as_tuple(additional_forward_args)
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
-        tensors = tuple(_as_tensor(value) for value in values)
+        tensors = as_tensors(values, self._function)
         additional = tuple(a.detach() if isinstance(a, Tensor) else a for a in extra)
         call = Call(self._function, tensors, additional, self._picked)
         export, result = self._exports.find_or_make(call)
@@ -52,10 +53,6 @@ class TorchForward:
             False,
             TorchGuard(call, result, export, self._exports),
         )
-
-
-def _as_tensor(value: Any) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
 
 
 def like(result: Any, given: Any) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from onnx_ig.arguments import as_tuple, broadcast_baselines, inputs_as_tuple, to_array
 from onnx_ig.errors import InputError, ModelError, UsageError
 from onnx_ig.pytorch.source import call_once, pick_output
+from onnx_ig.pytorch.tensors import as_tensors
 
 _Replace = Callable[[int, Any], Any]  # the number of a layer and its value: what stands in its place
 
@@ -184,12 +185,12 @@ class Given:
     arrays: bool
 
     @classmethod
-    def of(cls, inputs: Any, additional: Any) -> Given:
-        """The arguments in Captum's forms."""
+    def of(cls, inputs: Any, additional: Any, function: Callable[..., Any]) -> Given:
+        """``function``'s arguments in Captum's forms."""
         values = inputs_as_tuple(inputs)
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
-        tensors = tuple(v.detach() if isinstance(v, Tensor) else torch.as_tensor(v) for v in values)
+        tensors = as_tensors(values, function)
         if not tensors[0].dim():
             raise InputError("the first input is a single number: give tensors with the examples on axis 0")
         extra = tuple(a.detach() if isinstance(a, Tensor) else a for a in as_tuple(additional))

@@ -1,0 +1,39 @@
+"""Arrays, lists and tables as tensors for a torch function; tensors without their gradient's history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onnx_ig.errors import InputError
+from onnx_ig.pytorch.source import find_modules
+from onnx_ig.tables import is_table
+
+
+def as_tensors(values: Sequence[Any], function: Callable[..., Any]) -> tuple[Tensor, ...]:
+    """``values`` as tensors.
+
+    Arrays in float64, numpy's own type, become what all parameters of ``function`` are; tensors keep their type.
+
+    Raises:
+        InputError: a value that holds something else than numbers.
+    """
+    return tuple(v.detach() if isinstance(v, Tensor) else _tensor_of(v, function) for v in values)
+
+
+def _tensor_of(value: Any, function: Callable[..., Any]) -> Tensor:
+    given = value.to_numpy() if is_table(value) else value
+    try:
+        if isinstance(given, np.ndarray):  # a table with columns of several types is an array of objects
+            given = np.array(given, np.float64 if given.dtype == object else None)
+        tensor = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"an input is a {type(value).__name__} that is no tensor: {error}") from error
+    if tensor.dtype != torch.float64:
+        return tensor
+    kinds = {p.dtype for _, module in find_modules(function) for p in module.parameters() if p.is_floating_point()}
+    return tensor.to(kinds.pop()) if len(kinds) == 1 else tensor
