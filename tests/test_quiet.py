@@ -10,6 +10,7 @@ import warnings
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from onnx_ig import InputXGradient
 from onnx_ig.errors import ModelError
@@ -62,3 +63,11 @@ def test_first_calls_from_many_threads() -> None:
     assert len(found) == len(threads)
     for attributions in found:
         torch.testing.assert_close(attributions, x * layer.weight.detach())
+
+
+def test_the_table_of_operators_is_built_once_for_exports_alone() -> None:
+    """Others may add operators of their own to the table they are given."""
+    export_torch(torch.sin, torch.rand(2, 3))
+    with exporting():
+        assert ONNXRegistry().from_torchlib(opset_version=18) is ONNXRegistry.from_torchlib(opset_version=18)
+    assert ONNXRegistry.from_torchlib(opset_version=18) is not ONNXRegistry.from_torchlib(opset_version=18)

@@ -18,6 +18,7 @@ import onnx_ir.external_data
 import onnxscript.optimizer
 import torch
 
+import onnx_ig.pytorch.operator_table  # noqa: F401  (from here on exports share it)
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument

@@ -13,7 +13,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -70,20 +69,21 @@ def _install() -> None:
         handler.addFilter(_SILENCE)
 
 
-def _unless_exporting(module: ModuleType, name: str, instead: Callable[..., Any]) -> None:
-    """Replace a function that torch speaks through, in one of its modules, by one that is silent in an export."""
-    spoken: Callable[..., Any] = getattr(module, name, None) or getattr(builtins, name)
+def in_exports(owner: Any, name: str, instead: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of one of torch's modules or classes be ``instead`` in exports; the one elsewhere is returned."""
+    elsewhere: Callable[..., Any] = getattr(owner, name, None) or getattr(builtins, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return (instead if _SILENCE.depth else spoken)(*args, **kwargs)
+        return (instead if _SILENCE.depth else elsewhere)(*args, **kwargs)
 
-    setattr(module, name, call)
+    setattr(owner, name, staticmethod(call) if isinstance(owner, type) else call)
+    return elsewhere
 
 
 # What torch prints whatever it is asked: graphs that it could not follow, and in TorchScript (which switches its log on
 # where it means to restore it) to the process's own stream.
-_unless_exporting(torch.export._trace, "print", lambda *_, **__: None)
-_unless_exporting(torch.fx.graph_module, "print", lambda *_, **__: None)
-_unless_exporting(
+in_exports(torch.export._trace, "print", lambda *_, **__: None)
+in_exports(torch.fx.graph_module, "print", lambda *_, **__: None)
+in_exports(
     sys.modules[torch.onnx.utils.export.__module__], "setup_onnx_logging", lambda *_, **__: contextlib.nullcontext()
 )
