@@ -94,6 +94,13 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
 
 
+def require_examples(shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse inputs, by name, of which one holds no example."""
+    for name, shape in shapes.items():
+        if len(shape) and shape[0] == 0:
+            raise InputError(f"input {name!r} has shape {list(shape)}, no example: leave empty batches out")
+
+
 def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
     """Attributed inputs are finite and agree on the number of examples.
 

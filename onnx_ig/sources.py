@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.arguments import named_arrays
+from onnx_ig.arguments import named_arrays, require_examples
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.declared import cast_to_declared, spec_of
@@ -112,6 +112,7 @@ class OnnxForward:
         attributed, extra = (
             {name: _fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
         )
+        require_examples({name: value.shape for name, value in attributed.items()})
         ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))
 

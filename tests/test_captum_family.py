@@ -123,6 +123,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "steps_none": {"n_steps": 0},
     "rule_unknown": {"method": "simpson"},
     "pieces": {"internal_batch_size": 8},
+    "no_example": {"inputs": X[:0]},
     "additional_list": {"additional_forward_args": ([2.0, 3.0], "a word", None, True)},
     "additional_dict": {"additional_forward_args": ({"scale": 2.0},)},
 }

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onnx_ig.arguments import as_tuple, inputs_as_tuple, to_array
+from onnx_ig.arguments import as_tuple, inputs_as_tuple, require_examples, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.pytorch.exports import Call, Exports
 from onnx_ig.pytorch.guard import TorchGuard
@@ -40,6 +40,7 @@ class TorchForward:
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
         tensors = as_tensors(values, self._function)
+        require_examples({f"{i}": tensor.shape for i, tensor in enumerate(tensors)})
         additional = tuple(a.detach() if isinstance(a, Tensor) else a for a in extra)
         call = Call(self._function, tensors, additional, self._picked)
         export, result = self._exports.find_or_make(call)

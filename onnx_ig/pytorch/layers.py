@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onnx_ig.arguments import as_tuple, broadcast_baselines, inputs_as_tuple, to_array
+from onnx_ig.arguments import as_tuple, broadcast_baselines, inputs_as_tuple, require_examples, to_array
 from onnx_ig.errors import InputError, ModelError, UsageError
 from onnx_ig.pytorch.source import call_once, pick_output
 from onnx_ig.pytorch.tensors import as_tensors
@@ -191,6 +191,7 @@ class Given:
         if not values:
             raise InputError("inputs is empty: give a tensor or a tuple of tensors")
         tensors = as_tensors(values, function)
+        require_examples({f"{i}": tensor.shape for i, tensor in enumerate(tensors)})
         if not tensors[0].dim():
             raise InputError("the first input is a single number: give tensors with the examples on axis 0")
         extra = tuple(a.detach() if isinstance(a, Tensor) else a for a in as_tuple(additional))
