@@ -7,7 +7,6 @@ Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, â
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,16 +17,16 @@ from onnx_ig.answers import delta_type, described, first, like, like_input
 from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
 from onnx_ig.errors import UsageError
+from onnx_ig.kept import Kept
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.requests import Scorer, path_point, request_of
 from onnx_ig.runtime.engine import Attribution, Engine, Request
 from onnx_ig.runtime.opening import open_engine
 from onnx_ig.runtime.session import ProviderSpec
-from onnx_ig.sources import Bound, forward_of, picklable, unpickled
+from onnx_ig.sources import ENGINES_KEPT, Bound, forward_of, picklable, unpickled
 from onnx_ig.tables import is_table, like_table
 from onnx_ig.types import Array, Progress, Rule
 
-_ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 # How far providers that compute with fewer bits lie off, relative to the largest output.
 _ROUNDING = {"cuda-tf32": 1e-2, "tensorrt": 1e-2, "openvino-bf16": 6e-2}
 
@@ -77,11 +76,11 @@ class Method(Batches, CaptumMember):
         self._forget_engines()
 
     def _forget_engines(self) -> None:
-        self._engines: dict[tuple[Any, ...], Engine] = {}
-        self._opening = threading.Lock()
+        self._engines: Kept[Engine] = Kept(ENGINES_KEPT)
+        self._engine_used: Engine | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_engines", "_opening")}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_engines", "_engine_used")}
         return state | {"_forward_func": picklable(self._forward_func)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -103,8 +102,7 @@ class Method(Batches, CaptumMember):
     @property
     def provider(self) -> str | None:
         """The execution provider of the last call, None before the first."""
-        with self._opening:
-            return next(reversed(self._engines.values())).provider if self._engines else None
+        return None if self._engine_used is None else self._engine_used.provider
 
     def compute_convergence_delta(
         self,
@@ -170,19 +168,16 @@ class Method(Batches, CaptumMember):
                 _ROUNDING.get(str(self._provider), 0.0),
             ):
                 return engine, bound, starts
-            with self._opening:
-                self._engines = {key: kept for key, kept in self._engines.items() if kept is not engine}
+            self._kept(bound).drop(engine)
 
     def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
-        key = (bound.key, tuple(bound.inputs), per_example)
-        with self._opening:
-            engine = self._engines.pop(key, None)
-            if engine is None:
-                engine = self._opened(bound, per_example)
-                while len(self._engines) >= _ENGINES_KEPT:
-                    self._engines.pop(next(iter(self._engines)))
-            self._engines[key] = engine  # last used is last
-            return engine
+        options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
+        key = (bound.key, tuple(bound.inputs), per_example, options)
+        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example))
+        return self._engine_used
+
+    def _kept(self, bound: Bound) -> Kept[Engine]:
+        return self._engines if bound.engines is None else bound.engines
 
     def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
         return open_engine(

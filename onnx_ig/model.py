@@ -92,6 +92,7 @@ def load(
     weights: Any = None,
     shapes: Shapes | None = None,
     output: str | int | None = None,
+    second_example: tuple[Any, Any] | None = None,
 ) -> Model:
     """Read and normalise a model.
 
@@ -106,6 +107,8 @@ def load(
             (equal names are equal dimensions), None for unknown.
         output: of a PyTorch model that returns several results, the one to keep: a key, a field or a position;
             default: the only floating-point tensor.
+        second_example: ``example_inputs`` and ``additional_forward_args`` once more, of other lengths: a PyTorch model
+            takes any length along the axes in which the two differ.
 
     Raises:
         UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
@@ -116,7 +119,13 @@ def load(
 
         inputs = () if example_inputs is None else example_inputs
         exported = export_torch(
-            source, inputs, additional_forward_args, weights=weights, output=output, dynamic_batch="auto"
+            source,
+            inputs,
+            additional_forward_args,
+            weights=weights,
+            output=output,
+            dynamic_batch="auto" if second_example is None else True,
+            second_example=second_example,
         )
         return _loaded(exported.model, "", _torch_name(source), exported.note)
     model = source if isinstance(source, Model) else _onnx(source, shapes)

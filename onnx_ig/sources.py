@@ -19,11 +19,13 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.declared import cast_to_declared, spec_of
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.kept import Kept
 from onnx_ig.loading.packed import PackedModel, packed
 from onnx_ig.model import Model, load_with_output
 from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
+ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 # The attributed inputs at a point of the path from the baselines (0) to the inputs (1), by name.
 Path: TypeAlias = Callable[[float], dict[str, Array]]
 # The model's output [N, ...] for such values.
@@ -50,6 +52,7 @@ class Bound:
         inputs: the attributed inputs by name, in the caller's order; ``extra``: the additional ones.
         names_given: the caller named the inputs (a dict), so the answer is a dict too.
         guard: tells whether the model still is what the caller gave; None where it cannot change.
+        engines: those opened for the model, whichever object opened them; None: each object keeps its own.
     """
 
     model: Model
@@ -58,6 +61,7 @@ class Bound:
     extra: dict[str, Array]
     names_given: bool
     guard: Guard | None = None
+    engines: Kept[Any] | None = None
 
 
 class Forward(Protocol):

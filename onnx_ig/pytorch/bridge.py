@@ -53,6 +53,7 @@ class TorchForward:
             {name: arrays[name] for name in names[len(tensors) :]},
             False,
             TorchGuard(call, result, export, self._exports),
+            export.engines,
         )
 
 

@@ -24,12 +24,25 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, tor
 
 @dataclass(frozen=True)
 class Argument:
-    """A tensor argument of the exported model: its example value and how it may vary."""
+    """A tensor argument of the exported model: its example value and how it may vary.
+
+    Attributes:
+        other: a second value; the axes, besides that of the examples, along which it has another length are dynamic.
+    """
 
     name: str
     example: Tensor
     attributed: bool
     per_example: bool
+    other: Tensor | None = None
+
+    @property
+    def lengths(self) -> dict[int, str]:
+        """The dynamic axes besides that of the examples, and a name for each: one for those of the same two lengths."""
+        if self.other is None:
+            return {}
+        pairs = list(enumerate(zip(self.example.shape, self.other.shape, strict=True)))[int(self.per_example) :]
+        return {axis: f"length_{one}_{another}" for axis, (one, another) in pairs if one != another}
 
 
 def check_export(
@@ -58,6 +71,10 @@ def check_export(
             raise ModelError(f"the torch model itself fails on {batch} examples ({_first_line(error)})") from error
         feeds = {argument.name: tensor for argument, tensor in zip(arguments, tensors, strict=True)}
         _compare(expected, evaluate(feeds), tensors, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
+    if any(argument.other is not None for argument in arguments):
+        others = {a.name: a.example if a.other is None else a.other for a in arguments}
+        expected = run_torch(forward, list(others.values()))
+        _compare(expected, evaluate(others), list(others.values()), "other lengths", must=True)
 
 
 def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Generator) -> Tensor:

@@ -6,10 +6,11 @@ reproduces torch on inputs that neither has seen.
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -67,6 +68,7 @@ def export_torch(
     output: str | int | None = None,
     dynamic_batch: bool | Literal["auto"] = True,
     input_names: Sequence[str] | None = None,
+    second_example: tuple[Any, Any] | None = None,
 ) -> TorchExport:
     """Export ``source(*inputs, *additional_forward_args)`` to ONNX and check it against torch.
 
@@ -81,6 +83,8 @@ def export_torch(
         dynamic_batch: True: any number of examples, or an error; False: as many as the example has; ``"auto"``:
             any number, else as many as the example has with a warning. A ``.pt2`` file keeps its own.
         input_names: names for the tensor arguments; the parameters' names if None.
+        second_example: other ``inputs`` and ``additional_forward_args``: the axes along which these have other lengths
+            are dynamic. (not for files)
 
     Raises:
         UsageError: no such file, factory or output; no example inputs.
@@ -105,9 +109,12 @@ def export_torch(
     tensors = [a for a in positional if isinstance(a, Tensor)]
     if len(names) != len(tensors):
         raise UsageError(f"{len(names)} input_names for {len(tensors)} tensor arguments")
+    others: list[Tensor | None] = [None] * len(tensors)
+    if second_example is not None:
+        others = [_tensor(a) for part in second_example for a in _as_tuple(part) if isinstance(a, (Tensor, np.ndarray))]
     arguments = [
-        Argument(name, tensor, i < len(attributed), _per_example(tensor, examples, i < len(attributed)))
-        for i, (name, tensor) in enumerate(zip(names, tensors, strict=True))
+        Argument(name, tensor, i < len(attributed), _per_example(tensor, examples, i < len(attributed)), other)
+        for i, (name, tensor, other) in enumerate(zip(names, tensors, others, strict=True))
     ]
     return _export_checked(source, positional, arguments, output, dynamic_batch)
 
@@ -145,7 +152,7 @@ def _first_that_reproduces(
     failures: list[str] = []
     batches = [True, False] if dynamic_batch == "auto" else [dynamic_batch]
     for dynamic in batches:
-        prepared = [_batch_of_two(argument) for argument in arguments] if dynamic else list(arguments)
+        prepared = _some_examples(arguments) if dynamic else list(arguments)
         for exporter in EXPORTERS:
             try:
                 model = run_exporter(exporter, module, prepared, output_name, dynamic)
@@ -197,11 +204,19 @@ def _is_symbolic(placeholder: Any) -> bool:
     return bool(placeholder.dim()) and not isinstance(placeholder.shape[0], int)
 
 
-def _batch_of_two(argument: Argument) -> Argument:
-    """torch.export takes an axis of length 1 for a constant; two equal examples are as good."""
-    if not argument.per_example or argument.example.shape[0] != 1:
-        return argument
-    return Argument(argument.name, torch.cat([argument.example] * 2), argument.attributed, True)
+def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
+    """The arguments with as many examples as no dynamic axis is long, and more than one.
+
+    torch.export takes an axis of length 1 for a constant, and axes of the same length for one; equal examples are as
+    good as others.
+    """
+    lengths = {argument.example.shape[axis] for argument in arguments for axis in argument.lengths}
+    given = next((argument.example.shape[0] for argument in arguments if argument.per_example), 2)
+    count = next(n for n in itertools.count(max(given, 2)) if n not in lengths)
+    return [
+        replace(a, example=a.example[torch.arange(count) % given]) if a.per_example and count != given else a
+        for a in arguments
+    ]
 
 
 def _per_example(tensor: Tensor, examples: int, attributed: bool) -> bool:

@@ -63,7 +63,10 @@ def reason(error: BaseException) -> str:
 
 def _dynamo(module: ForwardModule, arguments: Sequence[Argument], output: str, dynamic: bool) -> ir.Model:
     batch = torch.export.Dim(BATCH)
-    axes = tuple({0: batch} if argument.per_example else {} for argument in arguments)
+    axes = tuple(
+        ({0: batch} if argument.per_example else {}) | dict.fromkeys(argument.lengths, torch.export.Dim.AUTO)
+        for argument in arguments
+    )
     program = torch.onnx.export(
         module,
         tuple(argument.example for argument in arguments),
@@ -81,7 +84,11 @@ def _dynamo(module: ForwardModule, arguments: Sequence[Argument], output: str, d
 
 def _torchscript(module: ForwardModule, arguments: Sequence[Argument], output: str, dynamic: bool) -> ir.Model:
     examples = tuple(argument.example for argument in arguments)
-    axes = {argument.name: {0: BATCH} for argument in arguments if argument.per_example}
+    axes = {
+        argument.name: ({0: BATCH} if argument.per_example else {}) | argument.lengths
+        for argument in arguments
+        if argument.per_example or argument.lengths
+    }
     sizes = {argument.example.shape[0] for argument in arguments if argument.per_example}
     with torch.no_grad():
         result = module(*examples)
@@ -120,6 +127,8 @@ def _restore_unused_inputs(model: ir.Model, arguments: Sequence[Argument], dynam
         sizes: list[int | str] = list(argument.example.shape)
         if dynamic and argument.per_example:
             sizes[0] = BATCH
+        for axis, name in argument.lengths.items():
+            sizes[axis] = name
         kind = ir.TensorType(ir.tensor(argument.example[:0].cpu() if sizes else argument.example.cpu()).dtype)
         unused = ir.Value(name=argument.name, shape=ir.Shape(sizes), type=kind)
         model.graph.inputs.append(present.get(argument.name, unused))

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from onnx_ig.errors import InputError
+from onnx_ig.errors import InputError, ModelError
+from onnx_ig.kept import Kept
 from onnx_ig.model import Model, load
 from onnx_ig.pytorch.check import run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import call_once, find_modules, pick_output
+from onnx_ig.sources import ENGINES_KEPT
 from onnx_ig.types import Array
 
 _KEPT = 4  # an export holds a copy of the weights; a loop over many signatures must not collect them
@@ -75,6 +77,12 @@ class Call:
         """Some of the examples."""
         return [a[rows] if per_example else a for a, per_example in zip(fed, self._per_example, strict=True)]
 
+    def some_examples(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Copies of the inputs and additional arguments, of two examples at most."""
+        remaining = iter(self.rows(self.fed, slice(0, 2)))
+        arguments = [next(remaining).clone() if isinstance(a, Tensor) else a for a in self._arguments]
+        return tuple(arguments[: len(self.inputs)]), tuple(arguments[len(self.inputs) :])
+
     def takes_one_example(self) -> bool:
         """Whether the function gives one row for the first example alone."""
         try:
@@ -89,8 +97,20 @@ class Call:
         """Type and trailing shape of a tensor; the value of anything else."""
         if isinstance(value, Tensor):
             rows = self._has_examples(value, attributed)
-            return (value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
+            return _Kind(value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
         return (type(value), repr(value))
+
+
+class _Kind(NamedTuple):
+    """Of a tensor: its type, its shape (of one example if it has one row for each), and whether it has."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    rows: bool
+
+
+_Signature: TypeAlias = tuple[Any, ...]  # a _Kind for each tensor, the value of anything else
+_Lengths: TypeAlias = list[list[tuple[int, int]]]
 
 
 @dataclass(eq=False)
@@ -101,15 +121,49 @@ class Export:
         signature: of the call that it was made for; ``output``: the kind of its result.
         state: of the function's modules then.
         reads: what the function read of its arguments into Python then.
+        lengths: the dynamic axes, as places in the signature; those that had the same two lengths together.
         noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
+        engines: opened for the model, by all objects that explain the function.
     """
 
     model: Model
-    signature: tuple[Any, ...]
+    signature: _Signature
     output: Any
     state: tuple[Any, ...]
     reads: list[Read]
+    lengths: _Lengths
     noise: float | None = None
+    engines: Kept[Any] = field(default_factory=lambda: Kept(ENGINES_KEPT))
+
+    def takes(self, signature: _Signature) -> bool:
+        """Whether it was made for calls of this signature; lengths of one are left to exports of their own."""
+        if not self.lengths or not _alike(self.signature, signature):
+            return self.signature == signature
+        given = [{signature[i].shape[axis] for i, axis in places} for places in self.lengths]
+        fixed = {(i, axis) for i, axis, *_ in _differing(self.signature, signature)}
+        return fixed <= {place for places in self.lengths for place in places} and all(
+            len(sizes) == 1 and sizes != {1} for sizes in given
+        )
+
+
+def _alike(first: _Signature, second: _Signature) -> bool:
+    """Whether two signatures differ in nothing but lengths."""
+    return _without_lengths(first) == _without_lengths(second)
+
+
+def _without_lengths(signature: _Signature) -> _Signature:
+    return tuple((k.dtype, len(k.shape), k.rows) if isinstance(k, _Kind) else k for k in signature)
+
+
+def _differing(first: _Signature, second: _Signature) -> list[tuple[int, int, int, int]]:
+    """Place in the signature, axis, and the two lengths, wherever they differ."""
+    pairs = [(i, a, b) for i, (a, b) in enumerate(zip(first, second, strict=True)) if isinstance(a, _Kind)]
+    return [
+        (i, axis, one, another)
+        for i, a, b in pairs
+        for axis, (one, another) in enumerate(zip(a.shape, b.shape, strict=True))
+        if one != another
+    ]
 
 
 class Exports:
@@ -119,6 +173,9 @@ class Exports:
 
     def __init__(self) -> None:
         self._kept: list[Export] = []
+        # by signature without lengths: the last call that was exported, and those that torch cannot export dynamic
+        self._seen: dict[_Signature, tuple[_Signature, tuple[Any, Any]]] = {}
+        self._not_dynamic: set[_Signature] = set()
 
     @classmethod
     def of(cls, function: Any) -> Exports:
@@ -137,19 +194,53 @@ class Exports:
             state = _state(call.function)
             # older parameters are gone for good
             self._kept = [export for export in self._kept if export.state == state]
-            found = next((export for export in self._kept if export.signature == call.signature), None)
+            found = next((export for export in self._kept if export.takes(call.signature)), None)
             result = None if found is None else call.evaluate(call.fed)
-            if found is None or result is None or call.kind(result) != found.output:
+            if found is None or result is None or not (found.lengths or call.kind(result) == found.output):
                 found, result = self._made(call)
             self._kept = [*(export for export in self._kept if export is not found), found][-_KEPT:]
             return found, result
 
     def _made(self, call: Call) -> tuple[Export, Tensor]:
-        inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
-        model = load(call.function, example_inputs=inputs, additional_forward_args=call.additional, output=call.output)
+        made = self._with_dynamic_lengths(call)
+        if made is None:
+            inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
+            made = (
+                load(call.function, example_inputs=inputs, additional_forward_args=call.additional, output=call.output),
+                [],
+            )
         with recorded(call.fed) as reads:
             result = call.evaluate(call.fed)
-        return Export(model, call.signature, call.kind(result), _state(call.function), reads), result
+        self._seen[_without_lengths(call.signature)] = call.signature, call.some_examples()
+        export = Export(made[0], call.signature, call.kind(result), _state(call.function), reads, made[1])
+        return export, result
+
+    def _with_dynamic_lengths(self, call: Call) -> tuple[Model, _Lengths] | None:
+        """For a call that differs in nothing but lengths from one before; None where torch cannot."""
+        kind = _without_lengths(call.signature)
+        if kind not in self._seen or kind in self._not_dynamic:
+            return None
+        signature, second = self._seen[kind]
+        first, differing = call.some_examples(), _differing(call.signature, signature)
+        if any(one == 1 for *_, one, _ in differing):  # torch takes such an axis for a constant
+            first, second = second, first
+        if not differing or (any(one == 1 for *_, one, _ in differing) and any(other == 1 for *_, other in differing)):
+            return None
+        try:
+            model = load(
+                call.function,
+                example_inputs=first[0],
+                additional_forward_args=first[1],
+                output=call.output,
+                second_example=second,
+            )
+        except ModelError:
+            self._not_dynamic.add(kind)
+            return None
+        together: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for i, axis, *lengths in differing:
+            together.setdefault((lengths[0], lengths[1]), []).append((i, axis))
+        return model, list(together.values())
 
     def drop(self, export: Export) -> None:
         """Forget an export that is found to be of another function."""

@@ -7,6 +7,7 @@ the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.types import Array, Progress
 
+_ALIKE = 1.5  # sizes of an example between which the memory of a row is estimated
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 
 
@@ -97,7 +99,7 @@ class Engine:
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
         self._rows: int | None = None  # that fitted, after more did not
-        self._bytes: int | None = None
+        self._bytes: dict[tuple[str, ...], dict[int, int]] = {}  # by what is fed: its elements, and bytes per row
         weights = (value.const_value for value in self._built.graph.initializers.values())
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
         self._independent = False
@@ -292,11 +294,15 @@ class Engine:
 
     def _row_bytes(self, request: Request) -> int:
         """The bytes that one row's tensors take at once."""
-        if self._bytes is None:
-            shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
-            shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
-            self._bytes = bytes_per_run(self._built, shapes)
-        return self._bytes
+        shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
+        shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
+        known, elements = self._bytes.setdefault(tuple(shapes), {}), max(1, sum(map(math.prod, shapes.values())))
+        nearest = min(known, key=lambda size: abs(math.log(elements / size)), default=0)
+        if not nearest or not 1 / _ALIKE <= elements / nearest <= _ALIKE:  # asking the model takes long
+            known[elements] = bytes_per_run(self._built, shapes)
+            nearest = elements
+        # attention takes memory for every pair of places
+        return math.ceil(known[nearest] * max(1.0, elements / nearest) ** 2)
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
         grid = self._grid(request)

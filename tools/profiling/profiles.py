@@ -69,7 +69,8 @@ def profiled(model: Subject, file: Path, provider: str, runs: int, rows: int | N
     """Of one example's explanation with 48 path points: ``rows`` at a time at most, or as many as the engine takes."""
     method = onnx_ig.IntegratedGradients(file, provider=provider)
     explained(model.inputs(1), model.target, 1, method)  # opens the engine
-    (engine,) = method._engines.values()
+    engine = method._engine_used
+    assert engine is not None
     session = engine.session
     with mock.patch.object(session, "run_each", wraps=session.run_each) as run_each:
         explained(model.inputs(1), model.target, STEPS, method, rows)

@@ -1,0 +1,83 @@
+"""A loop over inputs of other lengths exports a torch function twice, not each time, and gives Captum's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+import onnx_ig
+from onnx_ig.pytorch import exports
+
+_LINEAR = nn.Linear(4, 3)
+
+
+class _Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores = self.query(x) @ self.key(x).transpose(1, 2)
+        weights = scores.masked_fill(mask[:, None] == 0, -1e4).softmax(-1)
+        return (weights @ self.value(x)).mean(1)
+
+
+def _in_a_python_loop(x: Tensor) -> Tensor:
+    state = torch.zeros_like(x[:, 0])
+    for t in range(x.shape[1]):
+        state = torch.tanh(state + x[:, t])
+    return state
+
+
+def _mask(n: int, t: int) -> Tensor:
+    mask = torch.ones(n, t, dtype=torch.long)
+    mask[:, -1] = 0
+    return mask
+
+
+torch.manual_seed(0)
+# the function, its arguments for a number of examples and a length, the target, and how many exports serve all lengths
+CASES: dict[str, tuple[Callable[..., Tensor], Callable[[int, int], tuple[Any, ...]], Any, int]] = {
+    "text": (nn.Sequential(_LINEAR, nn.Tanh()).eval(), lambda n, t: (torch.randn(n, t, 4),), (1, 2), 2),
+    "text and its mask": (_Attention().eval(), lambda n, t: (torch.randn(n, t, 4), _mask(n, t)), 1, 2),
+    "pictures": (
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(),
+        lambda n, t: (torch.randn(n, 1, t + 3, 2 * t + 2),),
+        1,
+        2,
+    ),
+    "a loop in Python": (_in_a_python_loop, lambda n, t: (torch.randn(n, t, 4),), 1, 4),
+}
+# the first of two examples, then other numbers, a length of one, and one that was seen before
+SIZES = [(2, 5), (1, 7), (1, 4), (3, 7), (2, 5)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lengths_share_an_export(case: str) -> None:
+    function, arguments, target, most = CASES[case]
+    with mock.patch.object(exports, "load", wraps=exports.load) as load:
+        for n, t in SIZES:
+            x, *additional = arguments(n, t)
+            keywords = {"target": target, "additional_forward_args": tuple(additional) or None, "n_steps": 6}
+            ours = onnx_ig.IntegratedGradients(function).attribute(x, **keywords)  # each time another object
+            theirs = captum.attr.IntegratedGradients(function).attribute(x, **keywords)
+            assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max().clamp(min=1e-2)
+        made = sum("second_example" not in call.kwargs for call in load.call_args_list)
+        assert load.call_count - made <= 1
+        assert load.call_count <= most or made <= most
+    assert len(exports.Exports.of(function)._kept) <= exports._KEPT
+
+
+def test_engines_are_shared_by_the_objects_of_a_function() -> None:
+    function, arguments, target, _ = CASES["text"]
+    (x,) = arguments(1, 4)
+    methods = [onnx_ig.IntegratedGradients(function) for _ in range(2)]
+    for method in methods:
+        method.attribute(x, target=target, n_steps=2)
+    assert methods[0]._engine_used is methods[1]._engine_used
