@@ -21,6 +21,14 @@ class _Tie(NamedTuple):
     rank: int | None = None
 
 
+class _Broadcast(NamedTuple):
+    """A tensor that has as many axes as that of ``inputs`` with the most, if each has at least so many."""
+
+    inputs: list[ir.Value]
+    output: ir.Value
+    least: int
+
+
 def settle_ranks(graph: ir.Graph) -> bool:
     """Give tensors of unknown rank a shape of so many unknown dimensions, in place; whether any was found."""
     ties = [tie for node in ir.traversal.RecursiveGraphIterator(graph) for tie in _ties(node)]
@@ -30,8 +38,12 @@ def settle_ranks(graph: ir.Graph) -> bool:
     return found > 0
 
 
-def _settled(tie: _Tie) -> bool:
+def _settled(tie: _Tie | _Broadcast) -> bool:
     """Whether the tie told a rank that was unknown."""
+    if isinstance(tie, _Broadcast):
+        ranks = [len(x.shape) for x in tie.inputs if x.shape is not None]
+        told = tie.output.shape is None and len(ranks) == len(tie.inputs) and min(ranks) >= tie.least
+        return told and _settled(_Tie([(tie.output, 0)], max(ranks)))
     known = [len(v.shape) - offset for v, offset in tie.tensors if v is not None and v.shape is not None]
     if tie.rank is not None:
         known.append(tie.rank)
@@ -49,14 +61,26 @@ def _is_tensor(value: ir.Value) -> bool:
     return isinstance(value.type, ir.TensorType)
 
 
-def _ties(node: ir.Node) -> Iterator[_Tie]:
+def _ties(node: ir.Node) -> Iterator[_Tie | _Broadcast]:
     """What the node says of ranks. What a body says of tensors outside holds only when it runs: left out."""
+    if node.domain in ("", "ai.onnx"):
+        yield from _broadcasts(node)
     make = _OPERATORS.get(node.op_type)
     if make is None or node.domain not in ("", "ai.onnx") or not node.inputs:
         return
     for tie in make(node):
         own = [(v, offset) for v, offset in tie.tensors if v is None or v.shape is not None or v.graph is node.graph]
         yield _Tie(own, tie.rank)
+
+
+def _broadcasts(node: ir.Node) -> Iterator[_Broadcast]:
+    if node.op_type == "Expand":
+        inputs = [node.inputs[0], _of_whose_shape(node.inputs[1])]
+    else:
+        inputs = list(node.inputs) if node.op_type in _BROADCASTING or node.op_type == "MatMul" else []
+    known = [x for x in inputs if x is not None]
+    if known and len(known) == len(inputs):
+        yield _Broadcast(known, node.outputs[0], 2 if node.op_type == "MatMul" else 0)
 
 
 def _at(node: ir.Node, index: int) -> ir.Value | None:
@@ -80,6 +104,21 @@ def _same(node: ir.Node) -> Iterator[_Tie]:
 
 def _all(node: ir.Node) -> Iterator[_Tie]:
     yield _Tie([(v, 0) for v in (*node.inputs, *node.outputs)])
+
+
+def _shaped(node: ir.Node) -> Iterator[_Tie]:
+    """Reshape and ConstantOfShape, whose shape is a list of so many numbers, or that of another tensor."""
+    shape = node.inputs[-1]
+    yield _Tie([(node.outputs[0], 0), (_of_whose_shape(shape), 0)], _length(shape))
+
+
+def _of_whose_shape(shape: ir.Value | None) -> ir.Value | None:
+    """The tensor that ``shape`` is the whole shape of."""
+    node = None if shape is None else shape.producer()
+    if node is None or node.op_type != "Shape" or "end" in node.attributes:
+        return None
+    start: int = node.attributes.get_int("start", 0)
+    return None if start else node.inputs[0]
 
 
 def _fixed(*ranks: int) -> Callable[[ir.Node], Iterator[_Tie]]:
@@ -116,6 +155,10 @@ def _reduce(node: ir.Node) -> Iterator[_Tie]:
         yield _first(node)
     elif count:
         yield _first(node, -count)
+
+
+def _gemm(node: ir.Node) -> Iterator[_Tie]:
+    yield _Tie([(v, 0) for v in (*node.inputs[:2], node.outputs[0])], 2)
 
 
 def _tile(node: ir.Node) -> Iterator[_Tie]:
@@ -157,6 +200,12 @@ _SAME = frozenset(
         "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "TopK", "Trilu",
     }
 )  # fmt: skip
+_BROADCASTING = frozenset(
+    {
+        "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
+        "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
+    }
+)  # fmt: skip
 _WINDOWS = ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "LpPool", "MaxPool")
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
@@ -172,8 +221,10 @@ _OPERATORS: dict[str, Callable[[ir.Node], Iterator[_Tie]]] = {
     "Einsum": _einsum,
     "Flatten": lambda node: iter([_Tie([(node.outputs[0], 0)], 2)]),
     "Gather": _gather,
-    "Gemm": _fixed(2, 2),
+    "Gemm": _gemm,
     "LinearAttention": _fixed(3, 3, 3, 4, 3, 3),
+    "ConstantOfShape": _shaped,
+    "Reshape": _shaped,
     "RotaryEmbedding": _rotary,
     "Tile": _tile,
     "Transpose": _transpose,
