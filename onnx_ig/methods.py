@@ -72,7 +72,8 @@ class Method(Batches, CaptumMember):
     @forward_func.setter
     def forward_func(self, forward_func: Any) -> None:
         self._forward_func = forward_func
-        self._forward = forward_of(forward_func, self._batch_axis, self._output)
+        along_path = self.algorithm == "integrated-gradients" and self._places is None
+        self._forward = forward_of(forward_func, self._batch_axis, self._output, along_path=along_path)
         self._forget_engines()
 
     def _forget_engines(self) -> None:

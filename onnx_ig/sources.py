@@ -121,10 +121,12 @@ class OnnxForward:
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))
 
 
-def forward_of(forward_func: Any, batch_axis: int | None = 0, output: str | int | None = None) -> Forward:
-    """The source behind ``forward_func``.
+def forward_of(
+    forward_func: Any, batch_axis: int | None = 0, output: str | int | None = None, *, along_path: bool = False
+) -> Forward:
+    """The source behind ``forward_func``: anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
 
-    Anything :func:`onnx_ig.load` takes, an nn.Module, or a callable on tensors.
+    ``along_path``: it is evaluated between inputs, where whole numbers are floats to a torch function.
     """
     if is_onnx(forward_func):
         return OnnxForward(forward_func, batch_axis, output)
@@ -133,7 +135,7 @@ def forward_of(forward_func: Any, batch_axis: int | None = 0, output: str | int 
             raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: let the module transpose its inputs")
         from onnx_ig.pytorch.bridge import TorchForward  # torch is needed from here on, and only here
 
-        return TorchForward(forward_func, output)
+        return TorchForward(forward_func, output, along_path=along_path)
     raise UsageError(
         f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
     )

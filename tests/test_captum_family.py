@@ -123,6 +123,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "steps_none": {"n_steps": 0},
     "rule_unknown": {"method": "simpson"},
     "pieces": {"internal_batch_size": 8},
+    "whole_numbers": {"inputs": (3 * X).long(), "baselines": 0.5},
+    "bytes": {"inputs": (3 * X).abs().byte()},
+    "truths": {"inputs": X > 0},
     "no_example": {"inputs": X[:0]},
     "additional_list": {"additional_forward_args": ([2.0, 3.0], "a word", None, True)},
     "additional_dict": {"additional_forward_args": ({"scale": 2.0},)},
@@ -138,7 +141,7 @@ class Flexible(nn.Module):
 
     def forward(self, x: Tensor, scale: Any = 1.0, *rest: Any) -> Tensor:
         factor = scale[0] if isinstance(scale, list) else scale["scale"] if isinstance(scale, dict) else scale
-        return self.last(torch.tanh(self.first(x.flatten(1)) * factor))
+        return self.last(torch.tanh(self.first(x.flatten(1).to(self.first.weight.dtype)) * factor))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ them; pip fetches that into ``.cache``. ``--folder`` takes a checkout of Captum 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,9 @@ def main(folder: Path | None, processes: int, options: tuple[str, ...]) -> None:
     start = time.perf_counter()
     plain = ["-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-W", "ignore"]
     code = pytest.main([*plain, "-p", __spec__.name, "-n", str(processes), *files, *options])
-    print(f"{time.perf_counter() - start:.1f} s")
+    used = os.times()
+    cpu = used.user + used.system + used.children_user + used.children_system
+    print(f"{time.perf_counter() - start:.1f} s, {cpu:.1f} s of processors' time in all processes")
     sys.exit(code)
 
 

@@ -14,7 +14,7 @@ from onnx_ig.arguments import as_tuple, inputs_as_tuple, require_examples, to_ar
 from onnx_ig.errors import InputError
 from onnx_ig.pytorch.exports import Call, Exports
 from onnx_ig.pytorch.guard import TorchGuard
-from onnx_ig.pytorch.tensors import as_tensors
+from onnx_ig.pytorch.tensors import as_on_path, as_tensors
 from onnx_ig.sources import Bound
 
 
@@ -23,12 +23,12 @@ class TorchForward:
 
     output = None  # the exported model has no other
 
-    def __init__(self, function: Any, output: str | int | None = None) -> None:
-        self._function, self._picked = function, output
+    def __init__(self, function: Any, output: str | int | None = None, *, along_path: bool = False) -> None:
+        self._function, self._picked, self._along_path = function, output, along_path
         self._exports = Exports.of(function)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_function": self._function, "_picked": self._picked}
+        return {name: value for name, value in self.__dict__.items() if name != "_exports"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -42,6 +42,8 @@ class TorchForward:
         tensors = as_tensors(values, self._function)
         require_examples({f"{i}": tensor.shape for i, tensor in enumerate(tensors)})
         additional = tuple(a.detach() if isinstance(a, Tensor) else a for a in extra)
+        if self._along_path:
+            tensors = as_on_path(tensors, additional, self._function)
         call = Call(self._function, tensors, additional, self._picked)
         export, result = self._exports.find_or_make(call)
         names = [str(x.name) for x in export.model.inputs]

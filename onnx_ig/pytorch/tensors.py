@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from onnx_ig.errors import InputError
-from onnx_ig.pytorch.source import find_modules
+from onnx_ig.pytorch.source import call_once, find_modules
 from onnx_ig.tables import is_table
 
 
@@ -23,6 +23,28 @@ def as_tensors(values: Sequence[Any], function: Callable[..., Any]) -> tuple[Ten
         InputError: a value that holds something else than numbers.
     """
     return tuple(v.detach() if isinstance(v, Tensor) else _tensor_of(v, function) for v in values)
+
+
+def as_on_path(
+    tensors: tuple[Tensor, ...], additional: Sequence[Any], function: Callable[..., Any]
+) -> tuple[Tensor, ...]:
+    """``tensors`` as they are between two points: whole numbers in floats, as Captum's path has them.
+
+    Those that ``function`` does not take in floats (indices of an embedding) are left, and refused where a gradient
+    is asked of them.
+    """
+    moved = tuple(t.to(torch.get_default_dtype()) if _is_whole(t) else t for t in tensors)
+    if not any(_is_whole(t) for t in tensors):
+        return tensors
+    try:
+        call_once(function, (*moved, *additional))
+    except InputError:
+        return tensors
+    return moved
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def _tensor_of(value: Any, function: Callable[..., Any]) -> Tensor:
