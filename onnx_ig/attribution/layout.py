@@ -11,6 +11,11 @@ from onnx_ig.errors import InputError
 # The symbol of a batch that was fixed (see attribution/free_batch.py).
 BATCH = "onnx_ig_batch"
 
+ONE_EXAMPLE = (
+    "With batch_axis=None (--batch-axis none) all rows are one example, at one path point per evaluation, and the "
+    "target of an output of several axes names its row too: target=(0, 3), --target 0,3"
+)
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -1,4 +1,4 @@
-"""Refuse to attribute models that were exported in training mode: their output depends on chance or on other examples.
+"""Refuse to attribute models whose output depends on chance, or on other examples as that of training mode does.
 
 ``differentiate`` takes such models: the gradient of one run is well defined, an attribution is not.
 """
@@ -12,11 +12,14 @@ import onnx_ir as ir
 from onnx_ig.autodiff.node import attr_int, constant, optional, refuse
 from onnx_ig.errors import NotDifferentiableError
 
+_RANDOM = frozenset(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+)
 _ADVICE = "Export the model in evaluation mode (model.eval() in PyTorch)"
 
 
 def training_nodes(nodes: Iterable[ir.Node]) -> list[NotDifferentiableError]:
-    """A refusal for each Dropout that draws and each BatchNormalization that takes the batch's own statistics.
+    """A refusal for each node that draws at random and each BatchNormalization that takes the batch's own statistics.
 
     The bodies of control-flow nodes are looked into.
     """
@@ -29,6 +32,9 @@ def training_nodes(nodes: Iterable[ir.Node]) -> list[NotDifferentiableError]:
             elif node.op_type == "BatchNormalization" and attr_int(node, "training_mode", 0):
                 reason = "it is in training mode: what it takes off an example depends on the others in the batch"
                 found.append(refuse(node, reason, _ADVICE))
+            elif node.op_type in _RANDOM:
+                advice = "Let the model take what it draws as an input, or choose an output before it"
+                found.append(refuse(node, "it draws at random: each run gives another output", advice))
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH:
                 found += training_nodes(attribute.as_graph())

@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution.free_batch import with_free_batch
+from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 from onnx_ig.model import Model
 from onnx_ig.runtime.forward import ForwardModel
-from onnx_ig.runtime.independence import ONE_EXAMPLE, agree
+from onnx_ig.runtime.independence import agree, varied
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.types import Array
 
@@ -108,16 +109,5 @@ def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[
                 else (rng.integers(0, 2, sizes).astype(x.dtype.numpy()))
             )
         for i, piece in enumerate(pieces):
-            piece[name] = _varied(value, i, rng) if _per_example(value, rows) else value
+            piece[name] = varied(value, i, rng) if _per_example(value, rows) else value
     return pieces
-
-
-def _varied(value: Array, i: int, rng: np.random.Generator) -> Array:
-    """Values like the given ones: numbers are moved along the rows, with noise where they are not whole."""
-    if value.dtype.kind == "O":
-        return value
-    moved = np.roll(value.reshape(len(value), -1), i, axis=1).reshape(value.shape)
-    if value.dtype.kind in "iub":
-        return moved
-    wide = moved.astype(np.float64)
-    return np.asarray((wide + 0.1 * i * (np.std(wide) or 1.0) * rng.standard_normal(value.shape)).astype(value.dtype))

@@ -16,11 +16,11 @@ import numpy as np
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import example_shape
-from onnx_ig.errors import OutOfMemoryError
+from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.grid import Grid, filled
-from onnx_ig.runtime.independence import require_independent_examples, require_rows_apart
+from onnx_ig.runtime.independence import require_independent_rows, require_rows_run_alone
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
@@ -128,9 +128,9 @@ class Engine:
 
         With ``ends`` also F at both ends and the delta.
         """
-        wide = np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32
+        wide = _path_type(request)
         nodes, weights = nodes.astype(wide), weights.astype(wide)
-        self._require_independent_examples(request, wide)
+        self._require_independent_examples(request)
         sums: dict[str, Array] = {}
         done, total = 0, request.examples * len(nodes)
 
@@ -165,7 +165,8 @@ class Engine:
         self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
     ) -> Attribution:
         """x · ∇F(x) for every example, and F(x)."""
-        self._require_rows_apart(request)
+        if request.examples > 1:
+            self._require_independent_examples(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
         grid = self._grid(request)
@@ -210,35 +211,49 @@ class Engine:
 
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
+        if request.examples > 1:
+            self._require_independent_examples(request)
         target = request.target
         pieces = self._outputs(request, internal_batch_size)
         return np.concatenate([select(y, None if target is None else target[rows]) for y, rows in pieces])
 
-    def _require_independent_examples(self, request: Request, wide: type[np.floating[Any]]) -> None:
+    def _require_independent_examples(self, request: Request) -> None:
+        """Refuse a model that mixes examples, before any two rows ride together.
+
+        Raises:
+            InputError: it does.
+        """
         if self._independent or not self.plan.layout.batched:
             return
-        feeds = self._feeds(request, slice(0, 1))
-        feeds |= {_PREFIX + name: np.ones(1, wide) for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
-        rows = {*request.inputs, *request.per_example, _PREFIX + contract.TARGET}
-        self._check_rows(lambda session: require_independent_examples(session, feeds, rows, _PREFIX, self._quantised()))
-
-    def _require_rows_apart(self, request: Request) -> None:
-        if self._independent or not self.plan.layout.batched or request.examples < 2:
-            return
-        score = _PREFIX + contract.SCORE
-
-        def check(session: Session) -> None:
-            require_rows_apart(lambda rows: session.run(self._feeds(request, rows), [score])[score], self._quantised())
-
-        self._check_rows(check)
-
-    def _check_rows(self, check: Callable[[Session], None]) -> None:
+        feeds = self._feeds(request, slice(0, 2))
+        if self.plan.is_integrated:
+            one = np.ones(1, _path_type(request))
+            feeds |= {_PREFIX + name: one for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
+            for name, x in request.inputs.items():
+                start = request.baselines.get(name, np.zeros_like(x[:1]))
+                feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start[:1])
+        moved = {*request.inputs, *request.per_example}
+        # OpenVINO would compile further models for the few rows of the check
+        session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
+        per_row = {*moved, _PREFIX + contract.TARGET}
         try:
-            # OpenVINO would compile further models for the few rows of the check
-            check(self.session if isinstance(self.session, Session) else Session(self._built, "cpu"))
+            require_independent_rows(
+                functools.partial(self._results, session), feeds, per_row, moved, quantised=self._quantised()
+            )
+        except ModelError as error:
+            require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
+            raise
         except OutOfMemoryError:
             return  # two rows do not fit, so no two will ever ride together
         self._independent = True
+
+    def _results(self, session: Session, feeds: Mapping[str, Array]) -> list[Array]:
+        """F of each row, and its attributions."""
+        found = session.run(feeds)
+        scores = (
+            found[_PREFIX + contract.PATH_SCORES][0] if self.plan.is_integrated else found[_PREFIX + contract.SCORE]
+        )
+        return [scores, *(found[_PREFIX + contract.ATTRIBUTION + name] for name in self.plan.at)]
 
     def _quantised(self) -> bool:
         return any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
@@ -322,3 +337,7 @@ class Engine:
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
+
+
+def _path_type(request: Request) -> type[np.floating[Any]]:
+    return np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32

@@ -1,14 +1,18 @@
-"""Does a model treat the examples on axis 0 apart? Path points ride as further examples, so everything rests on it."""
+"""Does a model treat the examples on axis 0 apart? Path points ride as further examples, so everything rests on it.
+
+The one idea: several different rows, near one another and far, are evaluated each alone and in company. What comes out
+for a row must be the same; a row that is NaN in one of the two is not. Sums over the rows, orders along them and
+thresholds on a statistic of all of them show in one row or another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from onnx_ig.attribution import contract
-from onnx_ig.errors import InputError
-from onnx_ig.runtime.session import Session
+from onnx_ig.attribution.layout import ONE_EXAMPLE
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 from onnx_ig.types import Array
 
 # Kernels choose other summation orders for other batch sizes; half precision rounds more.
@@ -16,7 +20,12 @@ _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 _HALF = 2e-2
 # Dynamic quantisation gives all rows one scale, which is the model's own doing and small.
 _DYNAMICALLY_QUANTISED = 0.1
-ONE_EXAMPLE = "With batch_axis=None (--batch-axis none) all rows are one example, at one path point per evaluation"
+_GRADIENTS = 0.1  # in the norm, because single elements at the kink of a Relu may flip
+_MOST_OF_A_REASON = 250  # letters
+_FAR = (-30.0, 300.0)  # times what the other rows are: beyond most thresholds, on either side
+
+Feeds = Mapping[str, Array]
+Run = Callable[[Feeds], Sequence[Array]]  # F or the output of each row, then perhaps its attributions
 
 
 def agree(a: Array, b: Array) -> bool:
@@ -27,54 +36,152 @@ def agree(a: Array, b: Array) -> bool:
     return np.allclose(wide, other, rtol=0, atol=tolerance, equal_nan=True)
 
 
-def require_independent_examples(
-    session: Session, one: Mapping[str, Array], per_row: set[str], prefix: str, quantised: bool
+def require_independent_rows(
+    run: Run, feeds: Feeds, per_row: Collection[str], moved: Collection[str], *, quantised: bool
 ) -> None:
-    """Compare each score of two examples, the first and its own baseline, apart and beside one another.
-
-    Both are compared: what comes later may depend on what comes before, and not the other way round.
+    """Compare what ``run`` makes of rows in company with what it makes of each alone.
 
     Args:
-        session: the step form.
-        one: its feeds for one example, baselines included, one path point at 1.
-        per_row: the names among them that have one row per example.
+        feeds: one row or two different ones; the other rows are made from them.
+        per_row: the names among them that have a row per example.
+        moved: those of ``per_row`` whose values may be varied: not a target.
         quantised: whether the model quantises its activations dynamically.
 
     Raises:
-        InputError: a score changes, so the output mixes examples.
+        InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
+        ModelError: the model does not run on the first row alone.
+        OutOfMemoryError: two rows do not fit, so no two will ever ride together.
     """
-    other, score = dict(one), prefix + contract.PATH_SCORES
-    for name, value in one.items():
-        attributed = name.removeprefix(prefix + contract.BASELINE)
-        if attributed != name and attributed in per_row:
-            other[attributed] = np.ascontiguousarray(np.broadcast_to(value[:1], one[attributed].shape))
-    two = {name: np.concatenate([one[name], other[name]]) if name in per_row else one[name] for name in one}
-    first, second, beside = (session.run(feeds)[score][0] for feeds in (one, other, two))
-    _require_same(first, second, beside, quantised)
+    shared = {name: value for name, value in feeds.items() if name not in per_row}
+
+    def results(rows: Sequence[Feeds]) -> Sequence[Array]:
+        together = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return run({**shared, **together})
+
+    near, far = _rows({name: value for name, value in feeds.items() if name in per_row}, moved, quantised)
+    alone = [(near[0], results([near[0]]))]
+    for row in (*near[1:], *far):
+        try:
+            alone.append((row, results([row])))
+        except ModelError:  # no values the model takes: a number made into an index, say
+            continue
+    if len(alone) == 1:
+        alone *= 2
+    spread = np.abs(_wide(alone[0][1][0]) - _wide(alone[1][1][0]))
+    companies = [alone[3:] + alone[:1], alone[:3]] if len(alone) > 3 else [alone]
+    while companies:
+        company = companies.pop()
+        try:
+            found = results([row for row, _ in company])
+        except OutOfMemoryError:
+            if len(company) == 2:
+                raise
+            companies += [[company[0], other] for other in company[1:]]
+            continue
+        except ModelError as error:
+            raise _refusal(f"takes one row, and not {len(company)}", str(error)) from error
+        for i, (row, own) in enumerate(company):
+            for single, several in zip(own, found, strict=True):
+                _require_axis(single, several, len(company))
+            is_near = any(row is other for other in near)
+            _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
 
 
-def require_rows_apart(scores: Callable[[slice], Array], quantised: bool) -> None:
-    """The same for the first two examples of a call, ``scores`` giving F(x) of some of them."""
-    _require_same(scores(slice(0, 1)), scores(slice(1, 2)), scores(slice(0, 2)), quantised)
-
-
-def _require_same(first: Array, second: Array, beside: Array, quantised: bool) -> None:
-    """``beside`` is ``first`` and ``second``: the scores [N] of two examples, beside one another and apart."""
-    if (first.shape, beside.shape) != ((1,), (2,)):
+def _require_axis(single: Array, several: Array, rows: int) -> None:
+    counts = [len(value) if value.ndim else 1 for value in (single, several)]
+    if counts != [1, rows]:
         raise InputError(
-            f"the output gives {len(first)} score(s) for one example and {len(beside)} for two: its axis 0 is "
-            f"not that of the inputs. {ONE_EXAMPLE}"
+            f"the output mixes examples: it gives {counts[0]} score(s) for one example and {counts[1]} for {rows}, so "
+            f"its axis 0 is not that of the inputs. {ONE_EXAMPLE}"
         )
-    apart = np.concatenate([first, second])
-    if not (np.isfinite(apart).all() and np.isfinite(beside).all()):
-        return
-    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(apart.dtype, _HALF)
-    scale = max(*np.abs(apart.astype(np.float64)), abs(float(beside[1]) - float(beside[0])), 1e-6)
-    change = np.abs(apart.astype(np.float64) - beside.astype(np.float64))
-    if change.max() > tolerance * scale:
-        i = int(change.argmax())
-        raise InputError(
-            f"the output mixes examples: a score is {apart[i]:.6g} alone and {beside[i]:.6g} beside another "
-            f"example, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
-            "(--batch-axis 1) takes them on axis 1"
-        )
+
+
+def _refusal(what: str, why: str) -> InputError:
+    return InputError(f"the model mixes examples: it {what} ({why[:_MOST_OF_A_REASON]}). {ONE_EXAMPLE}")
+
+
+def require_rows_run_alone(error: ModelError, all_rows: Callable[[], object]) -> None:
+    """Say what it means that a model failed on one row, with ``error``, if it runs on all rows that it was given.
+
+    Raises:
+        InputError: it does: the rows belong together.
+    """
+    try:
+        all_rows()
+    except (ModelError, OutOfMemoryError):
+        return  # the caller's own Run says what is wrong
+    raise _refusal("takes all rows together, and not one alone", str(error)) from error
+
+
+def _rows(feeds: Feeds, moved: Collection[str], quantised: bool) -> tuple[list[Feeds], list[Feeds]]:
+    """Rows like the given ones, the first of them first, and rows far from them."""
+    rng = np.random.default_rng(0)
+
+    def changed(row: Feeds, i: int, factor: float = 1.0) -> Feeds:
+        return {name: _times(varied(value, i, rng), factor) if name in moved else value for name, value in row.items()}
+
+    first, last = ({name: value[part] for name, value in feeds.items()} for part in (slice(0, 1), slice(-1, None)))
+    second = changed(first, 1) if all(np.array_equal(first[name], last[name]) for name in moved) else last
+    if quantised:  # rows far from the others would take all of their scale
+        return [first, second, changed(first, 2)], []
+    return [first, second], [changed(second, 1, _FAR[0]), changed(first, 2, _FAR[1])]
+
+
+def _times(value: Array, factor: float) -> Array:
+    with np.errstate(over="ignore"):
+        return (value * factor).astype(value.dtype) if value.dtype.kind not in "OUiub" else value
+
+
+def varied(value: Array, i: int, rng: np.random.Generator) -> Array:
+    """Values like the given ones: numbers are moved along the rows, with noise where they are not whole."""
+    if value.dtype.kind in "OU":
+        return value
+    moved = np.roll(value.reshape(len(value), -1), i, axis=1).reshape(value.shape)
+    if value.dtype.kind in "iub":
+        return moved
+    wide = moved.astype(np.float64)
+    return np.asarray((wide + 0.1 * i * (np.std(wide) or 1.0) * rng.standard_normal(value.shape)).astype(value.dtype))
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(np.float64)
+
+
+def _require_same(
+    beside: Sequence[Array], alone: Sequence[Array], spread: Array, quantised: bool, with_gradient: bool
+) -> None:
+    """One row's results in company and alone: F first, element by element; attributions in the norm."""
+    found, own = _wide(beside[0]), _wide(alone[0])
+    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone[0].dtype, _HALF)
+    scale = max(_largest(own), _largest(spread), 1e-6)
+    finite = np.isfinite(own)
+    if found.shape == own.shape and np.array_equal(finite, np.isfinite(found)):
+        change = np.abs(np.where(finite, found, 0) - np.where(finite, own, 0))
+        if change.max(initial=0.0) <= tolerance * scale:
+            if with_gradient and not quantised:
+                _require_same_gradient(beside[1:], alone[1:])
+            return
+    else:
+        change = (np.isfinite(found) != finite).astype(float) if found.shape == own.shape else np.zeros(own.shape)
+    i = int(change.argmax())
+    raise InputError(
+        f"the output mixes examples: a value is {own.flat[i]:.6g} alone and {found.flat[i]:.6g} beside other examples, "
+        f"so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
+        "(--batch-axis 1) takes them on axis 1"
+    )
+
+
+def _require_same_gradient(beside: Sequence[Array], alone: Sequence[Array]) -> None:
+    for found, own in zip(beside, alone, strict=True):
+        a, b = _wide(found), _wide(own)
+        finite = np.isfinite(b)
+        change = np.linalg.norm((a - b)[finite]) if a.shape == b.shape else np.inf
+        if not (change <= _GRADIENTS * max(float(np.linalg.norm(b[finite])), 1e-9)):
+            raise InputError(
+                "the output mixes examples: its gradient changes beside other examples, so axis 0 is not a batch of "
+                f"independent examples. {ONE_EXAMPLE}; batch_axis=1 (--batch-axis 1) takes them on axis 1"
+            )
+
+
+def _largest(value: Array) -> float:
+    return float(np.max(np.abs(value), where=np.isfinite(value), initial=0.0))

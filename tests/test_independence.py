@@ -1,0 +1,160 @@
+"""Models that mix the examples of a batch are refused by every door; those that only look so are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+import onnx_ig
+from onnx_ig.errors import InputError, NotDifferentiableError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(4, 3)).astype(np.float32)
+MANY, ONE = X, np.abs(X[:1])
+
+# from x [N, 3] to y [N, 2]: what comes out for a row depends on the others
+MIXING = {
+    "softmax": "s = Softmax <axis = 0> (x)  y = MatMul (s, w)",
+    "mean": "m = ReduceMean <keepdims = 1> (x, zeroth)  d = Sub (x, m)  s = Exp (d)  y = MatMul (s, w)",
+    "layer norm": """m = ReduceMean <keepdims = 1> (x, zeroth)  d = Sub (x, m)  q = Mul (d, d)
+        v = ReduceMean <keepdims = 1> (q, zeroth)  e = Add (v, half)  r = Sqrt (e)  s = Div (d, r)
+        y = MatMul (s, w)""",
+    "unbiased standard deviation": """m = ReduceMean <keepdims = 1> (x, zeroth)  d = Sub (x, m)  q = Mul (d, d)
+        v = ReduceSum <keepdims = 1> (q, zeroth)  n = Shape <end = 1> (x)  p = Sub (n, first)  c = Cast <to = 1> (p)
+        e = Div (v, c)  r = Sqrt (e)  s = Div (x, r)  y = MatMul (s, w)""",
+    "largest": "m = ReduceMax <keepdims = 1> (x)  d = Div (x, m)  s = Tanh (d)  y = MatMul (s, w)",
+    "length of all": "m = ReduceL2 <keepdims = 1> (x)  d = Div (x, m)  y = MatMul (d, w)",
+    "sum along axis 0": "c = CumSum (x, zero)  s = Sin (c)  y = MatMul (s, w)",
+    "sum back along axis 0": "c = CumSum <reverse = 1> (x, zero)  s = Sin (c)  y = MatMul (s, w)",
+    "sorted along axis 0": "n = Shape <end = 1> (x)  v, i = TopK <axis = 0> (x, n)  s = Sin (v)  y = MatMul (s, w)",
+    "each with each": "t = Transpose (x)  g = MatMul (x, t)  s = Tanh (g)  h = MatMul (s, x)  y = MatMul (h, w)",
+    "attention along axis 0": """t = Transpose (x)  g = MatMul (x, t)  s = Softmax (g)  h = MatMul (s, x)
+        y = MatMul (h, w)""",
+    "axes folded": "t = Transpose (x)  s = Shape (x)  r = Reshape (t, s)  e = Sin (r)  y = MatMul (e, w)",
+    "a threshold far off": """m = ReduceMean <keepdims = 1> (x)  c = Greater (m, far)  n = Sin (x)  o = Exp (x)
+        s = Where (c, n, o)  y = MatMul (s, w)""",
+    "values that occur once": "u = Unique (x)  t = ReduceSum <keepdims = 0> (u)  s = Mul (x, t)  y = MatMul (s, w)",
+    "how many": """g = Greater (x, half)  n = NonZero (g)  c = Shape <start = 1> (n)  f = Cast <to = 1> (c)
+        s = Mul (x, f)  e = Sin (x)  t = Add (s, e)  y = MatMul (t, w)""",
+    "steps of a recurrence": """u = Unsqueeze (x, first)  l = LSTM <hidden_size = 2> (u, lw, lr)
+        h = Squeeze (l, ends)  y = Sin (h)""",
+    "the next row": """n = Shape <end = 1> (x)  f = Slice (x, first, n, zeroth)  b = Slice (x, zeroth, first, zeroth)
+        r = Concat <axis = 0> (f, b)  p = Mul (x, r)  y = MatMul (p, w)""",
+}  # fmt: skip
+RANDOM = {
+    "RandomNormalLike": "r = RandomNormalLike (x)  s = Mul (x, r)  y = MatMul (s, w)",
+    "RandomUniformLike": "r = RandomUniformLike (x)  s = Mul (x, r)  y = MatMul (s, w)",
+    "RandomNormal": "r = RandomNormal <shape = [1, 3]> ()  s = Mul (x, r)  y = MatMul (s, w)",
+    "RandomUniform": "r = RandomUniform <shape = [1, 3]> ()  s = Mul (x, r)  y = MatMul (s, w)",
+    "Bernoulli": "p = Sigmoid (x)  r = Bernoulli (p)  s = Mul (x, r)  y = MatMul (s, w)",
+    "Multinomial": "r = Multinomial <sample_size = 3> (x)  c = Cast <to = 1> (r)  s = Mul (x, c)  y = MatMul (s, w)",
+    "Dropout": "d = Dropout (x, half, yes)  y = MatMul (d, w)",
+    "BatchNormalization": "d = BatchNormalization <training_mode = 1> (x, ones, ones, ones, ones)  y = MatMul (d, w)",
+}
+# rows that never meet, though a check may think so: kinks, constants, NaN of the data, indices made of numbers
+APART = {
+    "kinks": "m = MatMul (x, w)  r = Relu (m)  s = Softmax (r)  y = Sub (r, s)",
+    "largest of a row": """v, i = TopK (x, first)  f = Cast <to = 1> (i)  m = MatMul (x, w)  a = Add (m, f)
+        y = Mul (a, v)""",
+    "logarithm": "a = Add (x, half)  l = Log (a)  y = MatMul (l, w)",
+    "nothing of the input": "t = Mul (x, zero_)  m = MatMul (t, w)  y = Add (m, half)",
+    "a table": """f = Floor (x)  c = Cast <to = 7> (f)  k = Add (c, two)  g = Gather (rows, k)
+        s = ReduceSum <keepdims = 0> (g, ends)  e = Sin (x)  a = Add (e, s)  y = MatMul (a, w)""",
+    "rows marked by a condition": """c = Greater (x, half)  n = NonZero (c)  i = Transpose (n)  v = GatherND (x, i)
+        e = Sin (v)  t = ScatterND (x, i, e)  y = MatMul (t, w)""",
+}
+
+
+def model(body: str) -> onnx.ModelProto:
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 2] y)
+        <float[3, 2] w = {{1, -2, 3, 4, -5, 6}}, int64[1] zeroth = {{0}}, int64[1] first = {{1}}, int64 zero = {{0}},
+         int64[2] ends = {{1, 2}}, float half = {{0.5}}, float far = {{50}}, float zero_ = {{0}}, bool yes = {{1}},
+         int64 two = {{2}}, float[3] ones = {{1, 1, 1}}> {{ {body} }}"""
+    )
+    lstm = {"lw": RNG.normal(size=(1, 8, 3)), "lr": RNG.normal(size=(1, 8, 2)), "rows": RNG.normal(size=(60, 1, 1))}
+    for name, value in lstm.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    return proto
+
+
+def _integrated(proto: onnx.ModelProto, x: np.ndarray, folder: Path) -> Any:
+    return onnx_ig.IntegratedGradients(proto, provider="cpu").attribute(x, target=1, n_steps=60)
+
+
+def _gradient(proto: onnx.ModelProto, x: np.ndarray, folder: Path) -> Any:
+    return onnx_ig.InputXGradient(proto, provider="cpu").attribute(MANY if x is ONE else x, target=1)
+
+
+def _scores(proto: onnx.ModelProto, x: np.ndarray, folder: Path) -> Any:
+    rows = MANY if x is ONE else x
+    return onnx_ig.InputXGradient(proto, provider="cpu").scorer(rows, 1)({"x": rows})
+
+
+DOORS: dict[str, Callable[[onnx.ModelProto, np.ndarray, Path], Any]] = {
+    "IntegratedGradients": _integrated, "InputXGradient": _gradient, "scorer": _scores
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", MIXING)
+def test_a_model_that_mixes_examples_is_refused(name: str, door: str, tmp_path: Path) -> None:
+    for x in (ONE, MANY):
+        with pytest.raises(InputError, match=r"mixes examples.*batch_axis=None.*target=\(0, 3\)"):
+            DOORS[door](model(MIXING[name]), x, tmp_path)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_model_that_draws_is_refused_by_name(name: str, door: str, tmp_path: Path) -> None:
+    with pytest.raises(NotDifferentiableError, match=f"{name} .*(draws|drops) at random|{name}.*evaluation mode"):
+        DOORS[door](model(RANDOM[name]), MANY, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::onnx_ig.OnnxIgWarning")
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", APART)
+def test_rows_that_never_meet_are_answered(name: str, door: str, tmp_path: Path) -> None:
+    data = np.clip(X, -0.4, 2) if name == "logarithm" else X
+    assert np.isfinite(DOORS[door](model(APART[name]), data, tmp_path)).all()
+
+
+# rows that belong together: four are one example to "folded", the nodes of one graph to "graph"; x, target, further
+TOGETHER = {
+    "folded": (
+        """f (float[N, 4] x) => (float[M, 3] y) <int64[3] s = {-1, 4, 3}, int64[1] one = {1}> { m = MatMul (x, v)
+        t = Tanh (m)  q = Reshape (t, s)  y = ReduceMean <keepdims = 0> (q, one) }""",
+        (1, 1), {},
+    ),
+    "graph": (
+        """f (float[N, 4] x, int64[2, E] edges) => (float[N, 3] y) <int64 z = {0}, int64 o = {1}, int64[1] last = {-1}>
+        { from = Gather (edges, z)  to = Gather (edges, o)  h = Gather (x, from)  n = Shape (x)  b = ConstantOfShape (n)
+        i = Unsqueeze (to, last)  a = ScatterND <reduction = "add"> (b, i, h)  k = Add (a, x)  t = Tanh (k)
+        y = MatMul (t, v) }""",
+        (2, 1), {"edges": np.array([[0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 0]])},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_rows_that_belong_together_are_one_example(name: str) -> None:
+    text, target, further = TOGETHER[name]
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}')
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(4, 3, dtype=np.float32) + 0.1, "v"))
+    x = RNG.normal(size=(8, 4)).astype(np.float32)
+    for kind in (onnx_ig.IntegratedGradients, onnx_ig.InputXGradient):
+        with pytest.raises(InputError, match=r"mixes examples.*batch_axis=None \(--batch-axis none\).*target=\(0, 3\)"):
+            kind(proto, provider="cpu").attribute({"x": x}, target=1, additional_forward_args=further or None)
+    method = onnx_ig.IntegratedGradients(proto, provider="cpu", batch_axis=None)
+    for baselines in (None, 0.3, 0.1 * x[:1], 0.1 * x):
+        got, delta = method.attribute(
+            {"x": x}, baselines, target, further or None, n_steps=30, return_convergence_delta=True
+        )
+        assert got["x"].shape == x.shape and np.abs(got["x"]).max() > 1e-2
+        np.testing.assert_allclose(delta, [0], atol=1e-5)
