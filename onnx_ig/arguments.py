@@ -14,6 +14,7 @@ import numpy as np
 
 from onnx_ig.declared import InputSpec, cast_to_declared
 from onnx_ig.errors import InputError
+from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
 
@@ -121,12 +122,14 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
     """One array per input, of its shape or with axis 0 of one.
 
     Args:
-        baselines: None (zeros), a number, an array of the input's shape or with axis 0 of 1 that broadcasts to one
-            example, or a tuple of these (a dict by input name too), one per input.
+        baselines: None (zeros, or no text), a number, an array of the input's shape or with axis 0 of 1 that broadcasts
+            to one example, or a tuple of these (a dict by input name too), one per input; a table of columns by name.
 
     Raises:
         InputError: another shape (both are printed), another count, not finite.
     """
+    if is_table(baselines) and not inputs.keys().isdisjoint(columns := columns_of(baselines)):
+        baselines = {name: value for name, value in columns.items() if name in inputs}
     if isinstance(baselines, Mapping):
         unknown = [name for name in baselines if name not in inputs]
         if unknown:
@@ -145,6 +148,8 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
         value = np.asarray(_nothing(x.dtype) if baseline is None else to_array(baseline))
         if value.ndim == 0:
             value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
+        if value.ndim == 1 and x.shape[1:] == (1,):
+            value = value[:, np.newaxis]
         if value.shape != x.shape and not _is_one_row(value, x):
             expected = f"{list(x.shape)}" + (f" or {[1, *x.shape[1:]]}" if x.ndim else "")
             raise InputError(f"the baseline of {name!r} has shape {list(value.shape)}, the input needs {expected}")

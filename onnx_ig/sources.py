@@ -157,17 +157,27 @@ def unpickled(form: Any) -> Any:
 
 
 def _by_column(values: Any, names: Collection[str]) -> Any:
-    """A table as the arrays of its columns, or of all of them together, if they have no inputs' ``names``."""
+    """A table as the arrays of its columns, or as one of all together, if they have none of the inputs' ``names``.
+
+    Raises:
+        InputError: some of the columns are inputs and some are not.
+    """
     if not is_table(values):
         return values
     columns = columns_of(values)
-    return columns if set(columns) <= set(names) else values.to_numpy()
+    strange = [name for name in columns if name not in names]
+    if strange and len(strange) < len(columns):
+        raise InputError(
+            f"the table's column {strange[0]!r} is no input left to feed; its inputs are {', '.join(names)}: leave "
+            "the column out"
+        )
+    return values.to_numpy() if strange else columns
 
 
 def _fitted(value: Array, declared: ir.Value) -> Array:
     """``value`` in the declared type, and as a column where it is a vector and a column is declared."""
     if declared.dtype is not None:
-        value = cast_to_declared(value, spec_of(declared), f"input {declared.name!r}")
+        value = cast_to_declared(value, spec_of(declared), "the given values")
     if declared.shape is None:
         return value
     if value.ndim == 1 and len(declared.shape) == 2 and declared.shape[1] == 1:

@@ -24,7 +24,7 @@ def columns_of(table: Any) -> dict[str, Array]:
 
 
 def like_table(attributions: Mapping[str, Array], table: Any) -> Any:
-    """A table of the kind of ``table`` and with its index.
+    """A table of the kind of ``table``, with its index and the floating types of its columns.
 
     ``attributions``: of some of its columns, by name ([N, 1] each), or of all of them together ([N, columns]).
     """
@@ -34,4 +34,7 @@ def like_table(attributions: Mapping[str, Array], table: Any) -> Any:
     else:
         (whole,) = attributions.values()
         values = dict(zip(table.columns, whole.T, strict=True))
+    for name, value in values.items():
+        given = np.asarray(table[name]).dtype
+        values[name] = value.astype(given) if given.kind == "f" else value
     return type(table)(values, **({"index": table.index} if hasattr(table, "index") else {}))

@@ -135,7 +135,28 @@ def _added() -> Case:
     return Case(proto, data, ["a", "b"], scores)
 
 
+def _vectors() -> Case:
+    """Columns of one axis, each with a name of its own for the rows."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+        f (float[n, 1] a, float[height] b, string[text] c) => (float[s, 2] y)
+        <int64[1] last = {1}, float[4, 2] w = {1, -2, 0.5, 1, -1, 0.3, 0.2, -0.7}> {
+            u = Unsqueeze (b, last)  o = ai.onnx.ml.OneHotEncoder <cats_strings = ["Bern", "Oslo"], zeros = 1> (c)
+            m = Concat <axis = 1> (a, u, o)  h = Tanh (m)  y = MatMul (h, w) }""")
+    data = {
+        "a": np.array([[0.5], [-1], [2]], np.float32), "b": np.array([1, 0.3, -2], np.float32),
+        "c": np.array(["Oslo", "Bern", "Rome"], object),
+    }  # fmt: skip
+    codes = torch.tensor([[0.0, 1], [1, 0], [0, 0]]).double()
+
+    def scores(given: dict[str, torch.Tensor]) -> torch.Tensor:
+        weights = torch.tensor([[1, -2], [0.5, 1], [-1, 0.3], [0.2, -0.7]]).double()
+        return torch.tanh(torch.cat([given["a"], given["b"][:, None], codes], 1)) @ weights
+
+    return Case(proto, data, ["a", "b"], scores)
+
+
 CASES: dict[str, Callable[[], Case]] = {
+    "columns of one axis": cache(_vectors),
     "columns, one-hot": cache(lambda: _columns("one-hot", ["height", "weight"])),
     "columns, ordinal, integers": cache(lambda: _columns("ordinal", ["height", "weight", "age"])),
     "columns, words": cache(lambda: _columns("words", ["height", "weight"])),
@@ -251,6 +272,30 @@ def test_a_data_frame_comes_back_as_one(name: str) -> None:
     assert found.columns == (frame.columns if whole else case.attributed)
     columns = np.stack([found[c] for c in found.columns], 1)
     _compare({"x": columns} if whole else {n: columns[:, [i]] for i, n in enumerate(case.attributed)}, case)
+
+
+def test_a_data_frame_of_float64_with_another_for_baselines() -> None:
+    case = CASES["columns of one axis"]()
+    columns = {n: v.reshape(-1) if v.dtype == object else v.reshape(-1).astype(float) for n, v in case.data.items()}
+    method = onnx_ig.IntegratedGradients(case.proto)
+    found = method.attribute(Frame(columns), Frame({n: v[:1] for n, v in columns.items()}), target=TARGET)
+    by_name = {n: case.data[n] for n in case.attributed}
+    expected = method.attribute(by_name, {n: v[:1] for n, v in by_name.items()}, TARGET, _others(case))
+    for n, value in expected.items():
+        assert found[n].dtype == np.float64
+        np.testing.assert_allclose(found[n], value.reshape(-1), rtol=1e-6)
+    with pytest.raises(InputError, match="column 'label' is no input"):
+        method.attribute(Frame({**columns, "label": columns["a"]}), target=TARGET)
+
+
+def test_a_category_that_an_encoder_does_not_know_is_said() -> None:
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+        f (string[n] x) => (float[n, 2] y) {
+            e = ai.onnx.ml.OneHotEncoder <cats_strings = ["Bern", "Oslo"], zeros = 0> (x)  y = Tanh (e) }""")
+    method = onnx_ig.IntegratedGradients(proto, at="e")
+    with pytest.raises(InputError, match=r"does not know .*a baseline, of known categories"):
+        method.attribute(np.array(["Oslo"]), target=0)
+    assert np.abs(method.attribute(np.array(["Oslo"]), np.array(["Bern"]), target=0)).max() > 0.1
 
 
 FORMS: dict[str, tuple[Callable[[Array], Any], str]] = {

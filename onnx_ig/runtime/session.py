@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
+from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, walk_backwards
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
@@ -240,6 +240,11 @@ def _translated(error: Exception, doing: str) -> Exception:
     text = str(error).strip()
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return OutOfMemoryError(f"out of memory while trying to {doing}: {text.splitlines()[0]}")
+    if "Unknown Category" in text:
+        return InputError(
+            "an encoder of the model does not know one of the given categories, nor takes unknown ones: give data, and "
+            "for what is attributed a baseline, of known categories (the baselines are 0 and no text unless given)"
+        )
     advice = ""
     if "NOT_IMPLEMENTED" in text:
         advice = (
