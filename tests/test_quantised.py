@@ -244,6 +244,27 @@ def test_blocks(axis: int, size: int) -> None:
     np.testing.assert_allclose(values["grad_x"], np.where(inside, 2 * u, 0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("with_zeros", [True, False])
+def test_a_table_of_half_bytes_is_attributed_where_its_rows_are_numbers(with_zeros: bool) -> None:
+    """y = Σ w · row: the attributions are w · (the row of the id − that of id 0), by ONNX Runtime's own look-up."""
+    sizes, z = "block_size = 16, quantize_axis = 1, gather_axis = 0", ", z" if with_zeros else ""
+    text = f"""<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>
+        f (int64[N, 2] ids) => (float[N, 2] y, float[N, 2, 32] e) {{
+          e = com.microsoft.GatherBlockQuantized <{sizes}> (t, ids, s{z})
+          m = Mul (e, w)  y = ReduceSum <keepdims = 0> (m, last) }}"""
+    model, ids = onnx.parser.parse_model(text), np.array([[1, 4], [3, 2]])
+    w = _rng.standard_normal(32).astype(np.float32)
+    weights = {"t": _rng.integers(0, 256, (5, 16)).astype(np.uint8), "s": np.float32(_rng.uniform(0.1, 1, (5, 2)))}
+    weights |= {"w": w, "last": np.array([-1])} | ({"z": np.array([[0x27]] * 5, np.uint8)} if with_zeros else {})
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in weights.items())
+    rows, start = (Session(model, "cpu").run({"ids": i}, ["e"])["e"] for i in (ids, np.zeros_like(ids)))
+    del model.graph.output[1]
+    assert [place.tensor.name for place in inspect(model).layers][:1] == ["e"]
+    found = np.asarray(onnx_ig.IntegratedGradients(model, provider="cpu", at="e").attribute(ids, target=0))
+    np.testing.assert_allclose(found[:, 0], (w * (rows - start))[:, 0], rtol=1e-4, atol=1e-6)
+    assert not found[:, 1].any()
+
+
 def test_a_quantised_tensor_inside_control_flow_is_refused() -> None:
     body = """q = QuantizeLinear (x, s, z)
         r = If (c) <then_branch = a () => (uint8[N, 6] p) { p = Identity (q) },

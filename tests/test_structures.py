@@ -110,6 +110,16 @@ CASES: dict[str, Callable[[], onnx.ModelProto]] = {
     "a default of the attributed input": lambda: model(weights=[weight(W), weight(np.zeros((1, 3), np.float32), "x")]),
     "weights listed as inputs, of old": lambda: with_every_weight_listed(3),
     "weights listed as inputs": lambda: with_every_weight_listed(8),
+    "an optional": lambda: model(
+        [
+            *(
+                PRODUCT,
+                helper.make_node("Optional", ["h"], ["o"]),
+                helper.make_node("OptionalGetElement", ["o"], ["g"]),
+            ),
+            helper.make_node("Tanh", ["g"], ["y"]),
+        ]
+    ),
     "domains that nothing uses": lambda: model(opsets=[("ai.onnx.ml", 3), ("", 17), ("org.unknown", 5)]),
 }
 

@@ -49,10 +49,30 @@ def entrances(graph: ir.Graph, inputs: Iterable[ir.Value] | None = None) -> list
             if y in behind and y not in smooth and inner:
                 smooth.add(y)
                 found.append(y)
-    used = [y for y in found if outputs & _smooth(nodes, [y])]
+    used = _dequantised(nodes, [y for y in found if outputs & _smooth(nodes, [y])], outputs)
     apart = len(used) < 2 or any(look_up(y) is not None for y in used)
     whole = None if apart else _meeting(nodes, used, outputs)
     return used if whole is None or not _has_examples_first(whole, rows) else [whole, *used]
+
+
+def _dequantised(nodes: Sequence[ir.Node], found: Sequence[ir.Value], outputs: set[ir.Value]) -> list[ir.Value]:
+    """``found``, the integers looked up in a table and the scales at the same places as the tensor where they meet."""
+    places = {y: _looked_up_at(y) for y in found}
+    result = dict.fromkeys(found)
+    for number in [y for y in found if places[y] is not None and look_up(y) is None]:
+        parts = [y for y in found if places[y] is places[number]]
+        whole = _meeting(nodes, parts, outputs) if len(parts) > 1 and number in result else None
+        if whole is not None:
+            result = dict.fromkeys(whole if y is number else y for y in result if y is number or y not in parts)
+    return list(result)
+
+
+def _looked_up_at(y: ir.Value) -> ir.Value | None:
+    """The indices of the look-up that makes ``y``, or makes the integers that ``y`` is a Cast of."""
+    node = y.producer()
+    if node is not None and node.op_type == "Cast" and node.inputs[0] is not None:
+        node = look_up(node.inputs[0])
+    return node.inputs[1] if node is not None and node.op_type == "Gather" else None
 
 
 def _meeting(nodes: Sequence[ir.Node], parts: Sequence[ir.Value], outputs: set[ir.Value]) -> ir.Value | None:

@@ -115,6 +115,8 @@ def onnx_inference(model: ir.Model) -> None:
         y = node.outputs[0] if node.outputs else None
         if node.op_type in _SEQUENCES and y is not None and isinstance(y.type, ir.TensorType):
             y.type = ir.SequenceType(y.type)  # the pass takes over the elements' type alone
+        if node.op_type == "Optional" and y is not None and isinstance(y.type, (ir.TensorType, ir.SequenceType)):
+            y.type = ir.OptionalType(y.type)
         if node.op_type == "Attention":  # of inputs of unknown rank it makes a number, where nothing is known
             for y in node.outputs:
                 y.shape = y.shape or None

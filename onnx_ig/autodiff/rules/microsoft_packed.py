@@ -96,7 +96,8 @@ def gather_block_quantized(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     def looked_up(x: ir.Value) -> ir.Value:
         """Rows of the table, or of what has one row for all."""
         one = x.shape is not None and x.shape[rows] == 1 != table.shape[rows]
-        return op.Gather(x, op.Mul(ids, op.Cast(op.constant(np.array(0)), to=ids.dtype)) if one else ids, axis=rows)
+        first = op.constant(np.zeros([1] * known_rank(node, ids), np.int64))
+        return op.Gather(x, first if one else ids, axis=rows)
 
     def dequantised(q: ir.Value, s: ir.Value, z: ir.Value | None, axis: int) -> ir.Value:
         number, unit = cast_like(op, q, scales), op.Gather(s, block_of, axis=axis)
