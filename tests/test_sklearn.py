@@ -13,7 +13,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, Normalizer, PolynomialFeatures, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    Normalizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC
 
 import onnx_ig
@@ -54,6 +61,7 @@ MODELS: dict[str, tuple[Any, np.ndarray]] = {
     "normaliser, L2": (make_pipeline(Normalizer(), LinearRegression()), REAL),
     "normaliser, L1": (make_pipeline(Normalizer(norm="l1"), Ridge()), REAL),
     "normaliser, maximum": (make_pipeline(Normalizer(norm="max"), Ridge()), REAL),
+    "powers, NaN in the branch not taken": (make_pipeline(PowerTransformer(), LinearRegression()), REAL),
     "imputer": (make_pipeline(SimpleImputer(), StandardScaler(), LinearRegression()), REAL),
     "polynomial features": (make_pipeline(RobustScaler(), PolynomialFeatures(2), Ridge()), REAL),
 }

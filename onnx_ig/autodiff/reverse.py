@@ -18,6 +18,9 @@ PASSED = "onnx_ig.passed"
 # Key of a node's ``meta``: the error with which its lowering refused it.
 REFUSAL = "onnx_ig.refusal"
 
+# Their derivative may be infinite or NaN where their value is.
+_SINGULAR = frozenset({"Acos", "Acosh", "Asin", "Atanh", "Div", "Log", "Mod", "Pow", "Reciprocal", "Sqrt"})
+
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
 
@@ -104,6 +107,7 @@ def pull_back(
         NotDifferentiableError: a node on the path has no rule, or its rule misses that input.
     """
     on_path = dependents(nodes, wrt)
+    filled = _ancestors(nodes, [x for node in nodes if node.op_type == "IsNaN" for x in node.inputs if x is not None])
     arrived: dict[ir.Value, ir.Value] = {}
     for value, cotangent in cotangents.items():
         if value in on_path:
@@ -124,7 +128,7 @@ def pull_back(
         if whole is not None and dys[0] is not None and not targets & whole.inner:
             sent = [(whole.x, whole.cotangent(op, dys[0]))] if whole.x in on_path else []
         else:
-            sent = _node_cotangents(op, node, dys, on_path)
+            sent = _node_cotangents(op, node, dys, on_path, filled)
         for x, cotangent in sent:
             _accumulate(op, arrived, x, cotangent)
         _drop(arrived, node, targets)
@@ -149,9 +153,13 @@ def _drop(arrived: dict[ir.Value, ir.Value], node: ir.Node, targets: set[ir.Valu
 
 
 def _node_cotangents(
-    op: OpBuilder, node: ir.Node, dys: Sequence[ir.Value | None], on_path: set[ir.Value]
+    op: OpBuilder, node: ir.Node, dys: Sequence[ir.Value | None], on_path: set[ir.Value], filled: set[ir.Value]
 ) -> list[tuple[ir.Value, ir.Value]]:
-    """What the node's rule sends to each of its inputs that lies on the path."""
+    """What the node's rule sends to each of its inputs that lies on the path.
+
+    ``filled``: values of which the model asks whether they are NaN, to fill in others. What it computes there is not
+    read, so that a cotangent of zero stays zero whatever the derivative.
+    """
     entry = lookup(node)
     if REFUSAL in node.meta:
         raise node.meta[REFUSAL]
@@ -171,10 +179,21 @@ def _node_cotangents(
             raise refuse(node, f"with respect to its input {x.name!r}: {built.reason}", built.advice)
         if built is None:
             continue
+        if node.op_type in _SINGULAR and node.outputs[0] in filled and dys[0] is not None:
+            built = op.Where(op.Equal(dys[0], 0.0), 0.0, built)
         if entry.broadcasts:
             built = op.unbroadcast(built, x)
         sent.append((x, built))
     return sent
+
+
+def _ancestors(nodes: Sequence[ir.Node], values: Iterable[ir.Value]) -> set[ir.Value]:
+    """``values``, and what they are computed from."""
+    found = set(values)
+    for node in reversed(nodes) if found else ():
+        if any(y in found for y in node.outputs):
+            found.update(read_by(node))
+    return found
 
 
 def _by_input(node: ir.Node, result: Cotangents) -> list[tuple[ir.Value | None, Cotangent]]:
