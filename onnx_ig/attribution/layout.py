@@ -28,17 +28,20 @@ class Layout:
         n: the number of examples where it is fixed.
         symbol: the name of the batch dimension where it has one (also if it was fixed and has been freed).
         apart: no two rows may ride together, though the batch dimension is dynamic: the data decide what is run.
+        whole: path points do not ride as further rows, and all examples of a call stay together: an additional input
+            has rows of its own for them that are not on axis 0, and is taken as it is.
     """
 
     kind: str
     n: int | None
     symbol: str | None
     apart: bool = False
+    whole: bool = False
 
     @property
     def batched(self) -> bool:
         """Whether several path points fit in one evaluation."""
-        return not self.apart and (self.kind == "batched" or self.symbol is not None)
+        return not self.apart and not self.whole and (self.kind == "batched" or self.symbol is not None)
 
 
 NO_BATCH = Layout("none", 1, None)

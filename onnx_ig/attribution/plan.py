@@ -13,8 +13,9 @@ from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_o
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.entrances import by_value, where_instead
 from onnx_ig.autodiff.instantiate import needed_for
-from onnx_ig.autodiff.reverse import dependents, is_float
+from onnx_ig.autodiff.reverse import dependents, is_float, read_by
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.loading.joined_axes import made_up_name
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.types import Algorithm, Array, Form
 
@@ -113,8 +114,14 @@ def make_plan(
     assert not batch_axis, "the examples are brought to axis 0 before"
     layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
     decided = _decided(model, chosen_output, {*sources, *tensors}, layout, per_example) if layout.batched else []
-    if decided:
-        layout = replace(layout, apart=True)
+    elsewhere = _with_rows_elsewhere(model, chosen_output, attributed, layout) if layout.batched else []
+    if decided and elsewhere:
+        raise InputError(
+            f"the data decide what the {decided[0].op_type} {decided[0].name or ''!r} runs, so each example has to be "
+            f"evaluated alone; input {elsewhere[0].name!r} {elsewhere[0].shape} has its examples on another axis than "
+            "the first: move them there (a Transpose in the model), or call it with batch_axis=None (--batch-axis none)"
+        )
+    layout = replace(layout, apart=bool(decided), whole=bool(elsewhere))
     for tensor in (chosen_output, *tensors):
         require_examples_first(tensor, layout)
     dims = example_shape(chosen_output, layout)
@@ -124,6 +131,8 @@ def make_plan(
         reason = (
             f"the data decide what its {decided[0].op_type} {decided[0].name or ''!r} runs"
             if decided
+            else f"{elsewhere[0].name!r} has the examples on another axis"
+            if elsewhere
             else "this one has none"
         )
         raise UsageError(
@@ -166,6 +175,23 @@ def _decided(
     """The nodes on the way to ``output`` whose decisions depend on what differs between examples or path points."""
     rows = {x for x in model.inputs if x.name in per_example or _symbol(x) == layout.symbol}
     return decided_by_data(needed_for([output], [], list(model.ir_model.graph)), sources | rows)
+
+
+def _with_rows_elsewhere(model: Model, output: ir.Value, attributed: Sequence[str], layout: Layout) -> list[ir.Value]:
+    """The additional inputs, of those ``output`` depends on, that may have the examples on another axis than the first.
+
+    An axis of the examples' name does; so may one that the model does not name, where it does not name the examples.
+    """
+    read = {x for node in needed_for([output], [], list(model.ir_model.graph)) for x in read_by(node)}
+    unnamed = any(layout.symbol == made_up_name(x, 0) for x in model.inputs)
+    found = []
+    for x in model.inputs:
+        names = [None if isinstance(d, int) else d.value for d in x.shape or ()]
+        if x in read and x.name not in attributed and names and names[0] != layout.symbol:
+            own = [name for i, name in enumerate(names) if i and name == made_up_name(x, i)]
+            if layout.symbol in names or (unnamed and names[0] is None and own):
+                found.append(x)
+    return found
 
 
 def _symbol(x: ir.Value) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import example_shape
-from onnx_ig.errors import ModelError, OutOfMemoryError
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.grid import Grid, filled
@@ -199,7 +199,8 @@ class Engine:
         if None not in dims:
             return [d for d in dims if d is not None]
         request = self._unscored(inputs, extra)
-        return list(self._forward(self._feeds(request, slice(0, self.plan.layout.n or 1))).shape[1:])
+        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
+        return list(self._forward(self._feeds(request, slice(0, rows))).shape[1:])
 
     def predicted(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
@@ -303,9 +304,20 @@ class Engine:
 
     def _rows_per_run(self, request: Request, at_most: int | None) -> int:
         if not self.plan.layout.batched:
-            return 1 if self.plan.layout.apart else at_most or 1
+            return self._unbatched_rows(request.examples, at_most)
         rows = rows_per_run(self._row_bytes(request), self.session, at_most)
         return rows if self._rows is None else min(rows, self._rows)
+
+    def _unbatched_rows(self, examples: int, at_most: int | None) -> int:
+        """Rows per Run where path points do not ride as further rows."""
+        if not self.plan.layout.whole:
+            return 1 if self.plan.layout.apart else at_most or 1
+        if at_most is not None and at_most < examples:
+            raise InputError(
+                f"internal_batch_size={at_most}: the {examples} examples stay together, because an additional input "
+                "has its rows for them on another axis than the first; pass fewer examples per call"
+            )
+        return examples
 
     def _row_bytes(self, request: Request) -> int:
         """The bytes that one row's tensors take at once."""

@@ -9,12 +9,14 @@ no Run is under way, and Runs wait until the model is open for their shapes.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx_ir as ir
 
+from onnx_ig.errors import ModelError
 from onnx_ig.runtime.openable import ModelLike
 from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.types import Array
@@ -69,7 +71,13 @@ class FixedShapesSession(Session):
                 self._ended.wait_for(lambda: not self._under_way)
             self._often *= _LONGER if self.fixed else 1
             self.fixed = None
-            self.open(wanted)
+            try:
+                self.open(wanted)
+            except ModelError:
+                if not wanted:
+                    raise
+                self._often, wanted = sys.maxsize, {}  # a branch that is not taken may not fit these very dimensions
+                self.open(wanted)
             self.fixed = wanted
 
     def _dimensions(self, feeds: Mapping[str, Array]) -> dict[str, int]:
