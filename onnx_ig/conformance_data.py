@@ -16,10 +16,10 @@ import numpy as np
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.conformance import FOLDER, DataSet, write_data_set
-from onnx_ig.errors import InputError, ModelError
-from onnx_ig.inspection import Tensor, contract_of, inspect
+from onnx_ig.drawn_data import drawn, own_inputs, with_the_rest
+from onnx_ig.errors import ModelError
+from onnx_ig.inspection import contract_of, inspect
 from onnx_ig.model import Model, load
-from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.engines import engine_named
 from onnx_ig.types import Array
 
@@ -42,7 +42,7 @@ def write_test_data(
 
     Args:
         module: the torch module the model was exported from, called with the model's own inputs in order.
-        arguments: values of the model's own inputs by name; random ones for float inputs of declared shape without.
+        arguments: values of the model's own inputs by name; random ones without, where all sizes are declared.
         baselines: the arrays that were baked in as baselines, by input name.
 
     Returns:
@@ -55,9 +55,11 @@ def write_test_data(
     written = load(path)
     contract, described = contract_of(written), inspect(written)
     assert contract is not None
-    declared = {x.name: x for x in described.inputs}
     rng = np.random.default_rng(seed)
-    feeds = _feeds(contract, declared, dict(arguments or {}), rng)
+    own, given = own_inputs(contract), arguments or {}
+    values = {spec.name: given[spec.name] for spec in own if spec.name in given}
+    values |= drawn([spec for spec in own if spec.name not in values], rng, rows=_EXAMPLES)
+    feeds = with_the_rest(contract, values, rng, points=_OPEN_PATH)
     order = [y.name for y in described.outputs]
     expected, note = _expected(path, written, contract, feeds, module, baselines or {})
     main = DataSet(f"{FOLDER}0", feeds, {name: expected[name] for name in order})
@@ -69,49 +71,6 @@ def write_test_data(
         bad = DataSet(f"{FOLDER}1", {**feeds, target: wrong}, outputs)
         write_data_set(path.parent, path.name, bad, f"{note}\nno such target: scores and attributions are NaN")
     return note
-
-
-def _feeds(
-    contract: Contract, declared: Mapping[str, Tensor], arguments: dict[str, Array], rng: np.random.Generator
-) -> dict[str, Array]:
-    """Values for every input of the attribution model, in its order."""
-    feeds: dict[str, Array] = {}
-    for entry in contract.inputs:
-        tensor = declared[entry.name]
-        if entry.role in ("attributed", "per_example", "shared"):
-            given = arguments.get(entry.name)
-            feeds[entry.name] = _drawn(tensor, rng) if given is None else given
-    rows = len(feeds[contract.named("attributed")[0]]) if contract.layout != "none" else 1
-    nodes, weights = path_nodes_and_weights("gausslegendre", _OPEN_PATH)
-    if contract.form == "step" and contract.layout != "batched":
-        nodes, weights = path_nodes_and_weights("riemann_middle", 1)
-    for entry in contract.inputs:
-        dtype, bare = declared[entry.name].array_type, entry.name.removeprefix(contract.prefix)
-        if entry.role == "target":
-            columns = 1 if len(entry.shape) == 1 else int(entry.shape[1] or 1)
-            target = np.resize(np.arange(rows, dtype=np.int64), (rows, columns)) % 2
-            feeds[entry.name] = target[:, 0] if len(entry.shape) == 1 else target
-        elif entry.role == "baseline":
-            x = feeds[bare.removeprefix(names.BASELINE)]
-            one = contract.layout == "batched"
-            shape = (1, *x.shape[1:]) if one else x.shape
-            drawn = 0.1 * rng.standard_normal(shape) if dtype.kind == "f" else np.resize(x[::-1], shape)
-            feeds[entry.name] = drawn.astype(dtype)
-        elif entry.role == "path":
-            feeds[entry.name] = (nodes if bare == names.PATH_NODES else weights).astype(dtype)
-    return {entry.name: feeds[entry.name] for entry in contract.inputs}
-
-
-def _drawn(tensor: Tensor, rng: np.random.Generator) -> Array:
-    """Standard normal values of the declared shape, two examples where their number is open."""
-    dims = [_EXAMPLES if i == 0 and not isinstance(d, int) else d for i, d in enumerate(tensor.shape or [])]
-    sizes = [d for d in dims if isinstance(d, int)]
-    if tensor.shape is None or len(sizes) < len(dims) or tensor.array_type.kind != "f":
-        raise InputError(
-            f"no test data can be drawn for input {tensor.name!r} ({tensor.dtype} {tensor.shape}): give it with "
-            f"--example-input {tensor.name}=FILE"
-        )
-    return rng.standard_normal(sizes).astype(tensor.dtype)
 
 
 def _expected(

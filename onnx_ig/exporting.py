@@ -16,6 +16,8 @@ import onnx_ir as ir
 from onnx_ig.arguments import as_tuple, named_arrays
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.attribution.contract import KEY as CONTRACT
+from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
 from onnx_ig.conformance import replace_data_sets, require_own_data_sets
 from onnx_ig.destination import require_free_file, writing
@@ -25,6 +27,7 @@ from onnx_ig.model import Model, Source, load_with_output
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
 from onnx_ig.runtime.openable import save_weights_apart
+from onnx_ig.trial import try_out
 from onnx_ig.types import Algorithm, Array, Form, Rule
 
 # A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
@@ -134,16 +137,18 @@ def export(
         prefix=prefix,
     )
     with _published(target_path, files, overwrite) as draft:
-        write_model(build(model, plan), draft)
+        built = build(model, plan)
+        write_model(built, draft)
+        example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
+        contract = Contract.from_json(built.metadata_props[CONTRACT])
+        try_out(draft, model, contract, example, weight_bytes(built))
         if with_test_data is not False:
             from onnx_ig.conformance_data import write_test_data  # runs the model, which export alone does not
 
-            if with_test_data is True:
-                with_test_data = _examples(model, example_inputs, additional_forward_args)
             write_test_data(
                 draft,
                 module=source if reference is None and hasattr(source, "state_dict") else reference,
-                arguments={**model.defaults, **with_test_data},
+                arguments=example if with_test_data is True else {**model.defaults, **with_test_data},
                 baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
             )
     return target_path
@@ -179,10 +184,12 @@ def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, in
 
 
 def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, Array]:
-    """The arrays a PyTorch source was exported with, by the names of the model's inputs; none of an ONNX source."""
+    """The arrays that come as examples, by the names of the model's inputs."""
+    names = [str(x.name) for x in model.inputs]
+    if isinstance(example_inputs, Mapping):
+        return named_arrays({n: v for n, v in example_inputs.items() if n in names}, names, "example_inputs")
     arguments = (*as_tuple(example_inputs), *as_tuple(additional_forward_args))
-    tensors = tuple(x for x in arguments if hasattr(x, "shape"))
-    return named_arrays(tensors, [str(x.name) for x in model.inputs], "example_inputs")
+    return named_arrays(tuple(x for x in arguments if hasattr(x, "shape")), names, "example_inputs")
 
 
 def write_model(model: ir.Model, path: Path) -> None:
@@ -191,13 +198,17 @@ def write_model(model: ir.Model, path: Path) -> None:
     Raises:
         UsageError: no room.
     """
-    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
     with writing(path):
-        if size < _SINGLE_FILE_LIMIT:
+        if weight_bytes(model) < _SINGLE_FILE_LIMIT:
             with path.open("wb") as stream:
                 _write_message(model, stream)
         else:
             save_weights_apart(model, path, f"{path.name}.data")
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """What the weights take."""
+    return sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
 
 
 def _write_message(model: ir.Model, file: BinaryIO) -> None:

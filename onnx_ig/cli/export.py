@@ -166,7 +166,7 @@ def export(
         model, output = open_model(source, weights, examples, output)
     model, batch_axis = examples_first(model, batch_axis), batch_axis and 0
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
-    arguments = made.arguments if made else read_arguments(model, examples) if with_test_data else {}
+    arguments = made.arguments if made else read_arguments(model, examples)
     sources = read | model.files
     place = repository_entry(given, sources, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
@@ -188,7 +188,8 @@ def export(
             per_example=per_example,
             batch_axis=batch_axis,
             prefix=prefix,
-            with_test_data=arguments if with_test_data else False,
+            example_inputs={x.name: arguments[x.name] for x in model.inputs if x.name in arguments} or None,
+            with_test_data=with_test_data,
             reference=None if made is None else made.module,
             overwrite=overwrite,
         )

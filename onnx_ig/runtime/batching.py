@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
-import onnx_ir as ir
 
 from onnx_ig.attribution.free_batch import with_free_batch
 from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.attribution.plan import Plan
+from onnx_ig.declared import spec_of
+from onnx_ig.drawn_data import drawn, positive
 from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 from onnx_ig.model import Model
 from onnx_ig.runtime.forward import ForwardModel
@@ -89,25 +90,19 @@ def _per_example(value: Array, rows: int) -> bool:
 
 def _pieces(model: Model, rows: int, feeds: Mapping[str, Array] | None) -> list[dict[str, Array]] | None:
     """Different values for every input, thrice; None if the shapes are not declared and no values are given."""
-    rng = np.random.default_rng(0)
+    rng, known = np.random.default_rng(0), model.defaults if feeds is None else feeds
     pieces: list[dict[str, Array]] = [{} for _ in range(_PIECES)]
-    for x in model.inputs:
-        name = str(x.name)
-        known = feeds if feeds is not None else model.defaults
-        if x.dtype is None or x.shape is None or (name not in known and x.dtype == ir.DataType.STRING):
-            return None  # a model may know no other text than its own
-        if name in known:
-            value = known[name]
-            value = np.resize(value, (rows, *value.shape[1:])) if x.shape and x.shape[0] == rows else value
-        else:
-            sizes = [d for d in x.shape if isinstance(d, int)]
-            if len(sizes) != len(x.shape):
-                return None
-            value = (
-                rng.uniform(0.1, 1, sizes).astype(x.dtype.numpy())
-                if x.dtype.is_floating_point()
-                else (rng.integers(0, 2, sizes).astype(x.dtype.numpy()))
-            )
+    try:
+        specs = [spec_of(x) for x in model.inputs]
+        rest = drawn([spec for spec in specs if spec.name not in known], rng, rows=rows, floats=positive)
+    except InputError:
+        return None
+    for spec in specs:
+        name = spec.name
+        value = known.get(name, rest.get(name))
+        assert value is not None
+        if name in known and spec.shape and spec.shape[0] == rows:
+            value = np.resize(value, (rows, *value.shape[1:]))
         for i, piece in enumerate(pieces):
             piece[name] = varied(value, i, rng) if _per_example(value, rows) else value
     return pieces

@@ -30,12 +30,17 @@ class ForwardModel:
 
     def __call__(self, feeds: Mapping[str, Array]) -> Array:
         """The output for ``feeds`` (those the output depends on are taken), [N, ...]."""
+        session = self.open()
+        needed = {name: value for name, value in feeds.items() if name in session.input_names}
+        output = session.run(needed)[self._output]
+        return output[np.newaxis] if self._one_row else output
+
+    def open(self) -> AnySession:
+        """Open it, which the first call does otherwise."""
         with self._opening:
             if self._session is None:
                 self._session = open_session(_only(self._model, self._output), self._provider)
-        needed = {name: value for name, value in feeds.items() if name in self._session.input_names}
-        output = self._session.run(needed)[self._output]
-        return output[np.newaxis] if self._one_row else output
+            return self._session
 
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[Array]:
         """The outputs for several feeds."""

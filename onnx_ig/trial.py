@@ -1,0 +1,162 @@
+"""Open an attribution model in ONNX Runtime and run it, before anybody is told that it is written.
+
+The one idea: what fails where the source model itself runs is a mistake of the attribution model; where the source
+model fails as well, the data are to blame.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.declared import cast_to_declared, kind_of
+from onnx_ig.drawn_data import drawn, known_words, own_inputs, positive, with_the_rest
+from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgWarning, OutOfMemoryError
+from onnx_ig.model import Model
+from onnx_ig.runtime.forward import ForwardModel
+from onnx_ig.runtime.session import Session
+from onnx_ig.types import Array
+
+_POINTS = 2
+_OPEN_SIZES = (8, 64, 224)  # of axes that the model leaves open: tokens, frames, pixels
+_LARGE = 1 << 30  # bytes of weights, from which on one example is enough
+_REPORT = "This is a mistake of onnx-ig: please report it"
+_GIVE = "give data that it takes with --example-input (example_inputs=)"
+
+
+def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Array], weight_bytes: int) -> None:
+    """Run the attribution model at ``path`` for one example and for two, and hold the results against the contract.
+
+    A warning tells what could not be run, and why.
+
+    Args:
+        model: the source model.
+        given: values of its inputs by name; the others are drawn.
+
+    Raises:
+        ModelError: the attribution model cannot be opened or run, or gives results of other shapes, and it is not the
+            source model or the data that stand in the way.
+    """
+    forward = ForwardModel(model, contract.output, contract.layout == "none", "cpu")
+    try:
+        session = Session(path, "cpu")
+    except MissingDependencyError:
+        _not_run(path, "ONNX Runtime is not installed")
+        return
+    except (ModelError, OutOfMemoryError) as error:
+        _blame(path, forward, None, error)
+        return
+    batched = contract.layout == "batched"
+    for rows in (1, 2) if batched and weight_bytes < _LARGE else (1,):
+        try:
+            own = _values(model, contract, forward, given, rows)
+        except (InputError, ModelError, OutOfMemoryError) as error:
+            _not_run(path, str(error))
+            return
+        feeds = with_the_rest(contract, own, np.random.default_rng(1), points=_POINTS)
+        try:
+            results = session.run(feeds)
+        except (ModelError, OutOfMemoryError) as error:
+            _blame(path, forward, own, error)
+            return
+        _judge(path, contract, own, results)
+
+
+def _values(
+    model: Model, contract: Contract, forward: ForwardModel, given: Mapping[str, Array], rows: int
+) -> dict[str, Array]:
+    """Values of the source model's inputs for ``rows`` examples; open axes have the first sizes that it runs with."""
+    rng, specs = np.random.default_rng(0), own_inputs(contract)
+    words = {str(x.name): known_words(x) for x in model.inputs}
+    per_row = {*contract.named("attributed"), *contract.named("per_example")} if contract.layout != "none" else set()
+    known: dict[str, Array] = {}
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        if spec.name not in given:
+            continue
+        value = cast_to_declared(given[spec.name], spec, "example_inputs")
+        if spec.name in per_row and spec.shape:
+            first = spec.shape[0]
+            value = np.resize(value, (first if isinstance(first, int) else rows, *value.shape[1:]))
+        known[spec.name] = value
+        sizes |= {d: n for d, n in zip(spec.shape or (), value.shape, strict=False) if isinstance(d, str)}
+
+    def completed(size: int | None) -> dict[str, Array]:
+        return known | drawn(rest, rng, rows=rows, size=size, sizes=sizes, floats=positive, words=words)
+
+    rest = [spec for spec in specs if spec.name not in known]
+    is_open = any(not isinstance(d, int) and d not in sizes for spec in rest for d in (spec.shape or ())[1:])
+    for size in _OPEN_SIZES if is_open else ():
+        values = completed(size)
+        try:
+            forward(values)
+        except ModelError:
+            continue
+        return values
+    if is_open:
+        tried = ", ".join(map(str, _OPEN_SIZES))
+        raise InputError(
+            f"the model itself takes no drawn data with axes of {tried} where it leaves them open: {_GIVE}"
+        )
+    return completed(None)
+
+
+def _blame(path: Path, forward: ForwardModel, own: Mapping[str, Array] | None, error: Exception) -> None:
+    """Raise ModelError unless the source model cannot be opened, or run on ``own``, either."""
+    if isinstance(error, OutOfMemoryError):
+        _not_run(path, str(error))
+        return
+    try:
+        if own is None:
+            forward.open()
+        else:
+            forward(own)
+    except (ModelError, OutOfMemoryError) as cause:
+        advice = "" if own is None else f"; {_GIVE}"
+        _not_run(path, f"the model itself fails: {cause}{advice}")
+        return
+    raise ModelError(
+        f"the attribution model does not work, though the model itself does, so nothing was written: {error}. {_REPORT}"
+    ) from error
+
+
+def _judge(path: Path, contract: Contract, own: Mapping[str, Array], results: Mapping[str, Array]) -> None:
+    first = own[contract.named("attributed")[0]]
+    rows = 1 if contract.layout == "none" else len(first)
+    plain = {name.removeprefix(contract.prefix): value for name, value in results.items()}
+    for name in contract.at:
+        found = plain[names.ATTRIBUTION + name].shape
+        if found != own[name].shape if name in own else contract.layout != "none" and found[:1] != (rows,):
+            _wrong_shape(names.ATTRIBUTION + name, found, own[name].shape if name in own else (rows, "..."))
+    for name in (names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA):
+        if name in plain and plain[name].shape != (rows,):
+            _wrong_shape(name, plain[name].shape, (rows,))
+    ends = [plain[name] for name in (names.SCORE, names.BASELINE_SCORE, names.PATH_SCORES) if name in plain]
+    attributions = [plain[names.ATTRIBUTION + name] for name in contract.at]
+    if all(map(_is_finite, ends)) and not all(map(_is_finite, attributions)):
+        warnings.warn(
+            f"{path.name} gives attributions that are NaN or infinite where F itself is finite: perhaps a square root "
+            "or a logarithm begins at the baseline, where its slope is infinite; another baseline may help",
+            OnnxIgWarning,
+            stacklevel=4,
+        )
+
+
+def _is_finite(values: Array) -> bool:
+    return kind_of(values.dtype) != "f" or bool(np.isfinite(values.astype(np.float64)).all())
+
+
+def _wrong_shape(name: str, found: Sequence[int], wanted: Sequence[object]) -> None:
+    raise ModelError(
+        f"the attribution model gives {name!r} of shape {list(found)} where {list(wanted)} is due, and nothing "
+        f"was written. {_REPORT}"
+    )
+
+
+def _not_run(path: Path, why: str) -> None:
+    warnings.warn(f"{path.name} was not run: {why}", OnnxIgWarning, stacklevel=4)
