@@ -39,6 +39,7 @@ def drawn(
     rows: int,
     size: int | None = None,
     floats: Floats = normal,
+    whole: int | None = None,
     sizes: Mapping[str, int] | None = None,
     words: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Array]:
@@ -47,6 +48,7 @@ def drawn(
     Args:
         rows: the size of an open axis 0; axes of one name have one size.
         size: of further open axes.
+        whole: the number that all whole numbers are, instead of 0 and 1 at random.
         sizes: of axes by their names, where other values have them already.
         words: texts to choose from, by the input's name.
 
@@ -65,9 +67,9 @@ def drawn(
         if kind in "OU":
             values[spec.name] = rng.choice(np.array(known, object), sure)
         else:
-            values[spec.name] = np.asarray(
-                floats(rng, sure) if kind == "f" else rng.integers(0, 2, sure), dtype=spec.dtype
-            )
+            low, high = (0, 2) if whole is None else (whole, whole + 1)
+            found = floats(rng, sure) if kind == "f" else rng.integers(low, high, sure)
+            values[spec.name] = np.asarray(found, dtype=spec.dtype)
     return values
 
 

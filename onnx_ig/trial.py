@@ -6,8 +6,9 @@ model fails as well, the data are to blame.
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.declared import cast_to_declared, kind_of
 from onnx_ig.drawn_data import drawn, known_words, own_inputs, positive, with_the_rest
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgWarning, OutOfMemoryError
-from onnx_ig.model import Model
+from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel
 from onnx_ig.runtime.session import Session
 from onnx_ig.types import Array
 
 _POINTS = 2
+_WHOLE = (None, 1, 0)  # 0 and 1 at random, or one of them: flags, lengths
 _OPEN_SIZES = (8, 64, 224)  # of axes that the model leaves open: tokens, frames, pixels
 _LARGE = 1 << 30  # bytes of weights, from which on one example is enough
 _REPORT = "This is a mistake of onnx-ig: please report it"
@@ -49,29 +51,32 @@ def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Ar
         _not_run(path, "ONNX Runtime is not installed")
         return
     except (ModelError, OutOfMemoryError) as error:
-        _blame(path, forward, None, error)
+        _not_run(path, _why(forward, None, None, contract, error))
         return
-    batched = contract.layout == "batched"
-    for rows in (1, 2) if batched and weight_bytes < _LARGE else (1,):
+    expected = next(y.shape for y in tensors_of(model.ir_model.graph) if y.name == contract.output)
+    rank = None if expected is None else len(expected)
+    for rows in (1, 2) if contract.layout == "batched" and weight_bytes < _LARGE else (1,):
+        why = ""
         try:
-            own = _values(model, contract, forward, given, rows)
-        except (InputError, ModelError, OutOfMemoryError) as error:
+            for own in _attempts(model, contract, given, rows):
+                feeds = with_the_rest(contract, own, np.random.default_rng(1), points=_POINTS)
+                try:
+                    results = session.run(feeds)
+                except (ModelError, OutOfMemoryError) as error:
+                    why = _why(forward, own, rank, contract, error)
+                    continue
+                _judge(contract, own, results, path.name)
+                break
+            else:
+                raise InputError(why)
+        except InputError as error:
             _not_run(path, str(error))
             return
-        feeds = with_the_rest(contract, own, np.random.default_rng(1), points=_POINTS)
-        try:
-            results = session.run(feeds)
-        except (ModelError, OutOfMemoryError) as error:
-            _blame(path, forward, own, error)
-            return
-        _judge(path, contract, own, results)
 
 
-def _values(
-    model: Model, contract: Contract, forward: ForwardModel, given: Mapping[str, Array], rows: int
-) -> dict[str, Array]:
-    """Values of the source model's inputs for ``rows`` examples; open axes have the first sizes that it runs with."""
-    rng, specs = np.random.default_rng(0), own_inputs(contract)
+def _attempts(model: Model, contract: Contract, given: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
+    """Values of the source model's inputs for ``rows`` examples: as given, else drawn, in several ways."""
+    specs = own_inputs(contract)
     words = {str(x.name): known_words(x) for x in model.inputs}
     per_row = {*contract.named("attributed"), *contract.named("per_example")} if contract.layout != "none" else set()
     known: dict[str, Array] = {}
@@ -85,47 +90,43 @@ def _values(
             value = np.resize(value, (first if isinstance(first, int) else rows, *value.shape[1:]))
         known[spec.name] = value
         sizes |= {d: n for d, n in zip(spec.shape or (), value.shape, strict=False) if isinstance(d, str)}
-
-    def completed(size: int | None) -> dict[str, Array]:
-        return known | drawn(rest, rng, rows=rows, size=size, sizes=sizes, floats=positive, words=words)
-
     rest = [spec for spec in specs if spec.name not in known]
     is_open = any(not isinstance(d, int) and d not in sizes for spec in rest for d in (spec.shape or ())[1:])
-    for size in _OPEN_SIZES if is_open else ():
-        values = completed(size)
-        try:
-            forward(values)
-        except ModelError:
-            continue
-        return values
-    if is_open:
-        tried = ", ".join(map(str, _OPEN_SIZES))
-        raise InputError(
-            f"the model itself takes no drawn data with axes of {tried} where it leaves them open: {_GIVE}"
-        )
-    return completed(None)
+    is_whole = any(kind_of(spec.dtype) != "f" for spec in rest)
+    for size, whole in itertools.product(_OPEN_SIZES if is_open else (None,), _WHOLE if is_whole else (None,)):
+        rng = np.random.default_rng(0)
+        yield known | drawn(rest, rng, rows=rows, size=size, sizes=sizes, floats=positive, words=words, whole=whole)
 
 
-def _blame(path: Path, forward: ForwardModel, own: Mapping[str, Array] | None, error: Exception) -> None:
-    """Raise ModelError unless the source model cannot be opened, or run on ``own``, either."""
+def _why(
+    forward: ForwardModel, own: Mapping[str, Array] | None, rank: int | None, contract: Contract, error: Exception
+) -> str:
+    """What keeps the source model from taking ``own`` as well, or None from being opened.
+
+    Raises:
+        ModelError: nothing does.
+    """
     if isinstance(error, OutOfMemoryError):
-        _not_run(path, str(error))
-        return
+        return str(error)
     try:
         if own is None:
             forward.open()
         else:
-            forward(own)
+            output = forward(own)
+            rows = None if contract.layout == "none" else len(own[contract.named("attributed")[0]])
+            found = output.ndim - (contract.layout == "none")
+            if (rank is not None and found != rank) or (rows is not None and output.shape[:1] != (rows,)):
+                return f"its output {contract.output!r} has shape {list(output.shape)} on drawn data; {_GIVE}"
     except (ModelError, OutOfMemoryError) as cause:
-        advice = "" if own is None else f"; {_GIVE}"
-        _not_run(path, f"the model itself fails: {cause}{advice}")
-        return
+        if own is None:
+            return f"ONNX Runtime opens the model itself no more than this: {cause}"
+        return f"the model itself fails on drawn data: {cause}; {_GIVE}"
     raise ModelError(
         f"the attribution model does not work, though the model itself does, so nothing was written: {error}. {_REPORT}"
     ) from error
 
 
-def _judge(path: Path, contract: Contract, own: Mapping[str, Array], results: Mapping[str, Array]) -> None:
+def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, Array], name_of_file: str) -> None:
     first = own[contract.named("attributed")[0]]
     rows = 1 if contract.layout == "none" else len(first)
     plain = {name.removeprefix(contract.prefix): value for name, value in results.items()}
@@ -140,8 +141,8 @@ def _judge(path: Path, contract: Contract, own: Mapping[str, Array], results: Ma
     attributions = [plain[names.ATTRIBUTION + name] for name in contract.at]
     if all(map(_is_finite, ends)) and not all(map(_is_finite, attributions)):
         warnings.warn(
-            f"{path.name} gives attributions that are NaN or infinite where F itself is finite: perhaps a square root "
-            "or a logarithm begins at the baseline, where its slope is infinite; another baseline may help",
+            f"{name_of_file} gives attributions that are NaN or infinite where F itself is finite: perhaps a square "
+            "root or a logarithm begins at the baseline, where its slope is infinite; another baseline may help",
             OnnxIgWarning,
             stacklevel=4,
         )

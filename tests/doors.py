@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 import onnx_ig
-from tools.widening import as_float64
+from onnx_ig.exact.widening import as_float64
 
 Arrays = dict[str, np.ndarray]
 STEPS = 3

@@ -15,8 +15,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
+from onnx_ig.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
-from tools.judge import as_float64
 from tools.kernels.torch_ops import KERNELS
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from onnx import parser
 
 from onnx_ig.autodiff import registry
+from onnx_ig.exact.widening import as_float64
 from tools.graphs.excuse import excuse, shaken
-from tools.judge import Case, as_float64, make_case
+from tools.judge import Case, make_case
 from tools.random_graphs import SHAPES, graphs, judge_graph, reproduction
 
 SMOOTH = np.array([0.3, -0.8, 1.1], np.float32)

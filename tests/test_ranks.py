@@ -13,7 +13,7 @@ from onnx_ig.cli.app import app
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
 from onnx_ig.model import load, tensors_of
 from onnx_ig.runtime.session import Session
-from tools.widening import declared
+from tools.declaring import declared
 
 RNG = np.random.default_rng(0)
 

@@ -29,11 +29,11 @@ from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
 from onnx_ig.errors import NotDifferentiableError, OnnxIgError
+from onnx_ig.exact.kernels import KERNELS
+from onnx_ig.exact.widening import as_float64
 from onnx_ig.model import Model, load, tensors_of
 from onnx_ig.runtime.session import Session
-from tools.kernels.float64 import KERNELS
 from tools.kernels.torch_ops import Conv, ConvTranspose
-from tools.widening import as_float64
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tools" / "data" / "public_models.tsv"

@@ -15,24 +15,19 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
 from onnx_ig.autodiff.registry import lookup_name
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
+from onnx_ig.exact.forward import Forward
+from onnx_ig.exact.widening import all_nodes, as_float64
 from onnx_ig.runtime.session import Session
-from tools.kernels.float64 import KERNELS
-from tools.widening import all_nodes, declared
-from tools.widening import as_float64 as as_float64
+from tools.declaring import declared
 
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 EXACT_TOLERANCE = 1e-5  # float64 against central differences with step 1e-6
 FLOAT32_TOLERANCE = 2e-3  # the same product evaluated in float32 by ONNX Runtime
 ROUNDING = 1e-5  # what saturated functions leave of a gradient of 0 in float32
-# Operators that ONNX Runtime's float64 kernels compute in float32, or only when run admit not to know, or (Attention
-# with nonpad_kv_seqlen) in an older sense of the standard, or (DFT to a real signal of given length) wrongly, or
-# (Dropout) with another mask at each run.
-_FLOAT32_INSIDE = frozenset({"Shrink", "GRU", "LSTM", "Attention", "DFT", "Dropout"})
 
 
 @dataclass
@@ -221,33 +216,6 @@ def _deviates(narrow: onnx.ModelProto, wide: onnx.ModelProto, feeds: dict[str, A
         for name, y in _outputs(narrow, feeds).items()
         if isinstance(y, np.ndarray) and y.dtype.kind == "f"
     )
-
-
-class Forward:
-    """A model evaluated in float64: by ONNX Runtime where it has the kernels, else by onnx's reference evaluator."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        model = copy.deepcopy(model)
-        model.ir_version = min(model.ir_version, 10)
-        self.names = [o.name for o in model.graph.output]
-        self.session: Session | None = None
-        try:
-            if not any(node.op_type in _FLOAT32_INSIDE for node in all_nodes(model.graph)):
-                self.session = Session(model, "cpu", threads=1)
-        except OnnxIgError:
-            pass
-        self.model = model
-        self.evaluator: ReferenceEvaluator | None = None
-
-    def __call__(self, feeds: dict[str, Any]) -> dict[str, np.ndarray]:
-        if self.session is not None:
-            try:
-                return self.session.run({n: v for n, v in feeds.items() if n in self.session.input_names})
-            except OnnxIgError:
-                self.session = None  # some kernels refuse an attribute only when they run
-        if self.evaluator is None:
-            self.evaluator = ReferenceEvaluator(self.model, new_ops=KERNELS)
-        return dict(zip(self.names, self.evaluator.run(None, feeds), strict=True))
 
 
 def _rounds(node: onnx.NodeProto) -> bool:

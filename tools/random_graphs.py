@@ -29,14 +29,15 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onnx_ig.errors import OnnxIgError
+from onnx_ig.exact.forward import Forward
+from onnx_ig.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
 from tools.graphs.draft import FLOAT, Draft, Tensor
 from tools.graphs.excuse import excuse, wide_feeds
 from tools.graphs.indexing import INDEXING
 from tools.graphs.pointwise import POINTWISE
 from tools.graphs.structural import STRUCTURAL
-from tools.judge import Case, Forward, judge
-from tools.widening import as_float64
+from tools.judge import Case, judge
 
 SHAPES = ("static", "batch", "symbolic", "none")  # what a model declares of its inputs' shapes
 OPSETS = (17, 18, 20, 21, 23)

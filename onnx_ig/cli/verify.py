@@ -13,8 +13,8 @@ from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_ig.cli.values import Values
+    from onnx_ig.comparison import VerificationReport
     from onnx_ig.data import PictureOptions
-    from onnx_ig.verification import VerificationReport
 
 
 @click.command(short_help="Compare with torch autograd, or with finite differences.")
@@ -48,13 +48,18 @@ if TYPE_CHECKING:
 @options.method
 @options.n_steps
 @options.output_name
+@click.option(
+    "--at",
+    metavar="NAME",
+    help="Verify the gradient by this tensor inside the graph (an embedding, a layer) instead of the inputs'.",
+)
 @options.batch_axis
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
     help=(
-        "On the largest difference, relative to the largest element. [default: 1e-4 against "
-        "PyTorch, 1e-2 against differences]"
+        "On the relative difference. [default: 1e-4 against PyTorch; against differences 1e-5 for the derivative in "
+        "float64 and 1e-2 for the gradient as computed]"
     ),
 )
 @click.option("--float64", is_flag=True, help="Let the PyTorch reference compute in float64.")
@@ -81,6 +86,7 @@ def verify(
     method: str | None,
     n_steps: int | None,
     output: str | None,
+    at: str | None,
     batch_axis: int | None,
     tolerance: float | None,
     float64: bool,
@@ -96,7 +102,7 @@ def verify(
     """Compare attributions of SOURCE with an independent computation; exit code 8 where they differ.
 
     A PyTorch SOURCE (.pt2, package.module:factory) is compared with torch autograd, an .onnx file with central
-    differences of its own forward pass, on the data given and on random data.
+    differences of its own forward pass in float64, on the data given and on random data.
 
     \b
     Examples:
@@ -118,6 +124,8 @@ def verify(
         "output": output,
     }
     if is_torch_source(source):
+        if at is not None:
+            raise UsageError("--at goes with .onnx files: torch's reference explains the inputs")
         if batch_axis != 0:
             raise UsageError("--batch-axis goes with .onnx files: the PyTorch reference has the examples on axis 0")
         keywords |= {
@@ -127,7 +135,7 @@ def verify(
         }
     else:
         _refuse_reference_options(method=method, n_steps=n_steps, float64=float64, baseline=baselines)
-        keywords["batch_axis"] = batch_axis
+        keywords |= {"at": at, "batch_axis": batch_axis}
     if is_factory(source):
         made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
         names = list(made.arguments)
@@ -139,7 +147,7 @@ def verify(
         return
     refuse_torch_options(weights=weights, example_input=examples)
     if inputs or extra:
-        values = _values(source, output, batch_axis, inputs, extra, baselines, pictures)
+        values = _values(source, output, batch_axis, at, inputs, extra, baselines, pictures)
         if is_torch_source(source):
             keywords["inputs"] = tuple(values.inputs.values())
             keywords["additional_forward_args"] = _tensors(values.extra.values())
@@ -162,6 +170,7 @@ def _values(
     source: str,
     output: str | None,
     batch_axis: int | None,
+    at: str | None,
     inputs: Sequence[str],
     extra: Sequence[str],
     baselines: Sequence[str],
@@ -176,9 +185,11 @@ def _values(
 
     model = examples_first(load_with_output(source, output)[0], batch_axis)
     specs = [spec_of(x) for x in model.inputs]
-    values = read_values(
-        specs, lambda: default_inputs(model, ()), inputs, extra, baselines, pictures, otherwise=model.defaults
-    )
+
+    def default() -> list[str]:
+        return default_inputs(model, [at] if at else ())
+
+    values = read_values(specs, default, inputs, extra, baselines, pictures, otherwise=model.defaults)
     return values.ordered([spec.name for spec in specs])
 
 

@@ -11,9 +11,10 @@ import onnx
 
 import onnx_ig
 from onnx_ig.errors import OnnxIgError, OnnxIgWarning
+from onnx_ig.exact.forward import Forward
+from onnx_ig.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
-from tools.judge import DOUBLE, FLOAT, Case, Forward
-from tools.widening import as_float64
+from tools.judge import DOUBLE, FLOAT, Case
 
 
 def wide_feeds(feeds: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Operators that pick and place elements, in float64 for the judge, where onnx's reference evaluator refuses a form."""
+"""Operators that pick and place elements, in float64, where onnx's reference evaluator refuses a form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RNN, GRU, LSTM and Scan in float64 with every attribute of the standard, for the judge.
+"""RNN, GRU, LSTM and Scan in float64 with every attribute of the standard,.
 
 The one idea: one step at a time and one row at a time, written from the standard's equations. onnx's reference
 evaluator knows neither sequence lengths, clip, activations, input_forget nor directions of a Scan, and ONNX Runtime has

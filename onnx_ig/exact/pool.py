@@ -1,4 +1,4 @@
-"""Pooling operators in float64 for the judge, where onnx's reference evaluator is wrong or has none."""
+"""Pooling operators in float64, where onnx's reference evaluator is wrong or has none."""
 
 from __future__ import annotations
 

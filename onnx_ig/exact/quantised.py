@@ -1,4 +1,4 @@
-"""DequantizeLinear for the judge at opsets before 19, where onnx's reference evaluator has none."""
+"""DequantizeLinear at opsets before 19, where onnx's reference evaluator has none."""
 
 from __future__ import annotations
 

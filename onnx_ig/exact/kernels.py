@@ -1,4 +1,4 @@
-"""Operators in float64 for the judge, where onnx's reference evaluator is wrong or lacks a case.
+"""Operators in float64, where onnx's reference evaluator is wrong or lacks a case.
 
 The one idea: plain loops, written from the standard's text and sharing nothing with the engine.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_causal_conv_with_state import CausalConvWithState as StandardCausalConv
 
-from tools.kernels import index, pool, quantised, recurrent, resize, sampling
+from onnx_ig.exact import index, pool, quantised, recurrent, resize, sampling
 
 
 class ConvTranspose(OpRun):
@@ -143,7 +143,27 @@ class LinearAttention(OpRun):
         return y.reshape(rows, steps, -1), s
 
 
+class LayerNormalization(OpRun):
+    """y = (x − mean) / √(variance + ε) · scale + bias over the axes from ``axis`` on; onnx's takes float32 only."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        scale: np.ndarray,
+        bias: np.ndarray | None = None,
+        axis: int = -1,
+        epsilon: float = 1e-5,
+        stash_type: int = 1,
+    ) -> tuple[np.ndarray, ...]:
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        mean = x.mean(axes, keepdims=True)
+        inverse = 1 / np.sqrt(np.square(x - mean).mean(axes, keepdims=True) + epsilon)
+        y = (x - mean) * inverse * scale
+        return (y if bias is None else y + bias), mean, inverse
+
+
 KERNELS: list[Any] = [
+    LayerNormalization,
     LinearAttention,
     CausalConvWithState,
     ConvTranspose,

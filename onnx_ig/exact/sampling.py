@@ -1,4 +1,4 @@
-"""GridSample in float64 for the judge: onnx's reference evaluator rounds its coordinates to float32."""
+"""GridSample in float64: onnx's reference evaluator rounds its coordinates to float32."""
 
 from __future__ import annotations
 

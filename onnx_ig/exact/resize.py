@@ -1,4 +1,4 @@
-"""Resize in float64 for the judge: the matrix that ONNX Runtime's float32 kernel applies, applied in float64.
+"""Resize in float64: the matrix that ONNX Runtime's float32 kernel applies, applied in float64.
 
 The one idea: resizing is affine in its first input, so its values on unit vectors say everything; ONNX Runtime has the
 operator in float32 only, and onnx's reference evaluator lacks several of its forms.
