@@ -108,9 +108,8 @@ def with_the_rest(
     """
     feeds = dict(own)
     rows = len(feeds[contract.named("attributed")[0]]) if contract.layout != "none" else 1
-    nodes, weights = path_nodes_and_weights("gausslegendre", points)
-    if contract.form == "step" and contract.layout != "batched":
-        nodes, weights = path_nodes_and_weights("riemann_middle", 1)
+    declared = next((entry.shape[0] for entry in contract.inputs if entry.role == "path"), None)
+    nodes, weights = path_nodes_and_weights("gausslegendre", declared if isinstance(declared, int) else points)
     for entry in contract.inputs:
         dtype, bare = ir.DataType[entry.dtype.upper()].numpy(), entry.name.removeprefix(contract.prefix)
         if entry.role == "target":
