@@ -240,6 +240,34 @@ def test_command_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         _compare({n: found[f"attribution_{n}"] for n in case.attributed}, case)
 
 
+ROWS_NAMED: dict[str, tuple[str, str, list[str]]] = {
+    "the model's own name before ours": ("?", "batch", ["batch", "batch"]),
+    "the first of two": ("rows", "batch", ["rows", "rows"]),
+    "none": ("?", "?", ["a_0", "a_0"]),
+}
+
+
+@pytest.mark.parametrize("case", ROWS_NAMED)
+def test_columns_side_by_side_have_one_name_for_their_rows(case: str) -> None:
+    a, b, names = ROWS_NAMED[case]
+    proto = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 18]>
+        f (float[{a}, 1] a, float[{b}, 2] b) => (float[s, 3] y) {{ m = Concat <axis = 1> (a, b)  y = Tanh (m) }}""")
+    assert [str(x.shape[0]) for x in onnx_ig.load(proto).inputs if x.shape] == names
+
+
+def test_rows_that_a_sum_may_broadcast_keep_their_names_in_a_gradient() -> None:
+    """One of two rows may be a single one, whose gradient is the sum over the other's."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]>
+        f (float[p, 1] a, float[q, 1] b) => (float[s, 1] y) { m = Add (a, b)  y = Tanh (m) }""")
+    gradient = onnx_ig.differentiate(proto)
+    a, b = np.array([[0.5], [-1]], np.float32), np.array([[0.25]], np.float32)
+    session = onnxruntime.InferenceSession(gradient.SerializeToString())
+    found = session.run(["grad_a", "grad_b"], {"a": a, "b": b, "cotangent_y": np.ones((2, 1), np.float32)})
+    slope = 1 - np.tanh(a + b) ** 2
+    np.testing.assert_allclose(found[0], slope, rtol=1e-5)
+    np.testing.assert_allclose(found[1], slope.sum(keepdims=True), rtol=1e-5)
+
+
 @pytest.mark.parametrize("model", [SGDClassifier("log_loss", random_state=0), GaussianNB()])
 def test_classifiers_with_named_classes_can_be_inspected_and_differentiated(model: Any) -> None:
     x = np.stack([COLUMNS["height"], COLUMNS["weight"]], 1) / 100
