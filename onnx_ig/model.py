@@ -92,7 +92,6 @@ def load(
     weights: Any = None,
     shapes: Shapes | None = None,
     output: str | int | None = None,
-    second_example: tuple[Any, Any] | None = None,
 ) -> Model:
     """Read and normalise a model.
 
@@ -107,27 +106,14 @@ def load(
             (equal names are equal dimensions), None for unknown.
         output: of a PyTorch model that returns several results, the one to keep: a key, a field or a position;
             default: the only floating-point tensor.
-        second_example: ``example_inputs`` and ``additional_forward_args`` once more, of other lengths: a PyTorch model
-            takes any length along the axes in which the two differ.
 
     Raises:
         UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
-        ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset.
+        ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset; of a PyTorch
+            model see :func:`onnx_ig.pytorch.export.export_torch`.
     """
     if is_torch_source(source):
-        from onnx_ig.pytorch.export import export_torch
-
-        inputs = () if example_inputs is None else example_inputs
-        exported = export_torch(
-            source,
-            inputs,
-            additional_forward_args,
-            weights=weights,
-            output=output,
-            dynamic_batch="auto" if second_example is None else True,
-            second_example=second_example,
-        )
-        return _loaded(exported.model, "", _torch_name(source), exported.note)
+        return load_torch(source, example_inputs, additional_forward_args, weights=weights, output=output)
     model = source if isinstance(source, Model) else _onnx(source, shapes)
     if example_inputs is None:
         return model
@@ -135,6 +121,16 @@ def load(
     feeds = named_arrays(example_inputs, names, "example_inputs")
     rest = [name for name in names if name not in feeds]
     return with_observed_ranks(model, feeds | named_arrays(additional_forward_args, rest, "additional_forward_args"))
+
+
+def load_torch(source: Source, example_inputs: Any, additional_forward_args: Any, **options: Any) -> Model:
+    """The model of a PyTorch source; ``options``: those of :func:`onnx_ig.pytorch.export.export_torch`."""
+    from onnx_ig.pytorch.export import export_torch
+
+    inputs = () if example_inputs is None else example_inputs
+    batch: Any = "auto" if options.get("second_example") is None else True
+    exported = export_torch(source, inputs, additional_forward_args, dynamic_batch=batch, **options)
+    return _loaded(exported.model, "", _torch_name(source), exported.note)
 
 
 def load_with_output(source: Source, output: str | int | None, **keywords: Any) -> tuple[Model, str | None]:

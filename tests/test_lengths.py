@@ -61,7 +61,7 @@ SIZES = [(2, 5), (1, 7), (1, 4), (3, 7), (2, 5)]
 @pytest.mark.parametrize("case", CASES)
 def test_lengths_share_an_export(case: str) -> None:
     function, arguments, target, most = CASES[case]
-    with mock.patch.object(exports, "load", wraps=exports.load) as load:
+    with mock.patch.object(exports, "load_torch", wraps=exports.load_torch) as load:
         for n, t in SIZES:
             x, *additional = arguments(n, t)
             keywords = {"target": target, "additional_forward_args": tuple(additional) or None, "n_steps": 6}

@@ -53,7 +53,7 @@ def check_export(
     Raises:
         ModelError: they differ by more than 1e-4 of the output's maximum (in float32), or cannot be compared.
     """
-    evaluate = _evaluator(model)
+    evaluate = evaluator(model)
     size = max((a.example.shape[0] for a in arguments if a.per_example), default=1)
     generator = torch.Generator().manual_seed(20)
     # The first probe must succeed. Others may be refused by torch itself: one example alone where
@@ -70,11 +70,11 @@ def check_export(
                 continue
             raise ModelError(f"the torch model itself fails on {batch} examples ({_first_line(error)})") from error
         feeds = {argument.name: tensor for argument, tensor in zip(arguments, tensors, strict=True)}
-        _compare(expected, evaluate(feeds), tensors, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
+        compare(expected, evaluate(feeds), tensors, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
     if any(argument.other is not None for argument in arguments):
         others = {a.name: a.example if a.other is None else a.other for a in arguments}
         expected = run_torch(forward, list(others.values()))
-        _compare(expected, evaluate(others), list(others.values()), "other lengths", must=True)
+        compare(expected, evaluate(others), list(others.values()), "other lengths", must=True)
 
 
 def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Generator) -> Tensor:
@@ -117,7 +117,8 @@ def run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tens
         return forward(*tensors).detach().cpu()
 
 
-def _compare(expected: Tensor, actual: Array, tensors: Sequence[Tensor], where: str, must: bool) -> None:
+def compare(expected: Tensor, actual: Array, tensors: Sequence[Tensor], where: str, must: bool) -> None:
+    """Raise ModelError where ``actual`` is not ``expected``; ``must``: nor where that has no finite value."""
     if tuple(expected.shape) != actual.shape:
         raise ModelError(f"on {where} the exported model returns {actual.shape}, torch {tuple(expected.shape)}")
     wanted, got = expected.double().numpy(), actual.astype(np.float64)
@@ -141,7 +142,7 @@ def tolerance(tensors: Sequence[Tensor]) -> float:
     return max((_TOLERANCE[t.dtype] for t in tensors if t.dtype in _TOLERANCE), default=0.0)
 
 
-def _evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:
+def evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:
     """Runs ``model`` in ONNX Runtime, or in the standard's reference evaluator where a type has no kernel.
 
     ONNX Runtime's CPU provider has no bfloat16 and no float64 convolution.

@@ -29,6 +29,7 @@ from torch import Tensor
 from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
+from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
 from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import (
@@ -69,6 +70,7 @@ def export_torch(
     dynamic_batch: bool | Literal["auto"] = True,
     input_names: Sequence[str] | None = None,
     second_example: tuple[Any, Any] | None = None,
+    keep_decisions: bool = False,
 ) -> TorchExport:
     """Export ``source(*inputs, *additional_forward_args)`` to ONNX and check it against torch.
 
@@ -85,11 +87,14 @@ def export_torch(
         input_names: names for the tensor arguments; the parameters' names if None.
         second_example: other ``inputs`` and ``additional_forward_args``: the axes along which these have other lengths
             are dynamic. (not for files)
+        keep_decisions: accept what holds decisions by data (``if x.mean() > 0``) as the examples take them: the caller
+            sees to it that others are never asked.
 
     Raises:
         UsageError: no such file, factory or output; no example inputs.
         InputError: the model itself fails on the examples.
-        ModelError: random, or changed by training mode; unsafe or unreadable file; neither exporter reproduces torch.
+        ModelError: random, changed by training mode, or deciding by its data; an unsafe or unreadable file; neither
+            exporter reproduces torch.
     """
     if isinstance(source, (str, os.PathLike)):
         if Path(source).suffix == ".pt2":
@@ -116,7 +121,7 @@ def export_torch(
         Argument(name, tensor, i < len(attributed), _per_example(tensor, examples, i < len(attributed)), other)
         for i, (name, tensor, other) in enumerate(zip(names, tensors, others, strict=True))
     ]
-    return _export_checked(source, positional, arguments, output, dynamic_batch)
+    return _export_checked(source, positional, arguments, output, dynamic_batch, keep_decisions)
 
 
 def _export_checked(
@@ -125,10 +130,11 @@ def _export_checked(
     arguments: Sequence[Argument],
     output: str | int | None,
     dynamic_batch: bool | Literal["auto"],
+    keep_decisions: bool = False,
 ) -> TorchExport:
     """The first candidate that reproduces torch; one export at a time."""
     with EXPORT_LOCK:
-        return _first_that_reproduces(function, positional, arguments, output, dynamic_batch)
+        return _first_that_reproduces(function, positional, arguments, output, dynamic_batch, keep_decisions)
 
 
 def _first_that_reproduces(
@@ -137,11 +143,13 @@ def _first_that_reproduces(
     arguments: Sequence[Argument],
     output: str | int | None,
     dynamic_batch: bool | Literal["auto"],
+    keep_decisions: bool = False,
 ) -> TorchExport:
     output_name = pick_output(call_judged(function, positional, output), output)[0]
     while output_name in {argument.name for argument in arguments}:
         output_name += "_out"
     module = ForwardModule(function, positional, output)
+    reads = reads_of(module, arguments)
     if own := own_derivatives(module, [argument.example for argument in arguments]):
         warnings.warn(
             f"the model changes its own gradient ({', '.join(own)}), which ONNX cannot tell: attributions are of the "
@@ -163,6 +171,15 @@ def _first_that_reproduces(
                 batch = "any batch size" if dynamic else "the examples' batch size"
                 failures.append(f"{exporter} exporter, {batch}: {reason(error)}")
                 continue
+            if exporter == "torchscript" and not keep_decisions:  # dynamo holds none: it cannot follow them
+                refuse_frozen_decisions(model, module, arguments, reads)
+            if exporter == "dynamo" and (place := next((r.place for r in reads if isinstance(r.value, float)), None)):
+                warnings.warn(
+                    f"the model reads its data as a number ({place}), through which torch has no gradient and ONNX has "
+                    "one: attributions may differ from torch's",
+                    OnnxIgWarning,
+                    stacklevel=3,
+                )
             note = f"exported by torch's {exporter} exporter" + ("" if dynamic else ", batch size fixed")
             note += "".join(f"; {failure}" for failure in failures)
             if dynamic_batch == "auto" and not dynamic:

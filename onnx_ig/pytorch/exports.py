@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.kept import Kept
-from onnx_ig.model import Model, load
+from onnx_ig.model import Model, load_torch
 from onnx_ig.pytorch.check import run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
@@ -202,13 +202,11 @@ class Exports:
             return found, result
 
     def _made(self, call: Call) -> tuple[Export, Tensor]:
+        """A new export; the guard refuses calls that decide otherwise than the one that it is made for."""
         made = self._with_dynamic_lengths(call)
         if made is None:
             inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
-            made = (
-                load(call.function, example_inputs=inputs, additional_forward_args=call.additional, output=call.output),
-                [],
-            )
+            made = load_torch(call.function, inputs, call.additional, output=call.output, keep_decisions=True), []
         with recorded(call.fed) as reads:
             result = call.evaluate(call.fed)
         self._seen[_without_lengths(call.signature)] = call.signature, call.some_examples()
@@ -227,13 +225,7 @@ class Exports:
         if not differing or (any(one == 1 for *_, one, _ in differing) and any(other == 1 for *_, other in differing)):
             return None
         try:
-            model = load(
-                call.function,
-                example_inputs=first[0],
-                additional_forward_args=first[1],
-                output=call.output,
-                second_example=second,
-            )
+            model = load_torch(call.function, *first, output=call.output, second_example=second, keep_decisions=True)
         except ModelError:
             self._not_dynamic.add(kind)
             return None
