@@ -18,7 +18,7 @@ from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.errors import InputError, OnnxIgWarning, UsageError
 from onnx_ig.gradients import InputXGradient
 from onnx_ig.methods import IntegratedGradients, Method
-from onnx_ig.model import Model, load, tensors_of
+from onnx_ig.model import Model, load, tensor_called
 from onnx_ig.runtime.forward import select
 from onnx_ig.sources import is_onnx
 
@@ -98,10 +98,7 @@ class _InGraph:
 
 def _read_for(model: Model, name: str) -> list[str]:
     """The float tensors, weights apart, that the node which computes ``name`` reads."""
-    value = next((v for v in tensors_of(model.ir_model.graph) if v.name == name), None)
-    if value is None:
-        raise UsageError(f"the model has no tensor {name!r}; `onnx-ig inspect` lists them")
-    node = value.producer()
+    node = tensor_called(model, name).producer()
     read = [] if node is None else [v for v in node.inputs if v is not None and _moves(v)]
     if not read:
         what = "is an input of the model" if node is None else f"is computed by {node.op_type} from no float tensor"

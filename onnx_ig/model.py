@@ -22,6 +22,7 @@ from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset
 from onnx_ig.loading.packed import packed
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
+from onnx_ig.suggestions import nearest
 from onnx_ig.types import Array
 
 Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Model | nn.Module | Callable; see load()
@@ -213,6 +214,18 @@ def tensors_of(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.inputs
     for node in graph:
         yield from node.outputs
+
+
+def tensor_called(model: Model, name: str) -> ir.Value:
+    """The tensor of that name.
+
+    Raises:
+        UsageError: there is none; names like it are told.
+    """
+    tensors = {str(value.name): value for value in tensors_of(model.ir_model.graph)}
+    if name not in tensors:
+        raise UsageError(f"the model has no tensor {name!r}{nearest(name, tensors)}; `onnx-ig inspect` lists them")
+    return tensors[name]
 
 
 def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:

@@ -260,3 +260,68 @@ def torch_form(values: Any) -> Any:
     if isinstance(values, (tuple, list)):
         return type(values)(torch_form(v) for v in values)
     return torch.as_tensor(values)
+
+
+class Returns(nn.Module):
+    """Returns its input in another kind of container."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"x": x}
+
+
+class Odd(nn.Module):
+    """Layers that no attribution goes to, and one that is not called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.boxed, self.turned, self.named = nn.Identity(), Returns(), nn.Identity(), nn.Identity()
+        self.embedding, self.never = nn.Embedding(4, 3), nn.Linear(3, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.boxed(self.embedding(self.kept(ids)))["x"]
+        return self.named(input=self.turned(x.transpose(0, 1)).sum(0))
+
+
+ODD, IDS = Odd().eval(), torch.tensor([[1, 2, 3], [3, 1, 0]])
+REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "not_called": (ODD.never, {}, "not called"),
+    "not_a_tensor": (ODD.boxed, {}, "dict"),
+    "whole_numbers": (ODD.kept, {}, "int64"),
+    "whole_numbers_in": (ODD.embedding, ON_INPUT, "int64.*Leave attribute_to_layer_input out"),
+    "given_by_name": (ODD.named, ON_INPUT, "by position"),
+    "examples_elsewhere": (ODD.turned, {}, r"\[3, 2, 3\] for 2 examples"),
+    "graph_of_gradients": (ODD.embedding, {"grad_kwargs": {"create_graph": True}}, "create_graph"),
+    "name_of_a_module": ("embedding", {}, "one of its modules"),
+    "no_layer": ([], {}, "empty"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_layer_is_refused(name: str) -> None:
+    layer, arguments, words = REFUSED[name]
+    with pytest.raises(onnx_ig.OnnxIgError, match=words):
+        onnx_ig.LayerGradientXActivation(ODD, layer).attribute(IDS, target=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("layer", "at_input", "words"),
+    (
+        (nn.Tanh(), False, "name of a tensor"),
+        ("embeded", True, "no tensor 'embeded' .did you mean embedded"),
+        ("nowhere", False, "no tensor 'nowhere'"),
+        ("ids", True, "input of the model"),
+        ("embedded", True, "Gather from no float tensor"),
+    ),
+)
+def test_what_is_no_tensor_of_the_graph_is_refused(layer: Any, at_input: bool, words: str) -> None:
+    with pytest.raises(onnx_ig.OnnxIgError, match=words):
+        onnx_ig.LayerIntegratedGradients(sentences()[0], layer).attribute(
+            WORDS.numpy(), target=0, attribute_to_layer_input=at_input
+        )
+
+
+def test_a_layers_attribution_is_resized_as_captum_does() -> None:
+    values = drawn(2, 3, 2, 2)
+    expected = captum.attr.LayerAttribution.interpolate(values, (4, 6), "bilinear")
+    assert torch.equal(onnx_ig.LayerGradientXActivation.interpolate(values, (4, 6), "bilinear"), expected)
+    assert np.array_equal(onnx_ig.LayerIntegratedGradients.interpolate(values.numpy(), (4, 6), "bilinear"), expected)
