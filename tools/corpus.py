@@ -123,6 +123,10 @@ def _speech(rng: np.random.Generator) -> Feeds:
     return {"input": _waveform(rng, 4, 576), "h": state[0], "c": state[1]}
 
 
+def _chunks(rng: np.random.Generator) -> Feeds:
+    return {"input": _waveform(rng, 2, 576), "state": (0.1 * rng.standard_normal((2, 2, 128))).astype(np.float32)}
+
+
 def _tokens(rng: np.random.Generator) -> Feeds:
     ids = rng.integers(1000, 20000, (2, 12))
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
@@ -141,6 +145,8 @@ def _pixels(name: str, *shape: int) -> Callable[[np.random.Generator], Feeds]:
 
 INPUTS: dict[str, Callable[[np.random.Generator], Feeds]] = {
     "basic_pitch": lambda rng: {"serving_default_input_2:0": _waveform(rng, 1, 43844, 1)},
+    "silero_vad": lambda rng: _chunks(rng) | {"sr": np.array(16000)},
+    "silero_vad_half": _chunks,
     "silero_vad_seq": _speech,
     "magika": _bytes,
     "minilm_int8w": _tokens,
