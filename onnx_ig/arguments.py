@@ -195,8 +195,8 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
     Args:
         target: an int, a tuple of ints (all examples); a list or 1-D array of N ints, a list of N tuples, an array
             [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one
-            element. A negative index counts from the end, but in a list or array of one int per example: there
-            Captum refuses it too.
+            element, or if it has an index for each axis longer than one. A negative index counts from the end, but in
+            a list or array of one int per example: there Captum refuses it too.
         dims: the output's dimensions for one example, without axis 0; empty or all ones: one number per example.
 
     Raises:
@@ -211,6 +211,11 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
     rows = _target_rows(target, max(len(dims), 1), examples, shape)
     if rows.shape[1] < len(dims) and all(d == 1 for d in dims[rows.shape[1] :]):
         rows = np.pad(rows, ((0, 0), (0, len(dims) - rows.shape[1])))
+    longer = [axis for axis, d in enumerate(dims) if d != 1]
+    if rows.shape[1] < len(dims) and rows.shape[1] == len(longer):
+        whole = np.zeros((len(rows), len(dims)), np.int64)
+        whole[:, longer] = rows
+        rows = whole
     if rows.shape[1] == len(dims) and not _one_index_each(target):
         rows = np.where((rows < 0) & (rows >= -np.asarray(dims)), rows + np.asarray(dims), rows)
     if scalar:

@@ -135,7 +135,7 @@ def forward_of(
             raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: let the module transpose its inputs")
         from onnx_ig.pytorch.bridge import TorchForward  # torch is needed from here on, and only here
 
-        return TorchForward(forward_func, output, along_path=along_path)
+        return TorchForward(forward_func, output, batch_axis, along_path=along_path)
     raise UsageError(
         f"cannot attribute a {type(forward_func).__name__}: give an ONNX model, an nn.Module or a callable on tensors"
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from onnx_ig.arguments import as_tuple, inputs_as_tuple, require_examples, to_array
+from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.errors import InputError
 from onnx_ig.pytorch.exports import Call, Exports
 from onnx_ig.pytorch.guard import TorchGuard
@@ -19,12 +20,21 @@ from onnx_ig.sources import Bound
 
 
 class TorchForward:
-    """An nn.Module or a callable on tensors. Threads may share one; pickled or copied, it exports again."""
+    """An nn.Module or a callable on tensors. Threads may share one; pickled or copied, it exports again.
+
+    Args:
+        output: which of the function's results.
+        batch_axis: 0: the examples lie on axis 0; None: all rows are one example.
+        along_path: the function is evaluated between inputs.
+    """
 
     output = None  # the exported model has no other
 
-    def __init__(self, function: Any, output: str | int | None = None, *, along_path: bool = False) -> None:
+    def __init__(
+        self, function: Any, output: str | int | None = None, batch_axis: int | None = 0, *, along_path: bool = False
+    ) -> None:
         self._function, self._picked, self._along_path = function, output, along_path
+        self._one_example = batch_axis is None
         self._exports = Exports.of(function)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,8 +54,14 @@ class TorchForward:
         additional = tuple(a.detach() if isinstance(a, Tensor) else a for a in extra)
         if self._along_path:
             tensors = as_on_path(tensors, additional, self._function)
-        call = Call(self._function, tensors, additional, self._picked)
+        call = Call(self._function, tensors, additional, self._picked, one_example=self._one_example)
         export, result = self._exports.find_or_make(call)
+        if call.examples > 1 and result.dim() and len(result) != call.examples:
+            raise InputError(
+                f"the model mixes examples: its output has shape {list(result.shape)} for {call.examples} rows, so "
+                f"axis 0 is not a batch of independent examples. {ONE_EXAMPLE}, and the target an index of that whole "
+                f"output, such as {tuple([0] * result.dim())}"
+            )
         names = [str(x.name) for x in export.model.inputs]
         arrays = dict(zip(names, map(to_array, call.fed), strict=True))
         return Bound(

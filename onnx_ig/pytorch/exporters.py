@@ -24,6 +24,7 @@ from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule
+from onnx_ig.pytorch.squeezed_axes import name_squeezed_axes
 
 OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
 BATCH = "batch"
@@ -42,6 +43,8 @@ def run_exporter(
     with exporting():
         model = _EXPORTERS[exporter](module, arguments, output, dynamic)
     name_axes_before_pooling(model.graph)
+    if dynamic:
+        name_squeezed_axes(model)
     _own_weights(model)
     _restore_unused_inputs(model, arguments, dynamic)
     return model

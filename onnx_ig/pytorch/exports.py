@@ -36,7 +36,7 @@ class Call:
 
     Attributes:
         fed: the tensors among the arguments: the exported model's inputs, in order.
-        examples: how many the first input holds on axis 0.
+        examples: how many the first input holds on axis 0; one if all rows are ``one_example``.
         signature: what an export depends on: type and trailing shape of each tensor, the value of anything else.
     """
 
@@ -46,11 +46,14 @@ class Call:
         inputs: tuple[Tensor, ...],
         additional: tuple[Any, ...],
         output: str | int | None = None,
+        *,
+        one_example: bool = False,
     ) -> None:
         self.function, self.inputs, self.additional, self.output = function, inputs, additional, output
         self._arguments = (*inputs, *additional)
         self.fed = [a for a in self._arguments if isinstance(a, Tensor)]
-        self.examples = inputs[0].shape[0] if inputs[0].dim() else 1
+        self._one_example = one_example
+        self.examples = inputs[0].shape[0] if inputs[0].dim() and not one_example else 1
         self._per_example = [self._has_examples(a, i < len(inputs)) for i, a in enumerate(self.fed)]
         self.signature = (output, *(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments)))
 
@@ -91,6 +94,8 @@ class Call:
             return False
 
     def _has_examples(self, a: Tensor, attributed: bool) -> bool:
+        if self._one_example:
+            return False
         return a.dim() > 0 and a.shape[0] == self.examples and (attributed or self.examples > 1 or a.dim() > 1)
 
     def kind(self, value: Any, attributed: bool = False) -> Any:

@@ -1,0 +1,30 @@
+"""``x.squeeze()`` of a batch keeps the batch, also where a piece of it is one example.
+
+The one idea: torch decided at several examples which axes have length one; ONNX's Squeeze without axes decides anew in
+each run, and drops the batch when it meets a single row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+
+def name_squeezed_axes(model: ir.Model) -> None:
+    """Name the axes of each Squeeze that has none: those known to have length one. The batch must be dynamic."""
+    for node in model.graph.all_nodes():
+        if node.op_type != "Squeeze" or any(axes is not None for axes in node.inputs[1:]):
+            continue
+        squeezed = node.inputs[0]
+        if squeezed is None or squeezed.shape is None:
+            continue
+        axes = [axis for axis, size in enumerate(squeezed.shape) if size == 1]
+        if not axes:  # an empty list of them would mean all to ONNX Runtime
+            node.op_type = "Identity"
+            node.resize_inputs(1)
+            continue
+        name = f"{node.outputs[0].name}_axes"
+        value = ir.Value(name=name, const_value=ir.tensor(np.array(axes, np.int64), name=name))
+        model.graph.register_initializer(value)
+        node.resize_inputs(2)
+        node.replace_input_with(1, value)

@@ -1,0 +1,96 @@
+"""Where a torch function has its examples: one or several of them, and rows that are one example together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+import onnx_ig
+from onnx_ig.errors import InputError
+
+torch.manual_seed(0)
+_LINEAR = nn.Linear(6, 3).eval()
+_BASELINES: list[Callable[[Tensor], Any]] = [
+    lambda x: None,
+    lambda x: 0.3,
+    lambda x: torch.full_like(x[:1], 0.2),
+    lambda x: torch.full_like(x, 0.2),
+]
+
+
+def _net(x: Tensor) -> Tensor:
+    return torch.tanh(_LINEAR(x))
+
+
+# the function; the same as Captum needs it; the additional arguments of N examples; the target; which N it takes
+FORMS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[int], Any], Any, tuple[int, ...]]] = {
+    "view(1, -1)": (lambda x: _net(x.view(1, -1)), _net, lambda n: None, 1, (1,)),
+    "the first row": (lambda x: _net(x)[0:1], _net, lambda n: None, 1, (1,)),
+    "mean over all rows": (lambda x: _net(x).mean(0, keepdim=True), _net, lambda n: None, 1, (1,)),
+    "squeeze() of classes": (lambda x: _net(x).squeeze(), _net, lambda n: None, 1, (1, 2, 7)),
+    "squeeze() of numbers": (
+        lambda x: _net(x).sum(1, keepdim=True).squeeze(),
+        lambda x: _net(x).sum(1),
+        lambda n: None,
+        None,
+        (1, 2, 7),
+    ),
+    "a factor for each example": (
+        lambda x, w: _net(x) * w[:, None],
+        lambda x, w: _net(x) * w[:, None],
+        lambda n: torch.linspace(0.5, 2, n),
+        1,
+        (1, 2, 7),
+    ),
+    "an index for each example": (
+        lambda x, i: _net(x).gather(1, i[:, None])[:, 0],
+        lambda x, i: _net(x).gather(1, i[:, None])[:, 0],
+        lambda n: torch.arange(n) % 3,
+        None,
+        (1, 2, 7),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+@pytest.mark.parametrize("form", FORMS)
+def test_any_number_of_examples(form: str) -> None:
+    function, reference, additional, target, sizes = FORMS[form]
+    method = onnx_ig.IntegratedGradients(function)
+    for n in sizes:
+        x, extra = torch.linspace(-1, 2, 6 * n).view(n, 6).sin(), additional(n)
+        keywords = {"target": target, "additional_forward_args": extra, "n_steps": 5}
+        for baseline in _BASELINES:
+            ours = method.attribute(x, baseline(x), **keywords)
+            theirs = captum.attr.IntegratedGradients(reference).attribute(
+                x, baseline(x), **keywords, internal_batch_size=n
+            )
+            assert torch.allclose(ours, theirs.float(), atol=1e-6)
+
+
+# functions of rows that belong together, and the target among their outputs
+TOGETHER: dict[str, tuple[Callable[[Tensor], Tensor], Any]] = {
+    "neighbours in a graph": (lambda x: torch.tanh(torch.ones(4, len(x)) @ _net(x)) * x.mean(), (2, 1)),
+    "sentences of a document": (lambda x: _net(x).softmax(0), (3, 2)),
+    "four rows in and one out": (lambda x: _net(x).mean(0, keepdim=True), (0, 1)),
+    "four rows in and two out": (lambda x: _net(x).view(2, 2, 3).mean(1), (1, 1)),
+    "four rows flattened": (lambda x: torch.tanh(x.reshape(1, -1))[:, 5:8], (0, 1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+@pytest.mark.parametrize("name", TOGETHER)
+def test_rows_that_belong_together(name: str) -> None:
+    """Refused as a batch of examples, with the way out; as one example the same as Captum's on a batch of one."""
+    function, target = TOGETHER[name]
+    x = torch.linspace(-1, 2, 24).view(4, 6).sin()
+    with pytest.raises(InputError, match=r"mixes examples.*batch_axis=None"):
+        onnx_ig.IntegratedGradients(function).attribute(x, target=target[1], n_steps=5)
+    ours = onnx_ig.IntegratedGradients(function, batch_axis=None).attribute(x, target=target, n_steps=5)
+    whole = captum.attr.IntegratedGradients(lambda batch: torch.stack([function(rows) for rows in batch]))
+    assert torch.allclose(ours, whole.attribute(x[None], target=target, n_steps=5)[0].float(), atol=1e-6)
