@@ -316,6 +316,33 @@ def test_a_data_frame_of_float64_with_another_for_baselines() -> None:
         method.attribute(Frame({**columns, "label": columns["a"]}), target=TARGET)
 
 
+BAKED: dict[str, tuple[Any, Any, list[str]]] = {
+    "no text": (0, None, ["c"]),
+    "one text": (np.array(["Bern"]), np.array(["Bern"]), ["c"]),
+    "numbers and texts": (
+        {"a": 0.5, "c": np.array(["Bern"], object)}, {"a": 0.5, "c": np.array(["Bern"])}, ["a", "b", "c"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["complete", "step"])
+@pytest.mark.parametrize("case", BAKED)
+def test_text_is_baked_in_as_a_baseline(case: str, form: str, tmp_path: Path) -> None:
+    baked, same, attributed = BAKED[case]
+    model, place = CASES["columns of one axis"](), "o" if case != "numbers and texts" else "m"
+    inputs = {n: model.data[n] for n in attributed}
+    others = {n: v for n, v in model.data.items() if n not in attributed}
+    expected = onnx_ig.IntegratedGradients(model.proto, at=place).attribute(inputs, same, TARGET, others)
+    path = onnx_ig.export(model.proto, tmp_path / "at.onnx", form=form, at=place, target=TARGET, baselines=baked)
+    feeds = dict(model.data)
+    if form == "step":
+        nodes, weights = np.polynomial.legendre.leggauss(50)
+        feeds |= {"path_nodes": np.float32((nodes + 1) / 2), "path_weights": np.float32(weights / 2)}
+    (found,) = onnxruntime.InferenceSession(path).run([f"attribution_{place}"], feeds)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(expected).max() > 0.1
+
+
 def test_a_category_that_an_encoder_does_not_know_is_said() -> None:
     proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
         f (string[n] x) => (float[n, 2] y) {

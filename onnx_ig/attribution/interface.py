@@ -178,7 +178,7 @@ class Interface:
                 dims = [d if isinstance(d, int) else None for d in x.shape]
             if self._plan.layout.batched:
                 dims[0] = 1  # one row serves every example
-            return self._op.Expand(_tensor(value), self._op.Shape(x) if None in dims else dims)
+            return self._op.Expand(self._op.constant(_tensor(value)), self._op.Shape(x) if None in dims else dims)
         array = np.asarray(spec)
         expected = [] if x.shape is None else [d if isinstance(d, int) else None for d in x.shape]
         fits = array.ndim == len(expected) and all(
