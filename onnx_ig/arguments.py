@@ -17,6 +17,8 @@ from onnx_ig.errors import InputError
 from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
+UNKNOWN_RANGE = int(np.iinfo(np.int64).max)  # the size of an output's axis that nothing tells
+
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     """``value`` as a tuple; None is the empty one."""
@@ -217,7 +219,9 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
         whole[:, longer] = rows
         rows = whole
     if rows.shape[1] == len(dims) and not _one_index_each(target):
-        rows = np.where((rows < 0) & (rows >= -np.asarray(dims)), rows + np.asarray(dims), rows)
+        sizes = np.asarray(dims)
+        from_the_end = (rows < 0) & (rows >= -sizes) & (sizes < UNKNOWN_RANGE)
+        rows = np.where(from_the_end, rows + sizes, rows)
     if scalar:
         if np.any(rows != 0):
             raise InputError(f"the output has shape {shape}, one number per example: leave the target out")

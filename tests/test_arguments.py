@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from onnx_ig.arguments import broadcast_baselines, broadcast_target
+from onnx_ig.arguments import UNKNOWN_RANGE, broadcast_baselines, broadcast_target
 from onnx_ig.errors import InputError
 
 # output dimensions of one example, target for two examples, expected rows
@@ -52,6 +52,7 @@ WRONG_TARGETS: dict[str, tuple[list[int], Any, str]] = {
     "missing": ([3], None, r"\[N, 3\]"),
     "out of range": ([3], 3, "out of range"),
     "before the first": ([3], -4, "out of range"),
+    "from an end that is not known": ([UNKNOWN_RANGE], -1, "out of range"),
     "from the end, list": ([3], [-1, 0], "out of range"),  # Captum refuses it too
     "from the end, tensor": ([3], torch.tensor([0, -1]), "out of range"),
     "one of the list": ([3], [0, 5], "example 1"),

@@ -20,6 +20,7 @@ import transformers
 from torch import Tensor, nn
 
 import onnx_ig
+from onnx_ig.attribution import make_plan
 from tests.networks import NETWORKS, randomise
 from tests.test_tables import Frame
 
@@ -295,3 +296,46 @@ def test_names_may_be_a_list() -> None:
     for names in ("scale", ["scale"], ("scale",)):
         found = onnx_ig.InputXGradient(model).attribute(x, additional_forward_args=scale, per_example=names)
         np.testing.assert_array_equal(found, x * scale[:, None])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("absolute", (True, False))
+def test_saliency_agrees_with_captum(absolute: bool) -> None:
+    module, _ = flexible()
+    expected = captum.attr.Saliency(module).attribute((X,), [0, 1, 2, 1], absolute)[0]
+    of_module = saliency().attribute((X,), [0, 1, 2, 1], absolute)[0]
+    assert torch.allclose(of_module, expected, atol=1e-5)
+    exported = saliency_model()
+    x = X.numpy()
+    for given, found in ((x, lambda v: v), ({"x": x}, lambda v: v["x"])):
+        of_file = onnx_ig.Saliency(exported).attribute(given, [0, 1, 2, 1], absolute)
+        assert np.allclose(found(of_file), expected, atol=1e-5)
+    inner = onnx_ig.Saliency(exported, at=["sum", "squashed"]).attribute(x, 2, absolute)
+    gradient = np.broadcast_to(module.last.weight.detach().numpy()[2], inner[1].shape)
+    assert np.allclose(inner[1], np.abs(gradient) if absolute else gradient, atol=1e-6)
+    assert not np.allclose(inner[0], inner[1], atol=1e-3)
+
+
+@functools.cache
+def saliency() -> onnx_ig.Saliency:
+    return onnx_ig.Saliency(flexible()[0])
+
+
+@functools.cache
+def saliency_model() -> onnx_ig.Model:
+    """``Flexible`` in ONNX operators."""
+    module = flexible()[0]
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> m (float[n, 2, 3] x) => (float[n, 3] y) { flat = Flatten(x) \n '
+        "sum = Gemm<transB = 1>(flat, a, b) \n squashed = Tanh(sum) \n y = Gemm<transB = 1>(squashed, c, d) }"
+    )
+    weights = zip("abcd", module.parameters(), strict=True)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(w.detach().numpy(), name) for name, w in weights)
+    return onnx_ig.load(model)
+
+
+@pytest.mark.parametrize(("target", "column"), ((-1, 2), ((-3,), 0)))
+def test_a_baked_target_counts_from_the_end_too(target: Any, column: int) -> None:
+    assert make_plan(saliency_model(), target=target).target == (column,)
+    with pytest.raises(onnx_ig.OnnxIgError, match="does not select"):
+        make_plan(saliency_model(), target=-4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.arguments import broadcast_target
+from onnx_ig.arguments import UNKNOWN_RANGE, broadcast_target
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.values import chosen_target
 from onnx_ig.errors import UsageError
@@ -57,7 +57,7 @@ class OpenTarget:
         shape = next(x.shape for x in self._model.inputs if x.name == name)
         rank = int(shape[1]) if shape is not None and len(shape) > 1 else 1  # type: ignore[arg-type]
         if self._output is None:
-            return [np.iinfo(np.int64).max] * rank
+            return [UNKNOWN_RANGE] * rank
         declared = [] if self._output.shape is None else list(self._output.shape)[-rank:]
         if declared and all(isinstance(d, int) for d in declared):
             return [int(d) for d in declared]  # type: ignore[arg-type]
