@@ -61,11 +61,10 @@ def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Ar
             for own in _attempts(model, contract, given, rows):
                 feeds = with_the_rest(contract, own, np.random.default_rng(1), points=_POINTS)
                 try:
-                    results = session.run(feeds)
+                    _judge(contract, own, session.run(feeds), path.name)
                 except (ModelError, OutOfMemoryError) as error:
                     why = _why(forward, own, rank, contract, error)
                     continue
-                _judge(contract, own, results, path.name)
                 break
             else:
                 raise InputError(why)
@@ -93,9 +92,15 @@ def _attempts(model: Model, contract: Contract, given: Mapping[str, Array], rows
     rest = [spec for spec in specs if spec.name not in known]
     is_open = any(not isinstance(d, int) and d not in sizes for spec in rest for d in (spec.shape or ())[1:])
     is_whole = any(kind_of(spec.dtype) != "f" for spec in rest)
-    for size, whole in itertools.product(_OPEN_SIZES if is_open else (None,), _WHOLE if is_whole else (None,)):
+    of_rows = {d for x in specs if x.name in per_row for d in x.shape or ()}
+    further = {d for x in rest if x.name not in per_row for d in (x.shape or ())[1:] if isinstance(d, str)}
+    beside = dict.fromkeys(further - of_rows - sizes.keys(), rows)  # perhaps a row per example on another axis
+    shared = [beside | sizes, sizes] if per_row and beside else [sizes]
+    for size, whole, named in itertools.product(
+        _OPEN_SIZES if is_open else (None,), _WHOLE if is_whole else (None,), shared
+    ):
         rng = np.random.default_rng(0)
-        yield known | drawn(rest, rng, rows=rows, size=size, sizes=sizes, floats=positive, words=words, whole=whole)
+        yield known | drawn(rest, rng, rows=rows, size=size, sizes=named, floats=positive, words=words, whole=whole)
 
 
 def _why(
@@ -153,10 +158,7 @@ def _is_finite(values: Array) -> bool:
 
 
 def _wrong_shape(name: str, found: Sequence[int], wanted: Sequence[object]) -> None:
-    raise ModelError(
-        f"the attribution model gives {name!r} of shape {list(found)} where {list(wanted)} is due, and nothing "
-        f"was written. {_REPORT}"
-    )
+    raise ModelError(f"it gives {name!r} of shape {list(found)} where {list(wanted)} is due")
 
 
 def _not_run(path: Path, why: str) -> None:

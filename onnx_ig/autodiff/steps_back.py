@@ -107,8 +107,8 @@ def _scan_back(
         "num_scan_inputs": len(walked),
         "scan_input_axes": [feed.axis for feed in walked],
         "scan_input_directions": [feed.backwards for feed in walked],
-        "scan_output_axes": [s.axis for s in emitted],
-        "scan_output_directions": [1 - s.backwards for s in emitted],
+        "scan_output_axes": ir.AttrInt64s("scan_output_axes", [s.axis for s in emitted]),  # which may be none
+        "scan_output_directions": ir.AttrInt64s("scan_output_directions", [1 - s.backwards for s in emitted]),
     }
     return op.add_node("Scan", [*starts, *(feed.value for feed in walked)], attributes, len(reverse.graph.outputs))
 
