@@ -14,6 +14,7 @@ import numpy as np
 
 from onnx_ig.declared import InputSpec, cast_to_declared
 from onnx_ig.errors import InputError
+from onnx_ig.suggestions import nearest
 from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
@@ -75,7 +76,10 @@ def named_arrays(values: Any, names: Sequence[str], what: str) -> dict[str, Arra
     if isinstance(values, Mapping):
         unknown = [name for name in values if name not in names]
         if unknown:
-            raise InputError(f"the model has no input {unknown[0]!r} left to feed; its inputs are {', '.join(names)}")
+            close = nearest(unknown[0], names)
+            raise InputError(
+                f"the model has no input {unknown[0]!r}{close} left to feed; its inputs are {', '.join(names)}"
+            )
         return {name: to_array(value) for name, value in values.items()}
     given = inputs_as_tuple(values)
     if len(given) > len(names):

@@ -30,6 +30,7 @@ Source: TypeAlias = Any  # str | PathLike | bytes | ModelProto | ir.Model | Mode
 Shapes: TypeAlias = Mapping[str, shape_facts.Dims]
 
 OLDEST_OPSET = 7
+CONTRACT = "onnx_ig.contract"  # metadata property of an attribution model: what it computes and how it is called
 _TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
@@ -151,6 +152,15 @@ def load_with_output(source: Source, output: str | int | None, **keywords: Any) 
     if not -len(names) <= output < len(names):
         raise UsageError(f"output {output}: the model has {len(names)} outputs, {', '.join(names)}")
     return model, names[output]
+
+
+def refuse_attribution_model(model: Model) -> None:
+    """Raise UsageError if ``model`` is one that :func:`onnx_ig.export` wrote: it explains another model."""
+    if CONTRACT in model.ir_model.metadata_props:
+        raise UsageError(
+            f"{model.name} is already an attribution model: run it (`onnx-ig attribute`, or any ONNX runtime; `onnx-ig "
+            "inspect` shows how it is called), or give the model that it was made of"
+        )
 
 
 def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:

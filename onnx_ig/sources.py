@@ -21,7 +21,7 @@ from onnx_ig.declared import cast_to_declared, spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.kept import Kept
 from onnx_ig.loading.packed import PackedModel, packed
-from onnx_ig.model import Model, load_with_output
+from onnx_ig.model import Model, load_with_output, refuse_attribution_model
 from onnx_ig.tables import columns_of, is_table
 from onnx_ig.types import Array
 
@@ -85,6 +85,7 @@ class OnnxForward:
     def __init__(self, source: Any, batch_axis: int | None = 0, output: str | int | None = None) -> None:
         model, self.output = load_with_output(source, output)
         self._model = examples_first(model, batch_axis)
+        refuse_attribution_model(self._model)
 
     def bind(self, inputs: Any, additional_forward_args: Any) -> Bound:
         """``inputs`` are the first graph inputs in declared order, ``additional_forward_args`` the following ones; or

@@ -21,7 +21,7 @@ from onnx_ig.differences import against_differences
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.gradients import InputXGradient
 from onnx_ig.methods import IntegratedGradients
-from onnx_ig.model import is_torch_source, load_with_output
+from onnx_ig.model import is_torch_source, load_with_output, refuse_attribution_model
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.types import Rule
 
@@ -74,6 +74,7 @@ def verify(
     given = inputs if inputs is not None else example_inputs
     if not is_torch_source(source):
         model, output = load_with_output(source, output)
+        refuse_attribution_model(model)
         model = examples_first(model, batch_axis)
         shared = {"output": output, "at": at, "provider": provider, "batch_axis": batch_axis and 0}
         return against_differences(model, given, additional_forward_args, target, samples, tolerance, shared, rng)

@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KEY = "onnx_ig.contract"
+from onnx_ig.model import CONTRACT
+
+KEY = CONTRACT
 VERSION = 1
 
 ATTRIBUTION = "attribution_"

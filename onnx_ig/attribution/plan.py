@@ -16,7 +16,8 @@ from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float, read_by
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.joined_axes import made_up_name
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.model import Model, refuse_attribution_model, tensor_called
+from onnx_ig.suggestions import nearest
 from onnx_ig.types import Algorithm, Array, Form
 
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
@@ -99,6 +100,7 @@ def make_plan(
             output or of a tensor in ``at`` are not on axis 0.
         NotDifferentiableError: a node is in training mode.
     """
+    refuse_attribution_model(model)
     for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
         if value not in allowed:
             raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
@@ -263,7 +265,8 @@ def _input(model: Model, name: str) -> ir.Value:
     for value in model.inputs:
         if value.name == name:
             return value
-    raise UsageError(f"the model has no input {name!r}; its inputs are {', '.join(str(x.name) for x in model.inputs)}")
+    known = [str(x.name) for x in model.inputs]
+    raise UsageError(f"the model has no input {name!r}{nearest(name, known)}; its inputs are {', '.join(known)}")
 
 
 def _attributable(model: Model, name: str) -> ir.Value:
@@ -276,12 +279,10 @@ def _attributable(model: Model, name: str) -> ir.Value:
 
 
 def _inner(model: Model, name: str) -> ir.Value:
-    for value in tensors_of(model.ir_model.graph):
-        if value.name == name:
-            if not is_float(value):
-                raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")
-            return value
-    raise UsageError(f"the model has no tensor {name!r}; `onnx-ig inspect` lists them")
+    value = tensor_called(model, name)
+    if not is_float(value):
+        raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")
+    return value
 
 
 def default_inputs(model: Model, at: Sequence[str]) -> list[str]:

@@ -25,7 +25,8 @@ from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWa
 from onnx_ig.loading.constants import fold_rearranged_constants
 from onnx_ig.loading.interface import put_defaults_back
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
-from onnx_ig.model import Model, Source, load
+from onnx_ig.model import Model, Source, load, refuse_attribution_model
+from onnx_ig.suggestions import nearest
 
 COTANGENT = "cotangent_"
 GRAD = "grad_"
@@ -60,8 +61,10 @@ def differentiate(
         NoGradientPathError: none of ``wrt`` reaches any of ``outputs`` through differentiable operators.
         NotDifferentiableError: a node on the path has no rule; the message names it.
         InputError: an unknown or non-float name.
+        UsageError: an attribution model, which holds its gradient already.
     """
     loaded = load(model)
+    refuse_attribution_model(loaded)
     result = gradient_model(loaded, wrt, outputs)
     put_defaults_back(result.graph, loaded.defaults)
     tensors = [value.const_value for value in result.graph.initializers.values()]
@@ -226,4 +229,5 @@ def _float_tensor(graph: ir.Graph, name: str) -> ir.Value:
                 raise InputError(f"{name!r} holds {value.dtype}: {where_instead(graph, [value])}")
             return value
     known = ", ".join(str(v.name) for v in (*graph.inputs, *graph.outputs))
-    raise InputError(f"the model has no tensor named {name!r}; its inputs and outputs are {known}")
+    close = nearest(name, (v.name for v in (*graph.inputs, *(y for node in graph for y in node.outputs))))
+    raise InputError(f"the model has no tensor named {name!r}{close}; its inputs and outputs are {known}")

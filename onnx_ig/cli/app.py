@@ -15,6 +15,7 @@ from onnx_ig.cli.export import export
 from onnx_ig.cli.inspect import inspect
 from onnx_ig.cli.verify import verify
 from onnx_ig.cli.web import web
+from onnx_ig.suggestions import nearest
 
 
 class Commands(click.Group):
@@ -26,6 +27,13 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             raise click.Abort from interrupt
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command; a name that is none ends with the one that is meant."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (close := nearest(cmd_name, self.commands)):
+            raise click.UsageError(f"no such command {cmd_name!r}{close}", ctx)
+        return found
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run, report, exit."""

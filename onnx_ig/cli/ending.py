@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from onnx_ig.cli.wording import in_options
 from onnx_ig.errors import OnnxIgError, OnnxIgWarning, OutOfMemoryError
 
 INTERRUPTED = 130
@@ -30,6 +31,9 @@ class Ending:
             return int(error.exit_code)
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else 1
+        if isinstance(error, BrokenPipeError):  # who reads stdout has seen enough, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush complains
+            return 1
         if self.debug:
             traceback.print_exception(error, file=sys.stderr)
         message, code = _message(error)
@@ -38,7 +42,7 @@ class Ending:
 
     def warn(self, message: str) -> None:
         """Show one line now, and keep it for the report."""
-        line = " ".join(message.split())
+        line = in_options(" ".join(message.split()))
         if line not in self.warnings:
             self.warnings.append(line)
             click.echo(f"warning: {line}", err=True)
@@ -62,7 +66,7 @@ class Ending:
 
 def _message(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OnnxIgError):
-        return f"error: {error}", error.exit_code
+        return f"error: {in_options(str(error))}", error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "interrupted", INTERRUPTED
     if isinstance(error, click.UsageError):
@@ -72,6 +76,9 @@ def _message(error: BaseException) -> tuple[str, int]:
         return f"error: {error.format_message()}", error.exit_code
     if isinstance(error, MemoryError):
         return f"error: out of memory: {error}".rstrip(": "), OutOfMemoryError.exit_code
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"error: {place}{error.strerror or error}", 1
     first = next(iter(str(error).strip().splitlines()), "")
     kind = type(error).__name__
     return f"internal error: {kind}: {first} (please report it; --debug shows where)".replace(":  (", " ("), 1

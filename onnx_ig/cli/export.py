@@ -11,6 +11,7 @@ import click
 
 from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
+from onnx_ig.suggestions import nearest
 
 if TYPE_CHECKING:
     from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
@@ -266,7 +267,9 @@ def _baselines(
                 f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
             )
         if name not in by_name:
-            raise UsageError(f"the model has no input {name!r}; its inputs are {', '.join(by_name)}")
+            raise UsageError(
+                f"the model has no input {name!r}{nearest(name, by_name)}; its inputs are {', '.join(by_name)}"
+            )
         if name in found:
             raise UsageError(f"--baseline: input {name!r} has two")
         found[name] = (

@@ -23,6 +23,7 @@ from onnx_ig.data import (
 )
 from onnx_ig.declared import type_name
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.suggestions import nearest
 from onnx_ig.types import Array
 
 
@@ -127,7 +128,8 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
         return text
     if "=" in text and not Path(text).exists():
         wrong = text.partition("=")[0]
-        raise InputError(f"-i {text!r}: the model has no input {wrong!r}; its inputs are {', '.join(map(repr, names))}")
+        close, known = nearest(wrong, names), ", ".join(map(repr, names))
+        raise InputError(f"-i {text!r}: the model has no input {wrong!r}{close}; its inputs are {known}")
     if len(names) == 1:
         return f"{names[0]}={text}"
     if Path(text).suffix.lower() == ".npz" and len([name for name in names if name not in taken]) > 1:

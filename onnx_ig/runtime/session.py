@@ -17,6 +17,7 @@ from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, 
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
+from onnx_ig.suggestions import nearest
 from onnx_ig.types import Array, Provider
 
 ProviderSpec = Provider | Sequence[str | tuple[str, Mapping[str, Any]]]
@@ -205,9 +206,8 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
         entries: list[Any] = [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name][0] in available]
     elif isinstance(provider, str):
         if provider not in PROVIDERS:
-            raise ProviderError(
-                f"unknown provider {provider!r}: choose auto, {', '.join(PROVIDERS)}, openvino, openvino-bf16"
-            )
+            known = ["auto", *PROVIDERS, "openvino", "openvino-bf16"]
+            raise ProviderError(f"unknown provider {provider!r}{nearest(provider, known)}: choose {', '.join(known)}")
         entries = [PROVIDERS[provider]]
     else:
         entries = list(provider)

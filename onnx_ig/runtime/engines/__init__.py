@@ -9,6 +9,7 @@ from __future__ import annotations
 from onnx_ig.errors import UsageError
 from onnx_ig.runtime.engines import browser, evaluator, intel, javascript, microsoft
 from onnx_ig.runtime.engines.base import Engine, Opened, Timed
+from onnx_ig.suggestions import nearest
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
@@ -23,7 +24,7 @@ def engine_named(name: str) -> Engine:
         UsageError: there is none.
     """
     if name not in ENGINES:
-        raise UsageError(f"unknown runtime {name!r}: choose {', '.join(ENGINES)}")
+        raise UsageError(f"unknown runtime {name!r}{nearest(name, ENGINES)}: choose {', '.join(ENGINES)}")
     return ENGINES[name]
 
 
