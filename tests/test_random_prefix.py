@@ -16,7 +16,7 @@ from onnx_ig.errors import OnnxIgError
 from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
-from tools.graphs.batches import FEATURES, batches
+from tools.graphs.batches import batches
 from tools.judge import Case
 from tools.random_graphs import graphs, reproduction
 
@@ -43,7 +43,8 @@ def every_prefix_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def attribution(model: Model, affine_prefix: bool, **options: object) -> Session:
-    plan = make_plan(model, baselines=0.05, path=PATH, affine_prefix=affine_prefix, **options)
+    path = None if options.get("form") == "step" else PATH
+    plan = make_plan(model, baselines=0.05, path=path, affine_prefix=affine_prefix, **options)
     return Session(build(model, plan), "cpu", threads=1)
 
 
@@ -56,12 +57,18 @@ def assert_alike(found: Arrays, expected: Arrays) -> None:
 @SETTINGS
 @given(batches())
 def test_examples_and_path_points_ride_together(proto: onnx.ModelProto) -> None:
-    model, x = onnx_ig.load(proto), np.random.default_rng(0).normal(size=(3, *FEATURES)).astype(np.float32)
-    plain = attribution(model, False, target=(1,))
-    expected = plain.run({"x": x})
-    assert_alike(attribution(model, True, target=(1,)).run({"x": x}), expected)
-    alone = np.concatenate([plain.run({"x": x[i : i + 1]})["attribution_x"] for i in range(len(x))])
-    assert_alike({"attribution_x": alone}, expected)
+    model, rng = onnx_ig.load(proto), np.random.default_rng(0)
+    shapes = {str(x.name): [3, *(d for d in x.shape or () if isinstance(d, int))] for x in model.inputs}
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    options = {"inputs": ["x"], "target": (1,)}
+    plain = attribution(model, False, **options)
+    expected = plain.run(feeds)
+    assert_alike(attribution(model, True, **options).run(feeds), expected)
+    step = attribution(model, True, form="step", **options)  # at a baseline of one row
+    nodes, weights = (values.astype(np.float32) for values in PATH)
+    assert_alike(step.run({**feeds, "path_nodes": nodes, "path_weights": weights}), expected)
+    rows = [plain.run({n: v[i : i + 1] for n, v in feeds.items()})["attribution_x"] for i in range(3)]
+    assert_alike({"attribution_x": np.concatenate(rows)}, expected)
 
 
 @pytest.mark.filterwarnings("ignore::onnx_ig.errors.OnnxIgWarning")  # not every input is read

@@ -56,6 +56,7 @@ class Batches:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.tensors = [Tensor("x", (EXAMPLES, *FEATURES))]
+        self.further: list[Tensor] = []  # inputs beside x, with a row per example
 
     def integer(self, low: int, high: int) -> int:
         """An integer of [low, high]."""
@@ -96,7 +97,10 @@ class Batches:
                 self.add("Add", [total, self.tensors[-1].name], (EXAMPLES, 2))
             total = self.tensors[-1].name
         self.nodes.append(helper.make_node("Identity", [total], ["y"]))
-        inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [EXAMPLES, *FEATURES])]
+        inputs = [
+            helper.make_tensor_value_info(t.name, onnx.TensorProto.FLOAT, t.dims)
+            for t in (Tensor("x", (EXAMPLES, *FEATURES)), *self.further)
+        ]
         outputs = [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [EXAMPLES, 2])]
         graph = helper.make_graph(self.nodes, "batches", inputs, outputs, self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
@@ -139,6 +143,15 @@ def _concatenated(g: Batches, t: Tensor) -> None:
         fits = [u for u in g.tensors if len(u.dims) == len(t.dims) and u.resized(axis) == t.resized(axis)]
         other = g.choice([u for u in fits if u.dims[axis] != EXAMPLES])
         g.add("Concat", [t.name, other.name], t.resized(axis, t.size(axis) + other.size(axis)), axis=axis)
+
+
+def _joined_to_an_input(g: Batches, t: Tensor) -> None:
+    if t.others and t.examples == 0:
+        axis = g.choice(t.others)
+        columns = g.integer(1, 2)
+        g.further.append(Tensor(f"b{len(g.further)}", t.resized(axis, columns)))
+        pair = [t.name, g.further[-1].name]
+        g.add("Concat", pair[:: g.choice((1, -1))], t.resized(axis, t.size(axis) + columns), axis=axis)
 
 
 def _split(g: Batches, t: Tensor) -> None:
@@ -204,13 +217,13 @@ def _recurrent(g: Batches, t: Tensor) -> None:
 
 _OPERATIONS = (
     _weight, _transpose, _transpose, _pointwise, _shifted_or_scaled, _of_two, _with_itself_transposed, _concatenated,
-    _split, _sliced, _mean, _axis_more, _flattened, _normalised, _recurrent,
+    _joined_to_an_input, _split, _sliced, _mean, _axis_more, _flattened, _normalised, _recurrent,
 )  # fmt: skip
 
 
 @st.composite
 def batches(draw: Callable[..., Any]) -> onnx.ModelProto:
-    """A model of 3–12 operations from x [N, 4, 3] to y [N, 2]."""
+    """A model of 3–12 operations from x [N, 4, 3], and perhaps inputs that are joined to it, to y [N, 2]."""
     g = Batches(draw)
     for _ in range(g.integer(3, 12)):
         g.choice(_OPERATIONS)(g, g.choice(g.tensors[-4:]))
