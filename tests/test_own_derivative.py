@@ -42,6 +42,13 @@ def _placed(x: Tensor) -> Tensor:
     return x + places
 
 
+def _hooked(x: Tensor) -> Tensor:
+    hidden = x.tanh()
+    if hidden.requires_grad:
+        hidden.register_hook(lambda gradient: gradient * 3)
+    return hidden
+
+
 def _counted(x: Tensor) -> Tensor:
     """Writes into what it is given, and makes tensors that have no gradient."""
     x += torch.ones_like(x) * x.argmax(dim=1, keepdim=True)
@@ -54,6 +61,7 @@ MODELS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {
     "rounding passed straight through": (lambda x: x + (x.round() - x).detach(), "Tensor.detach"),
     "a part without gradients": (_constant_norm, "norm without gradients"),
     "a backward of its own": (lambda x: _Sign.apply(x) + x, "_Sign.backward"),
+    "a hook on a tensor": (_hooked, "Tensor.register_hook"),
     "an ordinary model": (_counted, None),
     "a parameter used without gradients": (_placed, None),
     "a model that autograd refuses": (lambda x: x.tanh().numpy() and x, None),

@@ -18,7 +18,8 @@ import onnx_ir.external_data
 import onnxscript.optimizer
 import torch
 
-import onnx_ig.pytorch.operator_table  # noqa: F401  (from here on exports share it)
+import onnx_ig.pytorch.operator_table
+import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use both)
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.loading.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument
@@ -100,7 +101,7 @@ def _torchscript(module: ForwardModule, arguments: Sequence[Argument], output: s
     with tempfile.TemporaryDirectory(prefix="onnx_ig_") as scratch:
         path = Path(scratch, "model.onnx")  # a file, because weights over 2 GB go beside it
         torch.onnx.export(
-            module,
+            module.scripted or module,
             examples,
             str(path),
             dynamo=False,

@@ -252,7 +252,7 @@ def _state(function: Callable[..., Any]) -> tuple[Any, ...]:
         if isinstance(module, nn.Module):
             found += [(id(p), p._version, p.data_ptr()) for p in (*module.parameters(), *module.buffers())]
             for part in module.modules():
-                found += [part.training]  # judged at export
+                found += [getattr(part, "training", False)]  # judged at export
                 found += [id(hook) for hooks in _HOOKS for hook in getattr(part, hooks, {}).values()]
     return tuple(found)
 

@@ -47,6 +47,8 @@ class _Detached(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if function is Tensor.register_hook:
+            self.names.add("Tensor.register_hook")
         watched = function in _DETACHING or not torch.is_grad_enabled()
         # a leaf is a parameter: the inputs are clones
         on_graph = watched and any(isinstance(a, Tensor) and a.requires_grad and not a.is_leaf for a in args)

@@ -39,6 +39,12 @@ class ForwardModule(nn.Module):
         for name, module in find_modules(function):
             self.add_module(name, module)
 
+    @property
+    def scripted(self) -> torch.jit.ScriptModule | None:
+        """The function itself where it is a ScriptModule on tensors that returns one: no trace can call into it."""
+        bare = all(self._is_tensor) and self._output in (None, "output", 0, "0")
+        return self._function[0] if bare and isinstance(self._function[0], torch.jit.ScriptModule) else None
+
     def forward(self, *tensors: Tensor) -> Tensor:
         remaining = iter(tensors)
         bound = zip(self._arguments, self._is_tensor, strict=True)

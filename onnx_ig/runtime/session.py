@@ -246,10 +246,10 @@ def _translated(error: Exception, doing: str) -> Exception:
             "for what is attributed a baseline, of known categories (the baselines are 0 and no text unless given)"
         )
     advice = ""
-    if "NOT_IMPLEMENTED" in text:
+    if "NOT_IMPLEMENTED" in text or "tensor(bfloat16)" in text:
         advice = (
             ". It has no kernel for this operator at these types (hardly any for bfloat16 on CPUs): convert the model "
-            "to float32 (in PyTorch model.float()), or choose another provider"
+            "to float32 (in PyTorch model.float(), without autocast), or choose another provider"
         )
     return ModelError(
         f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}{advice}"
