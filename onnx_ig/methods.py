@@ -42,8 +42,8 @@ class Method(Batches, CaptumMember):
             PyTorch model returns a key, a field or a position. Default: the only float output.
         at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
             for a list. (ONNX sources)
-        batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
-            shapes look like a batch. Arrays are taken and given with the examples on axis 0.
+        batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the tensors hold one
+            example, even if their shapes look like a batch. Arrays are taken and given with the examples on axis 0.
         provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
             ``openvino-bf16``, or ONNX Runtime's own list.
     """
