@@ -61,7 +61,8 @@ def report(rows: list[Row], against: str, every: Collection[str] = ()) -> Verifi
         all(row.passed for row in group) if what in every else _median_passes(group)
         for what, group in quantities.items()
     )
-    return VerificationReport(rows, passed and bool(rows), f"compared with {against}; the median sample decides")
+    decides = "the median sample decides" + (f", of the {' and the '.join(every)} every sample" if every else "")
+    return VerificationReport(rows, passed and bool(rows), f"compared with {against}; {decides}")
 
 
 def _median_passes(rows: list[Row]) -> bool:
