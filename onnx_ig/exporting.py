@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,15 @@ from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.contract import KEY as CONTRACT
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
+from onnx_ig.attribution.plan import BaselineSpec, Plan, TargetSpec
 from onnx_ig.conformance import replace_data_sets, require_own_data_sets
 from onnx_ig.destination import require_free_file, writing
-from onnx_ig.errors import MissingDependencyError
+from onnx_ig.errors import MissingDependencyError, OnnxIgWarning
 from onnx_ig.loading import wire
 from onnx_ig.model import Model, Source, load_with_output
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.batching import free_batch
+from onnx_ig.runtime.examples_apart import require_examples_apart
 from onnx_ig.runtime.openable import save_weights_apart
 from onnx_ig.trial import try_out
 from onnx_ig.types import Algorithm, Array, Form, Rule
@@ -96,7 +98,9 @@ def export(
         The path written. Weights over 2 GB lie beside it in ``<path>.data``.
 
     Raises:
-        UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written.
+        UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written. A model with
+            a dynamic batch is run on a few examples (``example_inputs``, else drawn ones): InputError if it mixes them,
+            a warning where it cannot be run.
     """
     target_path = Path(path)
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
@@ -136,10 +140,11 @@ def export(
         method=method if baked is not None else None,
         prefix=prefix,
     )
+    built = build(model, plan)
+    example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
+    _require_examples_apart(model, plan, example)
     with _published(target_path, files, overwrite) as draft:
-        built = build(model, plan)
         write_model(built, draft)
-        example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
         contract = Contract.from_json(built.metadata_props[CONTRACT])
         try_out(draft, model, contract, example, weight_bytes(built))
         if with_test_data is not False:
@@ -181,6 +186,14 @@ def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, in
     except MissingDependencyError:  # a runtime is not needed to export
         return model, None
     return freed, None if freed is model else plan.layout.n
+
+
+def _require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array]) -> None:
+    try:
+        require_examples_apart(model, plan, given)
+    except MissingDependencyError as error:  # a runtime is not needed to export
+        message = f"it was not checked that the model treats its examples apart: {error}"
+        warnings.warn(message, OnnxIgWarning, stacklevel=3)
 
 
 def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, Array]:

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.parser
+import onnxruntime
 import pytest
+from click.testing import CliRunner
 
 import onnx_ig
+from onnx_ig.cli import app
 from onnx_ig.errors import InputError, NotDifferentiableError
 
 RNG = np.random.default_rng(0)
@@ -97,8 +100,13 @@ def _scores(proto: onnx.ModelProto, x: np.ndarray, folder: Path) -> Any:
     return onnx_ig.InputXGradient(proto, provider="cpu").scorer(rows, 1)({"x": rows})
 
 
+def _export(proto: onnx.ModelProto, x: np.ndarray, folder: Path) -> Any:
+    file = onnx_ig.export(proto, folder / "attribution.onnx", target=1, overwrite=True)
+    return onnxruntime.InferenceSession(file).run(["attribution_x"], {"x": x})[0]
+
+
 DOORS: dict[str, Callable[[onnx.ModelProto, np.ndarray, Path], Any]] = {
-    "IntegratedGradients": _integrated, "InputXGradient": _gradient, "scorer": _scores
+    "IntegratedGradients": _integrated, "InputXGradient": _gradient, "scorer": _scores, "export": _export
 }  # fmt: skip
 
 
@@ -123,6 +131,23 @@ def test_a_model_that_draws_is_refused_by_name(name: str, door: str, tmp_path: P
 def test_rows_that_never_meet_are_answered(name: str, door: str, tmp_path: Path) -> None:
     data = np.clip(X, -0.4, 2) if name == "logarithm" else X
     assert np.isfinite(DOORS[door](model(APART[name]), data, tmp_path)).all()
+
+
+@pytest.mark.parametrize("written", ["model", "complete", "step"])
+@pytest.mark.parametrize("name", ["mean", "unbiased standard deviation", "sum along axis 0"])
+def test_the_command_line_refuses_too(name: str, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file that another program wrote as well: nothing was checked then."""
+    monkeypatch.chdir(tmp_path)
+    np.save("one.npy", ONE)
+    onnx.save(model(MIXING[name]), "model.onnx")
+    if written != "model":
+        monkeypatch.setattr("onnx_ig.exporting._require_examples_apart", lambda *_: None)
+        onnx_ig.export("model.onnx", f"{written}.onnx", form=written, n_steps=4)
+    result = CliRunner().invoke(app, ["attribute", f"{written}.onnx", "-i", "one.npy", "--target", "1", "-o", "out"])
+    assert result.exit_code == 4 and "mixes examples" in result.stderr, result.output
+    result = CliRunner().invoke(app, ["export", "model.onnx", "-o", "new.onnx", "--target", "1"])
+    assert written != "model" or (result.exit_code == 4 and "mixes examples" in result.stderr), result.output
+    assert not Path("new.onnx").exists() or written != "model"
 
 
 # rows that belong together: four are one example to "folded", the nodes of one graph to "graph"; x, target, further

@@ -204,6 +204,7 @@ def test_python(name: str) -> None:
     assert {n: v.shape for n, v in product.items()} == {n: v.shape for n, v in inputs.items()}
 
 
+@pytest.mark.filterwarnings("ignore:it was not checked")  # no text can be drawn
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("form", ["complete", "step"])
 def test_exported_file(name: str, form: str, tmp_path: Path) -> None:

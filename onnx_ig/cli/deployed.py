@@ -19,10 +19,12 @@ from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, read_values
 from onnx_ig.declared import spec_of
-from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model
+from onnx_ig.errors import InputError, OutOfMemoryError, UsageError
+from onnx_ig.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.forward import ForwardModel
 from onnx_ig.runtime.grid import Grid, filled
+from onnx_ig.runtime.independence import require_independent_rows
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import open_session
 from onnx_ig.types import Array, Progress
@@ -87,6 +89,8 @@ class _Run:
     def found(self) -> Found:
         """Run, and put the results in order."""
         contract, values = self._contract, self._values
+        if self._grid.layout.batched and (contract.algorithm == "integrated-gradients" or self._examples > 1):
+            self._require_independent_examples()
         results = self._stepped() if contract.form == "step" else self._complete()
         notes = values.notes
         if contract.form == "step" and names.BASELINE_SCORE not in results:
@@ -142,6 +146,37 @@ class _Run:
         shape = next((y.shape for y in self._model.outputs if y.name == self._contract.output), None)
         dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
         return dims if self._contract.layout == "none" else dims[1:]
+
+    def _require_independent_examples(self) -> None:
+        """Refuse a file whose model mixes examples: by the step itself, or the forward pass of the complete form."""
+        contract, prefix = self._contract, self._contract.prefix
+        moved = {*contract.named("attributed"), *contract.named("per_example")}
+        feeds = self._feeds(slice(0, 2))
+        feeds |= {prefix + names.BASELINE + name: value[:1] for name, value in self._baselines.items()}
+        if contract.form == "step":
+            feeds |= self._path_feeds(np.ones(1), np.ones(1))
+
+            def results(fed: Mapping[str, Array]) -> list[Array]:
+                found = self._session.run(fed)
+                return [
+                    found[prefix + names.PATH_SCORES][0],
+                    *(found[prefix + names.ATTRIBUTION + n] for n in contract.at),
+                ]
+
+        elif any(value.name == contract.output for value in tensors_of(self._model.ir_model.graph)):
+            forward = ForwardModel(self._model, contract.output, False, self._options.provider)
+
+            def results(fed: Mapping[str, Array]) -> list[Array]:
+                return [forward(fed)]
+
+        else:
+            return
+        quantised = any(node.op_type == "DynamicQuantizeLinear" for node in self._model.ir_model.graph)
+        per_row = {*moved, *contract.named("target")}
+        try:
+            require_independent_rows(results, feeds, per_row, moved, quantised=quantised)
+        except OutOfMemoryError:
+            return  # two rows do not fit, so no two will ever ride together
 
     # -- the two forms ------------------------------
 
