@@ -77,3 +77,18 @@ def test_bfloat16_is_refused_with_what_to_do() -> None:
 
     with pytest.raises(ModelError, match=r"convert the model to float32 .*without autocast"):
         onnx_ig.InputXGradient(autocast).attribute(torch.rand(2, 3, 4), target=1)
+
+
+class _Packed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.layer(packed)[1][0][-1]
+
+
+def test_packed_sequences_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r"packed sequences: .*gather its steps at lengths - 1"):
+        onnx_ig.InputXGradient(_Packed().eval()).attribute(torch.rand(2, 3, 4), 1, torch.tensor([3, 2]))

@@ -26,6 +26,7 @@ except ImportError as error:
 
 from torch import Tensor
 
+from onnx_ig.pytorch.advice import advice_for
 from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
@@ -187,6 +188,7 @@ def _first_that_reproduces(
             return TorchExport(model, exporter, dynamic, note)
     tried = "\n  ".join(failures)
     advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if dynamic_batch is True else ""
+    advice += advice_for(module, [argument.example for argument in arguments])
     raise ModelError(f"PyTorch's exporters cannot export this model:\n  {tried}{advice}")
 
 
