@@ -18,6 +18,7 @@ from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, read_values
+from onnx_ig.completeness import completeness_gap
 from onnx_ig.declared import spec_of
 from onnx_ig.errors import InputError, OutOfMemoryError, UsageError
 from onnx_ig.model import Model, tensors_of
@@ -100,6 +101,10 @@ class _Run:
                     "path begins at an inner tensor"
                 ),
             )
+        if contract.algorithm == "integrated-gradients" and contract.multiply_by_inputs:
+            known = (results.get(name) for name in (names.CONVERGENCE_DELTA, names.SCORE, names.BASELINE_SCORE))
+            gap = completeness_gap(*known)
+            notes += () if gap is None else (gap,)
         if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._options.allow_nonfinite:
             raise InputError(
                 f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"

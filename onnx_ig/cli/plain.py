@@ -12,6 +12,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, chosen_target, read_values
+from onnx_ig.completeness import completeness_gap
 from onnx_ig.declared import spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
@@ -74,6 +75,8 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     else:
         result = engine.gradient(request, internal_batch_size=size, progress=progress)
     assert result.scores is not None
+    adds_up = integrated and options.multiply_by_inputs is not False
+    gap = completeness_gap(result.delta, result.scores, result.baseline_scores) if adds_up else None
     return Found(
         algorithm=algorithm,
         attributions=result.attributions,
@@ -88,7 +91,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         n_steps=n_steps if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         example_names=values.example_names if layout.kind != "none" else (),
-        notes=values.notes,
+        notes=values.notes if gap is None else (*values.notes, gap),
         straight_through=engine.straight_through,
     )
 
