@@ -6,6 +6,8 @@ F(x) − F(baseline) it tells whether the quadrature has found the integral.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from onnx_ig.types import Array
@@ -36,4 +38,20 @@ def completeness_gap(delta: Array | None, score: Array | None, baseline_score: A
         f"the attributions of {which} do not add up to F(x) − F(baseline): the convergence delta is up to "
         f"{100 * relative[worst]:.0f} % of it{where}. Take more path points (n_steps=, --n-steps), a baseline nearer "
         "to the data, or the output before a softmax or sigmoid"
+    )
+
+
+def at_the_baseline(inputs: Mapping[str, Array], baselines: Mapping[str, Array]) -> str | None:
+    """A sentence where every input of an example is its baseline, so that all attributions are zero; else None."""
+    same = [
+        (value == np.broadcast_to(baselines[name], value.shape)).reshape(len(value), -1).all(axis=1)
+        for name, value in inputs.items()
+        if value.ndim and name in baselines
+    ]
+    if not same or len({len(rows) for rows in same}) > 1 or not np.logical_and.reduce(same).any():
+        return None
+    count = int(np.logical_and.reduce(same).sum())
+    return (
+        f"{count} row(s) of the inputs equal their baseline: all their attributions are zero, whatever the model does. "
+        "Choose another baseline (baselines=, --baseline)"
     )

@@ -17,7 +17,7 @@ from onnx_ig import arguments
 from onnx_ig.answers import delta_type, described, first, like, like_input
 from onnx_ig.batches import Batches
 from onnx_ig.captum_family import CaptumMember, wrapped
-from onnx_ig.completeness import completeness_gap
+from onnx_ig.completeness import at_the_baseline, completeness_gap
 from onnx_ig.errors import OnnxIgWarning, UsageError
 from onnx_ig.kept import Kept
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -274,13 +274,14 @@ class IntegratedGradients(Method):
             ends=return_convergence_delta,
             progress=progress,
         )
+        if self._multiply_by_inputs:
+            gap = completeness_gap(result.delta, result.scores, result.baseline_scores)
+            for sentence in filter(None, (at_the_baseline(request.inputs, request.baselines), gap)):
+                warnings.warn(sentence, OnnxIgWarning, stacklevel=3)
         attributions = self._returned(result, inputs, bound)
         if not return_convergence_delta:
             return attributions
         assert result.delta is not None
-        gap = completeness_gap(result.delta, result.scores, result.baseline_scores)
-        if gap is not None and self._multiply_by_inputs:
-            warnings.warn(gap, OnnxIgWarning, stacklevel=3)
         return attributions, like(result.delta.astype(delta_type(request.inputs)), first(inputs))
 
 

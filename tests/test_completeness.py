@@ -48,6 +48,13 @@ def test_python_warns() -> None:
         method.attribute(x, n_steps=5, return_convergence_delta=True)
 
 
+def test_python_warns_of_an_input_that_is_its_baseline() -> None:
+    method = onnx_ig.IntegratedGradients(STEEP, provider="cpu")
+    x = np.array([[0], [1]], np.float32)
+    with pytest.warns(OnnxIgWarning, match=r"1 row\(s\) of the inputs equal their baseline"):
+        assert method.attribute(x)[0] == 0
+
+
 @pytest.mark.parametrize("form", ["model", "complete", "step"])
 def test_the_command_line_says_it_in_every_output(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -173,7 +173,6 @@ def test_an_output_that_mixes_examples_is_refused(name: str) -> None:
 
 BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "shape": ((np.zeros((2, 4), np.float32),), {"target": 0}, r"\[2, 4\].*\[N, 3\]"),
-    "type": ((np.zeros((2, 3)),), {"target": 0}, "float64"),
     "name": (({"z": rows(2)},), {"target": 0}, "'z'"),
     "unfed": (((),), {"target": 0}, "'x'"),
     "too many": (((rows(2), rows(2)),), {"target": 0}, "2 values"),

@@ -12,7 +12,7 @@ from onnx_ig.attribution.layout import example_shape
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, chosen_target, read_values
-from onnx_ig.completeness import completeness_gap
+from onnx_ig.completeness import at_the_baseline, completeness_gap
 from onnx_ig.declared import spec_of
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.model import Model, tensors_of
@@ -77,6 +77,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     assert result.scores is not None
     adds_up = integrated and options.multiply_by_inputs is not False
     gap = completeness_gap(result.delta, result.scores, result.baseline_scores) if adds_up else None
+    still = at_the_baseline(request.inputs, request.baselines) if adds_up else None
     return Found(
         algorithm=algorithm,
         attributions=result.attributions,
@@ -91,7 +92,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         n_steps=n_steps if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         example_names=values.example_names if layout.kind != "none" else (),
-        notes=values.notes if gap is None else (*values.notes, gap),
+        notes=(*values.notes, *filter(None, (still, gap))),
         straight_through=engine.straight_through,
     )
 
