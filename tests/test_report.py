@@ -115,8 +115,9 @@ def test_tiny_pictures_stay_sharp_squares() -> None:
     inside = panels(png, 3, height, width)[1]
     red = inside[..., 0] - inside[..., 2] > 40
     rows, columns = np.where(red)
-    assert (rows.min(), rows.max() + 1) == (80 - 2, 120 - 2)
-    assert (columns.min(), columns.max() + 1) == (200 - 2, 240 - 2)
+    # where a panel begins differs by a pixel between matplotlib's versions; the square's size does not
+    assert (rows.min(), rows.max() + 1) == pytest.approx((80 - 2, 120 - 2), abs=1)
+    assert (columns.min(), columns.max() + 1) == pytest.approx((200 - 2, 240 - 2), abs=1)
     assert red.sum() == 1600
 
 

@@ -1,12 +1,23 @@
-# Makes the repository's virtual environment, .venv, and brings it up to date. To be sourced: `source tools/setup.sh`.
+# Makes one of the repository's virtual environments and brings it up to date. To be sourced: `source tools/setup.sh`.
 #
-# Afterwards $ROOT is the repository and $PYTHON the environment's interpreter, with onnx_ig (editable) and the extras
-# cpu, torch, viz, openvino and test in the versions of constraints.txt. The one idea: a stamp, written last, holds the hash of all
-# that decides what is installed, so an interrupted installation is never taken for a finished one and a finished one is
-# not repeated.
+# $VERSIONS chooses which: pinned (unless set), in .venv, has the versions of constraints.txt; minimum, in .venv-minimum, the
+# lowest that pyproject.toml declares; newest, in .venv-newest, whatever the index has today. Afterwards $ROOT is the
+# repository and $PYTHON the environment's interpreter, with onnx_ig (editable) and the extras cpu, torch, viz, openvino and
+# test. The one idea: a stamp, written last, holds the hash of all that decides what is installed, so an interrupted
+# installation is never taken for a finished one and a finished one is not repeated.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-PYTHON="$ROOT/.venv/bin/python"
+case "${VERSIONS:=pinned}" in
+pinned) SUFFIX= ;;
+minimum | newest) SUFFIX="-$VERSIONS" ;;
+*)
+    echo "setup: VERSIONS is $VERSIONS: choose pinned, minimum or newest" >&2
+    exit 2
+    ;;
+esac
+VENV="$ROOT/.venv$SUFFIX"
+CONSTRAINTS="constraints$SUFFIX.txt"
+PYTHON="$VENV/bin/python"
 EXTRAS=cpu,torch,viz,openvino,test
 
 # Exit status 0 if interpreter $1 starts, is new enough, and can import the modules named after it.
@@ -39,35 +50,35 @@ find_python() {
 # Prints the hash of what decides the installation: the declared and the exact versions, the extras, the place (an
 # editable installation points at it; a copied environment would run the original's code), and the interpreter.
 installation_hash() {
-    "$PYTHON" - "$ROOT" "$EXTRAS" <<'PY'
+    "$PYTHON" - "$ROOT" "$EXTRAS" "$CONSTRAINTS" <<'PY'
 import hashlib, pathlib, sys
 
 root = pathlib.Path(sys.argv[1])
-parts = [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+parts = [(root / name).read_bytes() for name in ("pyproject.toml", sys.argv[3])]
 parts += [text.encode() for text in (*sys.argv[1:], sys.version)]
 print(hashlib.sha256(b"\0".join(parts)).hexdigest())
 PY
 }
 
 set_up() {
-    local stamp="$ROOT/.venv/onnx-ig-installed" base hash
+    local stamp="$VENV/onnx-ig-installed" base hash
     # An environment without pip was left half-made, or comes from a tool that leaves pip out.
     if python_has "$PYTHON" && ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
         "$PYTHON" -m ensurepip >/dev/null 2>&1 || true # if it fails, the environment is made anew below
     fi
     if ! python_has "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
         base="$(find_python)" || return 1
-        echo "setup: making .venv with $("$base" --version)" >&2
-        rm -rf "$ROOT/.venv"
-        "$base" -m venv "$ROOT/.venv" || return 1
+        echo "setup: making ${VENV##*/} with $("$base" --version)" >&2
+        rm -rf "$VENV"
+        "$base" -m venv "$VENV" || return 1
     fi
     hash="$(installation_hash)" || return 1
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash" ]; then
         return 0
     fi
     rm -f "$stamp"
-    echo "setup: installing onnx-ig[$EXTRAS] into .venv (some minutes the first time)" >&2
-    (cd "$ROOT" && "$PYTHON" -m pip install -qq -c constraints.txt -e ".[$EXTRAS]") || {
+    echo "setup: installing onnx-ig[$EXTRAS] into ${VENV##*/} (some minutes the first time)" >&2
+    (cd "$ROOT" && "$PYTHON" -m pip install -qq -c "$CONSTRAINTS" -e ".[$EXTRAS]") || {
         echo "setup: the installation failed; pip's reason is above. Run this again once it is mended." >&2
         return 1
     }

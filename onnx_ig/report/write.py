@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def write_report(
     content = document(result, names)
     directory = Path(directory)
     with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
-        np.savez_compressed(stage / ARRAYS, allow_pickle=False, **_arrays(result))
+        arrays: dict[str, Any] = dict(_arrays(result))  # of numbers: numpy 2.0 would write allow_pickle as one of them
+        np.savez_compressed(stage / ARRAYS, **arrays)
         for one in drawn:
             (stage / one.file).write_bytes(one.png)
         (stage / PAGE).write_text(page(content, drawn), "utf-8")
