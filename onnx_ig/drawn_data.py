@@ -5,7 +5,7 @@ The one idea: a drawn value is a guess that a model may refuse, never a reason t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -71,6 +71,13 @@ def drawn(
             found = floats(rng, sure) if kind == "f" else rng.integers(low, high, sure)
             values[spec.name] = np.asarray(found, dtype=spec.dtype)
     return values
+
+
+def perhaps_rows(specs: Sequence[InputSpec], per_row: Collection[str], rows: int) -> dict[str, int]:
+    """``rows`` as the size of axes that may hold a row per example though they are not first: of other inputs' own."""
+    of_rows = {d for x in specs if x.name in per_row for d in x.shape or ()}
+    further = (d for x in specs if x.name not in per_row for d in (x.shape or ())[1:])
+    return {d: rows for d in further if isinstance(d, str) and d not in of_rows}
 
 
 def _size(declared: int | str | None, axis: int, rows: int, size: int | None, named: Mapping[str, int]) -> int | None:

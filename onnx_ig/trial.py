@@ -16,7 +16,7 @@ import numpy as np
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.declared import cast_to_declared, kind_of
-from onnx_ig.drawn_data import drawn, known_words, own_inputs, positive, with_the_rest
+from onnx_ig.drawn_data import drawn, known_words, own_inputs, perhaps_rows, positive, with_the_rest
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgWarning, OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel
@@ -92,10 +92,8 @@ def _attempts(model: Model, contract: Contract, given: Mapping[str, Array], rows
     rest = [spec for spec in specs if spec.name not in known]
     is_open = any(not isinstance(d, int) and d not in sizes for spec in rest for d in (spec.shape or ())[1:])
     is_whole = any(kind_of(spec.dtype) != "f" for spec in rest)
-    of_rows = {d for x in specs if x.name in per_row for d in x.shape or ()}
-    further = {d for x in rest if x.name not in per_row for d in (x.shape or ())[1:] if isinstance(d, str)}
-    beside = dict.fromkeys(further - of_rows - sizes.keys(), rows)  # perhaps a row per example on another axis
-    shared = [beside | sizes, sizes] if per_row and beside else [sizes]
+    beside = perhaps_rows(specs, per_row, rows)
+    shared = [beside | sizes, sizes] if per_row and beside.keys() - sizes.keys() else [sizes]
     for size, whole, named in itertools.product(
         _OPEN_SIZES if is_open else (None,), _WHOLE if is_whole else (None,), shared
     ):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from onnx_ig.errors import InputError
+from onnx_ig.loading.joined_axes import made_up_name
 
 # The symbol of a batch that was fixed (see attribution/free_batch.py).
 BATCH = "onnx_ig_batch"
@@ -82,13 +84,43 @@ def example_shape(output: ir.Value, layout: Layout) -> list[int | None]:
     return [] if all(d == 1 for d in dims) else dims
 
 
+Dims = Sequence[int | str | None]
+
+
+def dims_of(x: ir.Value) -> list[int | str | None]:
+    """The sizes of the axes, or their names."""
+    return [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
+
+
+def with_rows_elsewhere(shapes: Mapping[str, Dims], rows: Collection[str], symbol: str | None) -> list[str]:
+    """The inputs, of those not in ``rows``, that may have the examples on another axis than the first.
+
+    An axis named ``symbol`` as the examples does; so may one that the model does not name, where it does not name the
+    examples.
+    """
+    unnamed = any(symbol == made_up_name(name, 0) for name in shapes)
+    found = []
+    for name, dims in shapes.items():
+        if name not in rows and dims and dims[0] != symbol:
+            own = any(d == made_up_name(name, i) for i, d in enumerate(dims) if i)
+            if symbol in dims or (unnamed and not isinstance(dims[0], str) and own):
+                found.append(name)
+    return found
+
+
+def example_axes(shapes: Mapping[str, Dims], rows: Collection[str], symbol: str | None) -> dict[str, int]:
+    """The axis of the examples in each input that is known to have one: 0 in ``rows``, else the one of that name."""
+    named = {name: list(dims).index(symbol) for name, dims in shapes.items() if symbol is not None and symbol in dims}
+    return named | dict.fromkeys(rows, 0)
+
+
 def require_examples_first(x: ir.Value, layout: Layout) -> None:
     """Refuse a tensor that is known to hold its examples elsewhere than on axis 0.
 
     Raises:
         InputError: it does.
     """
-    dims = [] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape]
+    dims = dims_of(x)
     if layout.batched and layout.symbol in dims[1:] and dims[0] not in (None, layout.symbol):
         raise InputError(
             f"tensor {x.name!r} of shape {x.shape} has its examples ({layout.symbol}) on axis "

@@ -9,13 +9,20 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution.decisions import decided_by_data
-from onnx_ig.attribution.layout import NO_BATCH, Layout, example_shape, layout_of, require_examples_first
+from onnx_ig.attribution.layout import (
+    NO_BATCH,
+    Layout,
+    dims_of,
+    example_shape,
+    layout_of,
+    require_examples_first,
+    with_rows_elsewhere,
+)  # fmt: skip
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.entrances import by_value, where_instead
 from onnx_ig.autodiff.instantiate import needed_for
 from onnx_ig.autodiff.reverse import dependents, is_float, read_by
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.loading.joined_axes import made_up_name
 from onnx_ig.model import Model, refuse_attribution_model, tensor_called
 from onnx_ig.suggestions import nearest
 from onnx_ig.types import Algorithm, Array, Form
@@ -180,20 +187,10 @@ def _decided(
 
 
 def _with_rows_elsewhere(model: Model, output: ir.Value, attributed: Sequence[str], layout: Layout) -> list[ir.Value]:
-    """The additional inputs, of those ``output`` depends on, that may have the examples on another axis than the first.
-
-    An axis of the examples' name does; so may one that the model does not name, where it does not name the examples.
-    """
+    """Those of :func:`with_rows_elsewhere` that ``output`` depends on."""
     read = {x for node in needed_for([output], [], list(model.ir_model.graph)) for x in read_by(node)}
-    unnamed = any(layout.symbol == made_up_name(x, 0) for x in model.inputs)
-    found = []
-    for x in model.inputs:
-        names = [None if isinstance(d, int) else d.value for d in x.shape or ()]
-        if x in read and x.name not in attributed and names and names[0] != layout.symbol:
-            own = [name for i, name in enumerate(names) if i and name == made_up_name(x, i)]
-            if layout.symbol in names or (unnamed and names[0] is None and own):
-                found.append(x)
-    return found
+    found = with_rows_elsewhere({str(x.name): dims_of(x) for x in model.inputs}, attributed, layout.symbol)
+    return [x for x in model.inputs if x in read and x.name in found]
 
 
 def _symbol(x: ir.Value) -> str | None:

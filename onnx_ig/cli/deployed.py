@@ -12,20 +12,18 @@ import numpy as np
 from onnx_ig.arguments import broadcast_baselines, check_inputs
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.attribution.layout import Layout
 from onnx_ig.cli.baked import baked_target, refuse_contradictions
+from onnx_ig.cli.deployed_examples import layout_in_file, require_examples_apart_in_file
 from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, read_values
 from onnx_ig.completeness import completeness_gap
 from onnx_ig.declared import spec_of
-from onnx_ig.errors import InputError, OutOfMemoryError, UsageError
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.forward import ForwardModel
 from onnx_ig.runtime.grid import Grid, filled
-from onnx_ig.runtime.independence import require_independent_rows
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import open_session
 from onnx_ig.types import Array, Progress
@@ -72,15 +70,11 @@ class _Run:
         )
         self._shapes = {str(x.name): x.shape for x in model.inputs}
         first = next(iter(values.inputs.values()))
-        fixed = self._shapes[contract.named("attributed")[0]]
-        n = fixed[0] if contract.layout == "fixed" and fixed is not None else None
         self._examples = 1 if contract.layout == "none" else len(first)
         self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
         check_rows(self._per_example, self._examples)
         options.names.check(self._reported_shapes(), self._examples, self._output_dims())
-        one_point = any(entry.role == "path" and entry.shape == [1] for entry in contract.inputs)
-        layout = Layout(contract.layout, n if isinstance(n, int) else None, None, apart=one_point)
-        self._grid = Grid(layout, self._examples)
+        self._grid = Grid(layout_in_file(contract), self._examples)
         self._baselines = self._open_baselines()
         opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
         self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
@@ -90,7 +84,9 @@ class _Run:
     def found(self) -> Found:
         """Run, and put the results in order."""
         contract, values = self._contract, self._values
-        if self._grid.layout.batched and (contract.algorithm == "integrated-gradients" or self._examples > 1):
+        layout = self._grid.layout
+        ride = layout.batched and contract.algorithm == "integrated-gradients"  # path points do, as further rows
+        if ride or (self._examples > 1 and (layout.batched or layout.whole)):
             self._require_independent_examples()
         results = self._stepped() if contract.form == "step" else self._complete()
         notes = values.notes
@@ -153,35 +149,13 @@ class _Run:
         return dims if self._contract.layout == "none" else dims[1:]
 
     def _require_independent_examples(self) -> None:
-        """Refuse a file whose model mixes examples: by the step itself, or the forward pass of the complete form."""
-        contract, prefix = self._contract, self._contract.prefix
-        moved = {*contract.named("attributed"), *contract.named("per_example")}
-        feeds = self._feeds(slice(0, 2))
-        feeds |= {prefix + names.BASELINE + name: value[:1] for name, value in self._baselines.items()}
-        if contract.form == "step":
-            feeds |= self._path_feeds(np.ones(1), np.ones(1))
-
-            def results(fed: Mapping[str, Array]) -> list[Array]:
-                found = self._session.run(fed)
-                return [
-                    found[prefix + names.PATH_SCORES][0],
-                    *(found[prefix + names.ATTRIBUTION + n] for n in contract.at),
-                ]
-
-        elif any(value.name == contract.output for value in tensors_of(self._model.ir_model.graph)):
-            forward = ForwardModel(self._model, contract.output, False, self._options.provider)
-
-            def results(fed: Mapping[str, Array]) -> list[Array]:
-                return [forward(fed)]
-
-        else:
-            return
-        quantised = any(node.op_type == "DynamicQuantizeLinear" for node in self._model.ir_model.graph)
-        per_row = {*moved, *contract.named("target")}
-        try:
-            require_independent_rows(results, feeds, per_row, moved, quantised=quantised)
-        except OutOfMemoryError:
-            return  # two rows do not fit, so no two will ever ride together
+        """Refuse a file whose model mixes examples."""
+        together = self._grid.layout.whole
+        feeds = self._feeds(slice(0, self._examples if together else 2))
+        for name, value in self._baselines.items():
+            feeds[self._contract.prefix + names.BASELINE + name] = value if together else value[:1]
+        path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.form == "step" else {}
+        require_examples_apart_in_file(self._model, self._contract, self._session, self._options.provider, feeds, path)
 
     # -- the two forms ------------------------------
 
@@ -201,7 +175,7 @@ class _Run:
             lambda rows, *_: {**self._feeds(rows), **path},
             self._runs(self._result_names()),
             take,
-            rows=self._options.internal_batch_size or self._examples,
+            rows=self._grid.rows_at_one_point(self._options.internal_batch_size),
         )
         return {
             self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
@@ -326,6 +300,8 @@ class _Run:
 
     def _rows_per_run(self) -> int:
         at_most = self._options.internal_batch_size
+        if self._grid.layout.whole:
+            return self._grid.rows_together(at_most)
         if self._contract.layout != "batched":
             return at_most or 1
         shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}

@@ -79,6 +79,6 @@ class OpenTarget:
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             self._grid.put(outputs, contract.output, result[contract.output], rows)
 
-        rows = internal_batch_size or self._grid.examples
+        rows = self._grid.rows_at_one_point(internal_batch_size)
         self._grid.evaluate(feeds, lambda several: [session.run(fed) for fed in several], take, rows=rows)
         return outputs[contract.output]

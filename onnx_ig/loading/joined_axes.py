@@ -28,7 +28,7 @@ def one_name(graph: ir.Graph, meetings: Iterable[tuple[str, str]]) -> dict[str, 
     for x in graph.inputs:
         for i, d in enumerate(x.shape or ()):
             if isinstance(d, ir.SymbolicDim) and d.value is not None:
-                order.setdefault(d.value, d.value == made_up_name(x, i))
+                order.setdefault(d.value, d.value == made_up_name(x.name, i))
     preferred = sorted(order, key=lambda name: order[name])
     groups: dict[str, set[str]] = {name: {name} for name in order}
     for a, b in meetings:
@@ -52,9 +52,9 @@ def renamed(shape: ir.Shape, names: Symbols) -> ir.Shape:
     return ir.Shape([d if isinstance(d, int) or d.value is None else names.get(d.value, d.value) for d in shape])
 
 
-def made_up_name(x: ir.Value, axis: int) -> str:
-    """What an input's dimension is called that the model does not name."""
-    return f"{x.name}_{axis}"
+def made_up_name(name: str | None, axis: int) -> str:
+    """What a dimension of input ``name`` is called that the model does not name."""
+    return f"{name}_{axis}"
 
 
 def _meetings(graph: ir.Graph) -> Iterator[tuple[str, str]]:

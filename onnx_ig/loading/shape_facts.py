@@ -81,7 +81,9 @@ def _named(x: ir.Value) -> ir.Shape | None:
     """The input's shape with every dimension a number or a name of its own."""
     if x.shape is None:
         return None
-    return ir.Shape([made_up_name(x, i) if (known := _believable(d)) is None else known for i, d in enumerate(x.shape)])
+    return ir.Shape(
+        [made_up_name(x.name, i) if (known := _believable(d)) is None else known for i, d in enumerate(x.shape)]
+    )
 
 
 def _believable(dim: int | ir.SymbolicDim) -> int | str | None:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
-from onnx_ig.attribution.layout import example_shape
-from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
+from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
+from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.model import Model, tensors_of
 from onnx_ig.runtime.forward import ForwardModel, select
 from onnx_ig.runtime.grid import Grid, filled
-from onnx_ig.runtime.independence import require_independent_rows, require_rows_run_alone
+from onnx_ig.runtime.independence import require_independent_rows, require_rows_run_alone, require_rows_undisturbed
 from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
@@ -224,23 +224,30 @@ class Engine:
         Raises:
             InputError: it does.
         """
-        if self._independent or not self.plan.layout.batched:
+        together = self.plan.layout.whole
+        if self._independent or not (self.plan.layout.batched or (together and request.examples > 1)):
             return
-        feeds = self._feeds(request, slice(0, 2))
+        feeds = self._feeds(request, slice(0, request.examples if together else 2))
         if self.plan.is_integrated:
             one = np.ones(1, _path_type(request))
             feeds |= {_PREFIX + name: one for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
             for name, x in request.inputs.items():
                 start = request.baselines.get(name, np.zeros_like(x[:1]))
-                feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start[:1])
+                start = np.broadcast_to(start, x.shape) if together else start[:1]
+                feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start)
         moved = {*request.inputs, *request.per_example}
         # OpenVINO would compile further models for the few rows of the check
         session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
         per_row = {*moved, _PREFIX + contract.TARGET}
+        results = functools.partial(self._results, session)
+        if together:
+            shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
+            axes = example_axes(shapes, moved, self.plan.layout.symbol)
+            require_rows_undisturbed(results, feeds, axes, quantised=self._quantised())
+            self._independent = True
+            return
         try:
-            require_independent_rows(
-                functools.partial(self._results, session), feeds, per_row, moved, quantised=self._quantised()
-            )
+            require_independent_rows(results, feeds, per_row, moved, quantised=self._quantised())
         except ModelError as error:
             require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
             raise
@@ -304,20 +311,11 @@ class Engine:
 
     def _rows_per_run(self, request: Request, at_most: int | None) -> int:
         if not self.plan.layout.batched:
-            return self._unbatched_rows(request.examples, at_most)
+            if self.plan.layout.whole:
+                return self._grid(request).rows_together(at_most)
+            return 1 if self.plan.layout.apart else at_most or 1
         rows = rows_per_run(self._row_bytes(request), self.session, at_most)
         return rows if self._rows is None else min(rows, self._rows)
-
-    def _unbatched_rows(self, examples: int, at_most: int | None) -> int:
-        """Rows per Run where path points do not ride as further rows."""
-        if not self.plan.layout.whole:
-            return 1 if self.plan.layout.apart else at_most or 1
-        if at_most is not None and at_most < examples:
-            raise InputError(
-                f"internal_batch_size={at_most}: the {examples} examples stay together, because an additional input "
-                "has its rows for them on another axis than the first; pass fewer examples per call"
-            )
-        return examples
 
     def _row_bytes(self, request: Request) -> int:
         """The bytes that one row's tensors take at once."""

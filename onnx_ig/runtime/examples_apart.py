@@ -5,19 +5,21 @@ The one idea: what nobody declared is guessed, a few sizes one after the other, 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.attribution.layout import dims_of, example_axes
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.declared import spec_of
-from onnx_ig.drawn_data import drawn, known_words, positive
+from onnx_ig.drawn_data import drawn, known_words, perhaps_rows, positive
 from onnx_ig.errors import InputError, ModelError, OnnxIgWarning, OutOfMemoryError
 from onnx_ig.model import Model
 from onnx_ig.runtime.forward import ForwardModel
-from onnx_ig.runtime.independence import require_independent_rows, require_rows_run_alone
+from onnx_ig.runtime.independence import require_independent_rows, require_rows_run_alone, require_rows_undisturbed
 from onnx_ig.types import Array
 
 _ROWS = 12  # so that models that take two, three, four or six rows for one example run
@@ -28,25 +30,35 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
     """Refuse a model that mixes the rows of a dynamic batch; warn (OnnxIgWarning) where it cannot be run.
 
     Args:
-        given: values for every input; for any other mapping data are drawn.
+        given: values for every input; for any other mapping data are drawn, and where all examples stay together and
+            these are one.
 
     Raises:
         InputError: it mixes them. MissingDependencyError: ONNX Runtime is not installed.
     """
-    if not plan.layout.batched or plan.layout.n is not None:
+    together = plan.layout.whole
+    if not (plan.layout.batched or together) or plan.layout.n is not None:
         return
     output = ForwardModel(model, plan.output, False, "cpu")
     rows = {*plan.attributed, *plan.per_example}
     quantised = any(node.op_type == "DynamicQuantizeLinear" for node in model.ir_model.graph)
     why: Exception | str = "no data can be drawn for its inputs"
     refusal: InputError | None = None
-    for feeds in [given] if {str(x.name) for x in model.inputs} <= given.keys() else _drawn_for(model, rows):
+    axes = example_axes({str(x.name): dims_of(x) for x in model.inputs}, rows, plan.layout.symbol)
+    usable = {str(x.name) for x in model.inputs} <= given.keys()
+    usable = usable and not (together and len(given[plan.attributed[0]]) == 1)
+    for feeds in [given] if usable else _drawn_for(model, rows, together):
         try:
             try:
+                if together:
+                    require_rows_undisturbed(lambda fed: [output(fed)], feeds, axes, quantised=quantised)
+                    return
                 require_independent_rows(lambda fed: [output(fed)], feeds, rows, rows, quantised=quantised)
                 return
             except ModelError as error:
                 why = error
+                if together:
+                    continue
                 require_rows_run_alone(error, lambda feeds=feeds: output(feeds))  # type: ignore[misc]
         except InputError as error:
             refusal = error  # unless another value of what decides for all rows shows that it is no model's intent
@@ -62,18 +74,20 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
     )
 
 
-def _drawn_for(model: Model, rows: set[str]) -> Iterator[dict[str, Array]]:
+def _drawn_for(model: Model, rows: set[str], together: bool) -> Iterator[dict[str, Array]]:
     """Values for every input, of one size after another where it is not declared; none where they cannot be drawn.
 
-    Whole numbers that all rows share are 1 and then 0: they may decide what is run.
+    Whole numbers that all rows share are 1 and then 0: they may decide what is run. ``together``: further inputs may
+    have a row per example on an axis of their own.
     """
     is_open = any(isinstance(d, ir.SymbolicDim) for x in model.inputs for d in (x.shape or ())[1:])
     specs = [spec_of(x) for x in model.inputs if x.name not in model.defaults]
     words = {str(x.name): known_words(x) for x in model.inputs}
-    for size in _SIZES if is_open else _SIZES[:1]:
+    shared = [perhaps_rows(specs, rows, _ROWS), {}] if together else [{}]
+    for size, sizes in itertools.product(_SIZES if is_open else _SIZES[:1], shared):
         rng = np.random.default_rng(0)
         try:
-            feeds = drawn(specs, rng, rows=_ROWS, size=size, floats=positive, words=words)
+            feeds = drawn(specs, rng, rows=_ROWS, size=size, sizes=sizes, floats=positive, words=words)
         except InputError:
             return
         decisive = [n for n, value in feeds.items() if n not in rows and value.dtype.kind in "iub"]

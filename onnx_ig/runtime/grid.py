@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from onnx_ig.attribution.layout import Layout
-from onnx_ig.errors import OutOfMemoryError
+from onnx_ig.errors import InputError, OutOfMemoryError
 from onnx_ig.types import Array
 
 Piece = tuple[slice, slice, int]  # examples, path points, points per Run
@@ -82,6 +82,27 @@ class Grid:
         for first in range(0, self.examples, per_run):
             for start in range(0, points, size):
                 yield slice(first, min(first + per_run, self.examples)), slice(start, min(start + size, points)), size
+
+    def rows_together(self, at_most: int | None) -> int:
+        """The rows of each Run where all examples stay together: as many as there are.
+
+        Raises:
+            InputError: ``at_most`` is less.
+        """
+        if at_most is not None and at_most < self.examples:
+            raise InputError(
+                f"internal_batch_size={at_most}: the {self.examples} examples stay together, because an additional "
+                "input has its rows for them on another axis than the first; pass fewer examples per call"
+            )
+        return self.examples
+
+    def rows_at_one_point(self, at_most: int | None) -> int:
+        """The rows of each Run that evaluates one path point, or as many as there are.
+
+        Raises:
+            InputError: as :meth:`rows_together`.
+        """
+        return self.rows_together(at_most) if self.layout.whole else at_most or self.examples
 
     def rows_of(self, value: Array, rows: slice) -> Array:
         """The rows of a piece; a fixed batch that is not full is filled by repeating its last example."""

@@ -2,7 +2,8 @@
 
 The one idea: several different rows, near one another and far, are evaluated each alone and in company. What comes out
 for a row must be the same; a row that is NaN in one of the two is not. Sums over the rows, orders along them and
-thresholds on a statistic of all of them show in one row or another.
+thresholds on a statistic of all of them show in one row or another. Rows that cannot be taken out of their company are
+held to the same when the company changes.
 """
 
 from __future__ import annotations
@@ -82,17 +83,58 @@ def require_independent_rows(
             raise _refusal(f"takes one row, and not {len(company)}", str(error)) from error
         for i, (row, own) in enumerate(company):
             for single, several in zip(own, found, strict=True):
-                _require_axis(single, several, len(company))
+                _require_axis({1: single, len(company): several})
             is_near = any(row is other for other in near)
             _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
 
 
-def _require_axis(single: Array, several: Array, rows: int) -> None:
-    counts = [len(value) if value.ndim else 1 for value in (single, several)]
-    if counts != [1, rows]:
+def require_rows_undisturbed(run: Run, feeds: Feeds, moved: Mapping[str, int], *, quantised: bool) -> None:
+    """Compare what ``run`` makes of a row beside the given rows with what it makes of it beside others.
+
+    This is for rows that cannot be evaluated alone, because an input may hold them on an axis that nobody names.
+
+    Args:
+        feeds: all rows.
+        moved: the inputs whose values may be varied, with the axis of the rows.
+        quantised: whether the model quantises its activations dynamically.
+
+    Raises:
+        InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
+        ModelError, OutOfMemoryError: the model does not run on the given rows.
+    """
+    moved = {name: axis for name, axis in moved.items() if name in feeds}
+    rows = max(feeds[name].shape[axis] for name, axis in moved.items())
+    if rows == 1:
+        return
+    rng = np.random.default_rng(0)
+    own = run(feeds)
+    for value in own:
+        _require_axis({rows: value})
+    spread = np.abs(_wide(own[0][:1]) - _wide(own[0][-1:]))
+    for kept in sorted({0, rows // 2, rows - 1}):
+        for i, factor in enumerate((1.0,) if quantised else (1.0, *_FAR), start=1):
+            changed = {}
+            for name, place in moved.items():
+                by_row = np.moveaxis(feeds[name], place, 0)
+                if len(by_row) == rows:  # else one row for all
+                    others = _times(varied(by_row, i, rng), factor)
+                    others[kept] = by_row[kept]
+                    changed[name] = np.ascontiguousarray(np.moveaxis(others, 0, place))
+            try:
+                found = run({**feeds, **changed})
+            except ModelError:  # no values the model takes: a number made into an index, say
+                continue
+            one, other = ([value[kept : kept + 1] for value in values] for values in (found, own))
+            _require_same(one, other, spread, quantised, factor == 1, beside="beside some examples")
+
+
+def _require_axis(found: Mapping[int, Array]) -> None:
+    """Results of so many rows, for some numbers of them, have so many rows."""
+    counts = {rows: len(value) if value.ndim else 1 for rows, value in found.items()}
+    if any(rows != count for rows, count in counts.items()):
+        given = " and ".join(f"{count} score(s) for {rows} example(s)" for rows, count in counts.items())
         raise InputError(
-            f"the output mixes examples: it gives {counts[0]} score(s) for one example and {counts[1]} for {rows}, so "
-            f"its axis 0 is not that of the inputs. {ONE_EXAMPLE}"
+            f"the output mixes examples: it gives {given}, so its axis 0 is not that of the inputs. {ONE_EXAMPLE}"
         )
 
 
@@ -148,10 +190,15 @@ def _wide(value: Array) -> Array:
 
 
 def _require_same(
-    beside: Sequence[Array], alone: Sequence[Array], spread: Array, quantised: bool, with_gradient: bool
+    among: Sequence[Array],
+    alone: Sequence[Array],
+    spread: Array,
+    quantised: bool,
+    with_gradient: bool,
+    beside: str = "alone",
 ) -> None:
-    """One row's results in company and alone: F first, element by element; attributions in the norm."""
-    found, own = _wide(beside[0]), _wide(alone[0])
+    """One row's results in company and alone (or ``beside`` others): F first, by element; attributions in the norm."""
+    found, own = _wide(among[0]), _wide(alone[0])
     tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone[0].dtype, _HALF)
     scale = max(_largest(own), _largest(spread), 1e-6)
     finite = np.isfinite(own)
@@ -159,20 +206,20 @@ def _require_same(
         change = np.abs(np.where(finite, found, 0) - np.where(finite, own, 0))
         if change.max(initial=0.0) <= tolerance * scale:
             if with_gradient and not quantised:
-                _require_same_gradient(beside[1:], alone[1:])
+                _require_same_gradient(among[1:], alone[1:])
             return
     else:
         change = (np.isfinite(found) != finite).astype(float) if found.shape == own.shape else np.zeros(own.shape)
     i = int(change.argmax())
     raise InputError(
-        f"the output mixes examples: a value is {own.flat[i]:.6g} alone and {found.flat[i]:.6g} beside other examples, "
-        f"so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
+        f"the output mixes examples: a value is {own.flat[i]:.6g} {beside} and {found.flat[i]:.6g} beside other "
+        f"examples, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
         "(--batch-axis 1) takes them on axis 1"
     )
 
 
-def _require_same_gradient(beside: Sequence[Array], alone: Sequence[Array]) -> None:
-    for found, own in zip(beside, alone, strict=True):
+def _require_same_gradient(among: Sequence[Array], alone: Sequence[Array]) -> None:
+    for found, own in zip(among, alone, strict=True):
         a, b = _wide(found), _wide(own)
         finite = np.isfinite(b)
         change = np.linalg.norm((a - b)[finite]) if a.shape == b.shape else np.inf

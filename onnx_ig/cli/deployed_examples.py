@@ -1,0 +1,92 @@
+"""Where the examples are in an attribution model's file, and whether it treats them apart, whoever wrote it.
+
+The one idea: what `export` checks is checked again of the file itself, on the data it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.layout import Dims, Layout, example_axes, with_rows_elsewhere
+from onnx_ig.errors import OutOfMemoryError
+from onnx_ig.model import Model, tensors_of
+from onnx_ig.runtime.forward import ForwardModel
+from onnx_ig.runtime.independence import Run, require_independent_rows, require_rows_undisturbed
+from onnx_ig.runtime.providers import AnySession
+from onnx_ig.types import Array
+
+
+def layout_in_file(contract: Contract) -> Layout:
+    """How the file's tensors hold examples, as its contract's shapes tell."""
+    first = _own_shapes(contract)[contract.named("attributed")[0]][:1]
+    n = first[0] if contract.layout == "fixed" and first and isinstance(first[0], int) else None
+    one_point = any(entry.role == "path" and entry.shape == [1] for entry in contract.inputs)
+    elsewhere = with_rows_elsewhere(_own_shapes(contract), _in_rows(contract), _symbol(contract))
+    whole = bool(elsewhere) and contract.layout == "batched" and (one_point or contract.form == "complete")
+    return Layout(contract.layout, n, None, apart=one_point and not whole, whole=whole)
+
+
+def require_examples_apart_in_file(
+    model: Model,
+    contract: Contract,
+    session: AnySession,
+    provider: str,
+    feeds: Mapping[str, Array],
+    path: Mapping[str, Array],
+) -> None:
+    """Refuse a file whose model mixes examples: by the step itself, or the forward pass of the complete form.
+
+    Args:
+        feeds: what every Run is fed but the path: one row or two, or all where they stay together.
+        path: the point x, for the step form.
+
+    Raises:
+        InputError: it mixes them. ModelError: it does not run.
+    """
+    if contract.form == "step":
+
+        def results(fed: Mapping[str, Array]) -> list[Array]:
+            found = session.run({**fed, **path})
+            scores = found[contract.prefix + names.PATH_SCORES][0]
+            return [scores, *(found[contract.prefix + names.ATTRIBUTION + name] for name in contract.at)]
+
+    elif any(value.name == contract.output for value in tensors_of(model.ir_model.graph)):
+        forward = ForwardModel(model, contract.output, False, provider)
+
+        def results(fed: Mapping[str, Array]) -> list[Array]:
+            return [forward(fed)]
+
+    else:
+        return
+    _compare(results, contract, feeds, any(node.op_type == "DynamicQuantizeLinear" for node in model.ir_model.graph))
+
+
+def _compare(results: Run, contract: Contract, feeds: Mapping[str, Array], quantised: bool) -> None:
+    rows = _in_rows(contract)
+    if layout_in_file(contract).whole:
+        axes = example_axes(_own_shapes(contract), rows, _symbol(contract))
+        require_rows_undisturbed(results, feeds, axes, quantised=quantised)
+        return
+    try:
+        require_independent_rows(results, feeds, {*rows, *contract.named("target")}, rows, quantised=quantised)
+    except OutOfMemoryError:
+        return  # two rows do not fit, so no two will ever ride together
+
+
+def _in_rows(contract: Contract) -> list[str]:
+    """The source model's inputs with a row per example."""
+    return [*contract.named("attributed"), *contract.named("per_example")]
+
+
+def _own_shapes(contract: Contract) -> dict[str, Dims]:
+    """The shapes of the source model's inputs."""
+    own = ("attributed", "per_example", "shared")
+    return {entry.name: entry.shape for entry in contract.inputs if entry.role in own}
+
+
+def _symbol(contract: Contract) -> str | None:
+    """The name of the axis of the examples, where it has one."""
+    first = _own_shapes(contract)[contract.named("attributed")[0]][:1]
+    return first[0] if first and isinstance(first[0], str) else None
