@@ -146,7 +146,7 @@ def export(
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)
         contract = Contract.from_json(built.metadata_props[CONTRACT])
-        try_out(draft, model, contract, example, weight_bytes(built))
+        try_out(draft, model, contract, example, weight_bytes(built), plan.baselines)
         if with_test_data is not False:
             from onnx_ig.conformance_data import write_test_data  # runs the model, which export alone does not
 

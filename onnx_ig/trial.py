@@ -31,7 +31,14 @@ _REPORT = "This is a mistake of onnx-ig: please report it"
 _GIVE = "give data that it takes with --example-input (example_inputs=)"
 
 
-def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Array], weight_bytes: int) -> None:
+def try_out(
+    path: Path,
+    model: Model,
+    contract: Contract,
+    given: Mapping[str, Array],
+    weight_bytes: int,
+    baselines: Mapping[str, object],
+) -> None:
     """Run the attribution model at ``path`` for one example and for two, and hold the results against the contract.
 
     A warning tells what could not be run, and why.
@@ -39,6 +46,7 @@ def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Ar
     Args:
         model: the source model.
         given: values of its inputs by name; the others are drawn.
+        baselines: what is baked; an array among them has the sizes that its input must have.
 
     Raises:
         ModelError: the attribution model cannot be opened or run, or gives results of other shapes, and it is not the
@@ -58,7 +66,7 @@ def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Ar
     for rows in (1, 2) if contract.layout == "batched" and weight_bytes < _LARGE else (1,):
         why = ""
         try:
-            for own in _attempts(model, contract, given, rows):
+            for own in _attempts(model, contract, given, rows, baselines):
                 feeds = with_the_rest(contract, own, np.random.default_rng(1), points=_POINTS)
                 try:
                     _judge(contract, own, session.run(feeds), path.name)
@@ -73,7 +81,9 @@ def try_out(path: Path, model: Model, contract: Contract, given: Mapping[str, Ar
             return
 
 
-def _attempts(model: Model, contract: Contract, given: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
+def _attempts(
+    model: Model, contract: Contract, given: Mapping[str, Array], rows: int, baselines: Mapping[str, object]
+) -> Iterator[dict[str, Array]]:
     """Values of the source model's inputs for ``rows`` examples: as given, else drawn, in several ways."""
     specs = own_inputs(contract)
     words = {str(x.name): known_words(x) for x in model.inputs}
@@ -81,6 +91,10 @@ def _attempts(model: Model, contract: Contract, given: Mapping[str, Array], rows
     known: dict[str, Array] = {}
     sizes: dict[str, int] = {}
     for spec in specs:
+        start = baselines.get(spec.name)
+        if isinstance(start, np.ndarray):
+            pairs = list(zip(spec.shape or (), start.shape, strict=False))
+            sizes |= {d: n for d, n in (pairs[1:] if per_row else pairs) if isinstance(d, str)}
         if spec.name not in given:
             continue
         value = cast_to_declared(given[spec.name], spec, "example_inputs")
