@@ -133,6 +133,8 @@ class TorchGuard:
     ) -> None:
         """Each example alone, at the inputs and along ``nodes``: what is decided otherwise must not matter."""
         call, scale, known = self._call, _scale(compared), self._export.reads
+        if call.examples == 1 and not len(nodes):
+            return  # alone at the inputs is the call itself, which was compared
         rows = [slice(i, i + 1) for i in range(call.examples)] if call.takes_one_example() else [slice(None)]
         for a in [1.0, *_thinned(nodes, max(_LEAST_POINTS, _MOST_ALONE // max(len(rows), 1)))]:
             values = path(a)

@@ -93,6 +93,8 @@ class Session:
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what it logs as an error comes as an exception, also where that is caught
+        # its threads would look for work between two Runs, at the cost of what runs there: torch, the other session
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.enable_mem_pattern = False  # it plans the largest run as one block beside what the arena holds already
         for name, size in dimensions.items():
             options.add_free_dimension_override_by_name(name, size)
