@@ -61,8 +61,8 @@ def against_differences(
         feeds = {**request.inputs, **request.per_example, **request.shared}
         chosen = request.target
         declared = next(x.shape for x in model.inputs if x.name == plan.attributed[0])
-        n = declared[0] if plan.layout.n and plan.layout.kind != "none" and declared is not None else None
-        n = n if isinstance(n, int) else None
+        n = declared[0] if plan.layout.kind != "none" and declared else None
+        n = n if isinstance(n, int) else None  # float64 has the model with its batch
         if n is not None:  # a model of a fixed number of examples takes no more of them at once
             per_row = {*request.inputs, *request.per_example}
             feeds = {key: value[:n] if key in per_row else value for key, value in feeds.items()}

@@ -250,8 +250,8 @@ class IntegratedGradients(Method):
             method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
             internal_batch_size: at most this many rows (path points × examples) per Run; fewer where more are no
                 faster.
-            return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N], for two forward passes more; a
-                warning says where it is above 5 % of F(x) − F(x').
+            return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N]. Returned or not, a warning says
+                where it is above 5 % of F(x) − F(x'); knowing it costs two path points.
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in inputs and baselines.
             progress: called with (rows done, rows in all).

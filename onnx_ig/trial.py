@@ -63,7 +63,10 @@ def try_out(
         return
     expected = next(y.shape for y in tensors_of(model.ir_model.graph) if y.name == contract.output)
     rank = None if expected is None else len(expected)
-    for rows in (1, 2) if contract.layout == "batched" and weight_bytes < _LARGE else (1,):
+    starts = [start for start in baselines.values() if isinstance(start, np.ndarray)]
+    several = {len(start) for start in starts if start.ndim and len(start) > 1}  # a row each: so many examples
+    counts = (1, 2) if contract.layout == "batched" and weight_bytes < _LARGE else (1,)
+    for rows in several or counts:
         why = ""
         try:
             for own in _attempts(model, contract, given, rows, baselines):

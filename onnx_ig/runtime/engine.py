@@ -126,22 +126,15 @@ class Engine:
     ) -> Attribution:
         """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example.
 
-        With ``ends`` also F at both ends and the delta.
+        F at both ends and the delta too: with ``ends`` by the model itself, in two forward passes. Without, by the
+        gradient's own model at the ends of the path, for two path points more; at an inner tensor (``at``) these leave
+        the branches beside it at x, and the model itself does not.
         """
         wide = _path_type(request)
         nodes, weights = nodes.astype(wide), weights.astype(wide)
         self._require_independent_examples(request)
         sums: dict[str, Array] = {}
         done, total = 0, request.examples * len(nodes)
-
-        @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
-        def placed(first: int, last: int) -> dict[str, Any]:
-            return self.session.placed(self._feeds(request, slice(first, last)))
-
-        def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
-            a, w = filled(nodes, weights, points, size)
-            path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
-            return {**placed(rows.start, rows.stop), **path}
 
         grid = self._grid(request)
 
@@ -153,11 +146,11 @@ class Engine:
             if progress is not None:
                 progress(done, total)
 
-        self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
-        result = Attribution(sums)
-        if ends:
-            result.scores, result.baseline_scores = self.end_scores(request, internal_batch_size)
-            result.delta = self._total(sums, request.examples) - (result.scores - result.baseline_scores)
+        self._along_path(request, nodes, weights, internal_batch_size, take)
+        at_ends = self.end_scores if ends else self._path_ends
+        scores, baseline_scores = at_ends(request, internal_batch_size)
+        delta = self._total(sums, request.examples) - (scores - baseline_scores)
+        result = Attribution(sums, scores, baseline_scores, delta)
         result.attributions = {name: total.astype(self._types[name]) for name, total in sums.items()}
         return result
 
@@ -183,6 +176,18 @@ class Engine:
         )
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
         return Attribution(joined, np.concatenate(scores))
+
+    def _path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
+        """F at both ends of the path, of each example, from Runs whose sums, of weight 0 and perhaps NaN, are left."""
+        nodes = np.array([1, 0], _path_type(request))
+        ends = np.zeros((2, request.examples))
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            scores = result[_PREFIX + contract.PATH_SCORES]
+            ends[points, rows] = scores[: points.stop - points.start, : rows.stop - rows.start]
+
+        self._along_path(request, nodes, np.zeros_like(nodes), internal_batch_size, take)
+        return ends[0], ends[1]
 
     def end_scores(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
         """F(x) and F(baseline) of each example."""
@@ -287,6 +292,27 @@ class Engine:
         return Request(dict(inputs), None, examples, {}, per_example, shared)
 
     # -- pieces -------------------------------------------------------------------------------------------------------
+
+    def _along_path(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        internal_batch_size: int | None,
+        take: Callable[[slice, slice, Any], None],
+    ) -> None:
+        """Give ``take`` the step model's results for each piece of examples × path points."""
+
+        @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
+        def placed(first: int, last: int) -> dict[str, Any]:
+            return self.session.placed(self._feeds(request, slice(first, last)))
+
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
+            a, w = filled(nodes, weights, points, size)
+            path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
+            return {**placed(rows.start, rows.stop), **path}
+
+        self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
 
     def _over_pieces(
         self,

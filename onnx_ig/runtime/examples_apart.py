@@ -77,17 +77,18 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
 def _drawn_for(model: Model, rows: set[str], together: bool) -> Iterator[dict[str, Array]]:
     """Values for every input, of one size after another where it is not declared; none where they cannot be drawn.
 
-    Whole numbers that all rows share are 1 and then 0: they may decide what is run. ``together``: further inputs may
-    have a row per example on an axis of their own.
+    Whole numbers that all rows share are 1 and then 0: they may decide what is run. Those of the rows are 0 and 1 at
+    random, and then all 0: a table may have no other row. ``together``: further inputs may have a row per example on an
+    axis of their own.
     """
     is_open = any(isinstance(d, ir.SymbolicDim) for x in model.inputs for d in (x.shape or ())[1:])
     specs = [spec_of(x) for x in model.inputs if x.name not in model.defaults]
     words = {str(x.name): known_words(x) for x in model.inputs}
     shared = [perhaps_rows(specs, rows, _ROWS), {}] if together else [{}]
-    for size, sizes in itertools.product(_SIZES if is_open else _SIZES[:1], shared):
+    for whole, size, sizes in itertools.product((None, 0), _SIZES if is_open else _SIZES[:1], shared):
         rng = np.random.default_rng(0)
         try:
-            feeds = drawn(specs, rng, rows=_ROWS, size=size, sizes=sizes, floats=positive, words=words)
+            feeds = drawn(specs, rng, rows=_ROWS, size=size, sizes=sizes, floats=positive, words=words, whole=whole)
         except InputError:
             return
         decisive = [n for n, value in feeds.items() if n not in rows and value.dtype.kind in "iub"]
