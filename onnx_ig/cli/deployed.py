@@ -154,7 +154,7 @@ class _Run:
         feeds = self._feeds(slice(0, self._examples if together else 2))
         for name, value in self._baselines.items():
             feeds[self._contract.prefix + names.BASELINE + name] = value if together else value[:1]
-        path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.form == "step" else {}
+        path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.named("path") else {}
         require_examples_apart_in_file(self._model, self._contract, self._session, self._options.provider, feeds, path)
 
     # -- the two forms ------------------------------

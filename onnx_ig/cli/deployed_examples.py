@@ -40,7 +40,7 @@ def require_examples_apart_in_file(
 
     Args:
         feeds: what every Run is fed but the path: one row or two, or all where they stay together.
-        path: the point x, for the step form.
+        path: the point x, for files that take the path.
 
     Raises:
         InputError: it mixes them. ModelError: it does not run.
@@ -56,7 +56,7 @@ def require_examples_apart_in_file(
         forward = ForwardModel(model, contract.output, False, provider)
 
         def results(fed: Mapping[str, Array]) -> list[Array]:
-            return [forward(fed)]
+            return [forward({**fed, **path})]
 
     else:
         return
