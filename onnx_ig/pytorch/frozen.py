@@ -70,11 +70,12 @@ def _decisions(reads: Sequence[Read]) -> set[tuple[str, object]]:
 
 
 def _probes(arguments: Sequence[Argument]) -> Iterator[list[Tensor]]:
-    """The examples with their attributed values scaled; with zeros among the others, which are masks; all redrawn."""
+    """The examples with attributed values scaled; the others, which are masks, with and without zeros; all redrawn."""
     for scale in _SCALES:
         yield [a.example.detach() * scale if a.attributed else a.example.detach().clone() for a in arguments]
     generator = torch.Generator().manual_seed(20)
     yield [a.example.detach() * (1 if a.attributed else _kept(a.example, generator)) for a in arguments]
+    yield [a.example.detach() if a.attributed else torch.ones_like(a.example) for a in arguments]  # nothing masked
     for _ in range(3):
         yield [redrawn(a.example.detach().cpu(), generator).to(a.example.device) for a in arguments]
 
