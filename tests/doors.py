@@ -122,6 +122,7 @@ def _file(**options: Any) -> Callable[[Case, Baselines, Path], Opened]:
         with warnings.catch_warnings():
             # bounds of a slice, for one, cannot be drawn; the file is run below, on data that fit
             warnings.filterwarnings("ignore", ".* was not run: the model itself")
+            warnings.filterwarnings("ignore", "it was not checked that the model treats its examples apart")
             onnx_ig.export(
                 case.model, path, inputs=list(case.inputs), per_example=list(case.rows), overwrite=True, **keywords
             )

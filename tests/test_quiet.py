@@ -22,10 +22,17 @@ def _with_no_operator_and_a_branch(x: Tensor) -> Tensor:
     return torch.linalg.svd(x if x.sum() > 0 else -x)[0]
 
 
-def test_failing_exporters_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """Each exporter prints the graph that it fails on, one of them past Python's streams."""
+@pytest.mark.parametrize("log_was_on", [False, True])
+def test_failing_exporters_say_nothing(log_was_on: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each exporter prints the graph that it fails on, one of them past Python's streams.
+
+    Of any TorchScript export of the program's own the log stays on, and is left on.
+    """
+    torch._C._jit_set_onnx_log_enabled(log_was_on)
     with warnings.catch_warnings(record=True) as seen, pytest.raises(ModelError):
         export_torch(_with_no_operator_and_a_branch, torch.rand(2, 4, 4))
+    assert torch._C._jit_is_onnx_log_enabled() == log_was_on
+    torch._C._jit_set_onnx_log_enabled(False)
     assert not seen
     assert capfd.readouterr() == ("", "")
 

@@ -80,10 +80,18 @@ def in_exports(owner: Any, name: str, instead: Callable[..., Any]) -> Callable[.
     return elsewhere
 
 
-# What torch prints whatever it is asked: graphs that it could not follow, and in TorchScript (which switches its log on
-# where it means to restore it) to the process's own stream.
+@contextlib.contextmanager
+def _without_torchscripts_log(*_: Any, **__: Any) -> Iterator[None]:
+    """torch's own version of this switches the log on where it means to restore it, for this process, for good."""
+    was_on = torch._C._jit_is_onnx_log_enabled()
+    torch._C._jit_set_onnx_log_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._jit_set_onnx_log_enabled(was_on)
+
+
+# What torch prints whatever it is asked: graphs that it could not follow; TorchScript, past Python's streams.
 in_exports(torch.export._trace, "print", lambda *_, **__: None)
 in_exports(torch.fx.graph_module, "print", lambda *_, **__: None)
-in_exports(
-    sys.modules[torch.onnx.utils.export.__module__], "setup_onnx_logging", lambda *_, **__: contextlib.nullcontext()
-)
+in_exports(sys.modules[torch.onnx.utils.export.__module__], "setup_onnx_logging", _without_torchscripts_log)

@@ -47,23 +47,29 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
     axes = example_axes({str(x.name): dims_of(x) for x in model.inputs}, rows, plan.layout.symbol)
     usable = {str(x.name) for x in model.inputs} <= given.keys()
     usable = usable and not (together and len(given[plan.attributed[0]]) == 1)
-    for feeds in [given] if usable else _drawn_for(model, rows, together):
+
+    def require_apart(feeds: Mapping[str, Array]) -> None:
+        if together:
+            require_rows_undisturbed(lambda fed: [output(fed)], feeds, axes, quantised=quantised)
+            return
         try:
+            require_independent_rows(lambda fed: [output(fed)], feeds, rows, rows, quantised=quantised)
+        except ModelError as error:
+            require_rows_run_alone(error, lambda: output(feeds))
+            raise
+
+    for alternatives in [[given]] if usable else _drawn_for(model, rows, together):
+        refusals = []
+        for feeds in alternatives:
             try:
-                if together:
-                    require_rows_undisturbed(lambda fed: [output(fed)], feeds, axes, quantised=quantised)
-                    return
-                require_independent_rows(lambda fed: [output(fed)], feeds, rows, rows, quantised=quantised)
+                require_apart(feeds)
                 return
-            except ModelError as error:
+            except InputError as error:
+                refusals.append(error)
+            except (ModelError, OutOfMemoryError) as error:
                 why = error
-                if together:
-                    continue
-                require_rows_run_alone(error, lambda feeds=feeds: output(feeds))  # type: ignore[misc]
-        except InputError as error:
-            refusal = error  # unless another value of what decides for all rows shows that it is no model's intent
-        except OutOfMemoryError as error:
-            why = error
+        if len(refusals) == len(alternatives):
+            refusal = refusals[0]
     if refusal is not None:
         raise refusal
     warnings.warn(
@@ -74,12 +80,13 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
     )
 
 
-def _drawn_for(model: Model, rows: set[str], together: bool) -> Iterator[dict[str, Array]]:
+def _drawn_for(model: Model, rows: set[str], together: bool) -> Iterator[list[dict[str, Array]]]:
     """Values for every input, of one size after another where it is not declared; none where they cannot be drawn.
 
-    Whole numbers that all rows share are 1 and then 0: they may decide what is run. Those of the rows are 0 and 1 at
-    random, and then all 0: a table may have no other row. ``together``: further inputs may have a row per example on an
-    axis of their own.
+    Whole numbers that all rows share may decide what is run, or how wide a border is: they are 1 in one alternative and
+    0 in another, and a model that treats rows apart for one of them is right for some caller. Those of the rows are 0
+    and 1 at random, and then all 0: a table may have no other row. ``together``: further inputs may have a row per
+    example on an axis of their own.
     """
     is_open = any(isinstance(d, ir.SymbolicDim) for x in model.inputs for d in (x.shape or ())[1:])
     specs = [spec_of(x) for x in model.inputs if x.name not in model.defaults]
@@ -92,5 +99,7 @@ def _drawn_for(model: Model, rows: set[str], together: bool) -> Iterator[dict[st
         except InputError:
             return
         decisive = [n for n, value in feeds.items() if n not in rows and value.dtype.kind in "iub"]
-        for value in (1, 0) if decisive else (1,):
-            yield {**model.defaults, **feeds, **{name: np.full_like(feeds[name], value) for name in decisive}}
+        yield [
+            {**model.defaults, **feeds, **{name: np.full_like(feeds[name], value) for name in decisive}}
+            for value in ((1, 0) if decisive else (1,))
+        ]
