@@ -80,3 +80,62 @@ def test_the_method_warns() -> None:
     method = onnx_ig.InputXGradient(lambda x: module(x / x.norm(dim=1, keepdim=True).detach()), provider="cpu")
     with pytest.warns(onnx_ig.OnnxIgWarning, match=re.escape("changes its own gradient (torch.Tensor.detach)")):
         method.attribute(torch.randn(2, 4), target=1)
+
+
+class _Switched(nn.Module):
+    """One function of x in each of its ways; its gradient is the derivative in the first alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.part, self.way = nn.Linear(4, 3), nn.Tanh(), "plain"
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.part(x)
+        if self.way == "detached":
+            hidden = hidden.detach()
+        elif self.way == "without gradients":
+            with torch.no_grad():
+                hidden = hidden * 1
+        elif self.way == "backward of its own":
+            hidden = _Same.apply(hidden)
+        elif self.way == "hook on a tensor" and hidden.requires_grad:
+            hidden.register_hook(lambda gradient: gradient * 0)
+        return self.linear(hidden + x)
+
+
+class _Same(torch.autograd.Function):
+    """The identity, without a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        return 0 * dy
+
+
+@pytest.mark.parametrize("kind", [onnx_ig.InputXGradient, onnx_ig.IntegratedGradients])
+def test_a_change_of_the_gradient_alone_is_told_when_it_is_made(kind: Any, recwarn: pytest.WarningsRecorder) -> None:
+    """By every object, on every call; the values that are compared are the same before and after."""
+    module, x = _Switched().eval(), torch.randn(3, 4)
+    method = kind(module, provider="cpu")
+    expected = method.attribute(x, target=1)
+    assert not recwarn.list
+    for way, named in {
+        "detached": "Tensor.detach",
+        "without gradients": "without gradients",
+        "backward of its own": "_Same.backward",
+        "hook on a tensor": "Tensor.register_hook",
+    }.items():
+        module.way = way
+        for each in (method, method, kind(module, provider="cpu")):
+            with pytest.warns(onnx_ig.OnnxIgWarning, match=f"changes its own gradient .*{named}"):
+                torch.testing.assert_close(each.attribute(x, target=1), expected, rtol=1e-4, atol=1e-5)
+    module.way = "plain"
+    method.attribute(x, target=1)
+    assert not recwarn.list
+    module.part.register_full_backward_hook(lambda *_: None)
+    with pytest.warns(onnx_ig.OnnxIgWarning, match="changes its own gradient"):
+        method.attribute(x, target=1)

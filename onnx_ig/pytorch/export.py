@@ -31,7 +31,7 @@ from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
-from onnx_ig.pytorch.own_derivative import own_derivatives
+from onnx_ig.pytorch.own_derivative import own_derivatives, warn_of
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import (
     ForwardModule,
@@ -151,13 +151,7 @@ def _first_that_reproduces(
         output_name += "_out"
     module = ForwardModule(function, positional, output)
     reads = reads_of(module, arguments)
-    if own := own_derivatives(module, [argument.example for argument in arguments]):
-        warnings.warn(
-            f"the model changes its own gradient ({', '.join(own)}), which ONNX cannot tell: attributions are of the "
-            "derivative of what it computes, and may differ from torch's",
-            OnnxIgWarning,
-            stacklevel=3,
-        )
+    warn_of(own_derivatives(module, [argument.example for argument in arguments]), stacklevel=3)
     failures: list[str] = []
     batches = [True, False] if dynamic_batch == "auto" else [dynamic_batch]
     for dynamic in batches:

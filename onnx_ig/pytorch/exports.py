@@ -21,6 +21,7 @@ from onnx_ig.kept import Kept
 from onnx_ig.model import Model, load_torch
 from onnx_ig.pytorch.check import run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
+from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.source import call_once, find_modules, pick_output
 from onnx_ig.sources import ENGINES_KEPT
@@ -71,8 +72,7 @@ class Call:
         return torch.cat([self._evaluate(self.rows(fed, slice(i, i + most))) for i in range(0, count, most)])
 
     def _evaluate(self, fed: Sequence[Tensor]) -> Tensor:
-        remaining = iter(fed)
-        arguments = [next(remaining).clone() if isinstance(a, Tensor) else a for a in self._arguments]
+        arguments = self._with([a.clone() for a in fed])  # the function may write into what it is given
         with EXPORT_LOCK:
             return run_torch(lambda: pick_output(call_once(self.function, arguments), self.output)[1], ())
 
@@ -82,9 +82,21 @@ class Call:
 
     def some_examples(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Copies of the inputs and additional arguments, of two examples at most."""
-        remaining = iter(self.rows(self.fed, slice(0, 2)))
-        arguments = [next(remaining).clone() if isinstance(a, Tensor) else a for a in self._arguments]
+        arguments = self._with([a.clone() for a in self.rows(self.fed, slice(0, 2))])
         return tuple(arguments[: len(self.inputs)]), tuple(arguments[len(self.inputs) :])
+
+    def own_derivatives(self) -> list[str]:
+        """What makes autograd's gradient another than the function's derivative, by name, on two examples at most."""
+        with EXPORT_LOCK:
+            return own_derivatives(
+                lambda *fed: pick_output(self.function(*self._with(fed)), self.output)[1],
+                self.rows(self.fed, slice(0, 2)),
+            )
+
+    def _with(self, fed: Sequence[Tensor]) -> list[Any]:
+        """The arguments with these in place of the tensors among them."""
+        remaining = iter(fed)
+        return [next(remaining) if isinstance(a, Tensor) else a for a in self._arguments]
 
     def takes_one_example(self) -> bool:
         """Whether the function gives one row for the first example alone."""

@@ -3,7 +3,8 @@
 The one idea: nothing that can be looked up (parameters, versions, closures) tells all that a function may depend on, so
 its output is compared with the exported model's where the answer rests on it: at the inputs, at the baselines, between
 them, and at other values of the inputs' range. Where the function reads its arguments into Python, which a trace
-freezes, each example is also compared alone, at the call's own path points.
+freezes, each example is also compared alone, at the call's own path points. Whether autograd's gradient still is the
+derivative of what is computed is watched, since no value tells: a detached tensor has the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from onnx_ig.errors import InputError, ModelError
 from onnx_ig.pytorch.check import redrawn, tolerance
 from onnx_ig.pytorch.decisions import Read, first_difference, recorded
 from onnx_ig.pytorch.exports import Call, Export, Exports, as_tensor_like
+from onnx_ig.pytorch.own_derivative import warn_of
 from onnx_ig.sources import Outputs, Path
 from onnx_ig.types import Array
 
@@ -58,6 +60,7 @@ class TorchGuard:
             InputError: the function decides in Python from its data, and otherwise than it was traced.
             ModelError: it fails at these values, or a new export differs too.
         """
+        made_now = self._export.noise is None
         deciding = [read for read in self._export.reads if read.arguments]
         along = any(i < len(self._call.inputs) for read in deciding for i in read.arguments)
         try:
@@ -65,14 +68,14 @@ class TorchGuard:
             if not along and (further := self._compare_elsewhere(path(1.0), outputs)) is not None:
                 compared.append(further)
         except ModelError:
-            if self._export.noise is None:
+            if made_now:
                 raise
             self._exports.drop(self._export)
             return False
         worst, at = _largest_difference(compared)
         allowed = max(tolerance([*self._call.fed, *(c.torch for c in compared)]), rounding)
         suspicious = max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
-        if self._export.noise is not None and not worst <= min(suspicious, allowed):
+        if not made_now and not worst <= min(suspicious, allowed):
             self._exports.drop(self._export)
             return False
         if not worst <= allowed:
@@ -81,6 +84,8 @@ class TorchGuard:
         self._export.noise = max(worst, self._export.noise or 0.0)
         if deciding:
             self._require_same_decisions(path, nodes if along else (), outputs, allowed, compared)
+        if not made_now:  # making it says so itself
+            warn_of(self._call.own_derivatives(), stacklevel=5)
         return True
 
     def _compare(self, values: Mapping[str, Array], where: str, outputs: Outputs) -> _Compared:

@@ -6,6 +6,7 @@ graph have a backward of the model's own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
+
+from onnx_ig.errors import OnnxIgWarning
 
 _DETACHING = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)
 
@@ -35,6 +38,17 @@ def own_derivatives(function: Callable[..., Tensor], arguments: Sequence[Tensor]
             return []
     nodes = {f"{type(node).__name__.removesuffix('Backward')}.backward" for node in _graph(result)}
     return sorted(detached.names | nodes)
+
+
+def warn_of(own: Sequence[str], stacklevel: int) -> None:
+    """Say what :func:`own_derivatives` found, if anything."""
+    if own:
+        warnings.warn(
+            f"the model changes its own gradient ({', '.join(own)}), which ONNX cannot tell: attributions are of the "
+            "derivative of what it computes, and may differ from torch's",
+            OnnxIgWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 class _Detached(TorchFunctionMode):
