@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx_ig.autodiff import differentiate
+    from onnx_ig.checking.verification import verify
+    from onnx_ig.differentiation import differentiate
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
-    from onnx_ig.exporting import export
-    from onnx_ig.gradients import InputXGradient, Saliency
-    from onnx_ig.layers import LayerGradientXActivation, LayerIntegratedGradients
-    from onnx_ig.methods import IntegratedGradients
-    from onnx_ig.model import Model, load
-    from onnx_ig.verification import verify
+    from onnx_ig.exporting.export import export
+    from onnx_ig.loading.model import Model, load
+    from onnx_ig.methods.gradients import InputXGradient, Saliency
+    from onnx_ig.methods.integrated_gradients import IntegratedGradients
+    from onnx_ig.methods.layers import LayerGradientXActivation, LayerIntegratedGradients
 
 __version__ = "0.1.0"
 
@@ -35,18 +35,18 @@ __all__ = [
 
 # Where each public name lives; imported on first use, because the graph libraries take a second to import.
 _HOME = {
-    "InputXGradient": "gradients",
-    "IntegratedGradients": "methods",
-    "LayerGradientXActivation": "layers",
-    "LayerIntegratedGradients": "layers",
-    "Model": "model",
+    "InputXGradient": "methods.gradients",
+    "IntegratedGradients": "methods.integrated_gradients",
+    "LayerGradientXActivation": "methods.layers",
+    "LayerIntegratedGradients": "methods.layers",
+    "Model": "loading.model",
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
-    "Saliency": "gradients",
-    "differentiate": "autodiff",
-    "export": "exporting",
-    "load": "model",
-    "verify": "verification",
+    "Saliency": "methods.gradients",
+    "differentiate": "differentiation",
+    "export": "exporting.export",
+    "load": "loading.model",
+    "verify": "checking.verification",
 }
 
 

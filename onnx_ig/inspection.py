@@ -18,13 +18,14 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import layout_of
 from onnx_ig.attribution.training import training_nodes
-from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.entrances import computed, entrances, look_up
-from onnx_ig.autodiff.lower import lower_path
-from onnx_ig.autodiff.reverse import dependents, is_float, pull_back, read_by
-from onnx_ig.autodiff.surrogate import straight_through_operators
+from onnx_ig.autodiff.lowering import lower_path
+from onnx_ig.autodiff.reverse import dependents, pull_back
+from onnx_ig.autodiff.straight_through import straight_through_operators
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
-from onnx_ig.model import Model, Source, load, tensors_of
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.reading import is_float, read_by
+from onnx_ig.loading.model import Model, Source, load, tensors_of
 
 LAYERS_SHOWN = 40
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})

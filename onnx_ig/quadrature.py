@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_ig.common.suggestions import nearest
+from onnx_ig.common.types import Rule
 from onnx_ig.errors import UsageError
-from onnx_ig.suggestions import nearest
-from onnx_ig.types import Rule
 
 NodesAndWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 

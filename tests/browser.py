@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from onnx_ig.runtime.engines import browser as engine
+from onnx_ig.checking.runtimes import web
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -32,6 +32,6 @@ def served(folder: Path) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     """Chromium, the one that onnx_ig finds; an error that says what to install where there is none."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=engine.program(), args=engine.flags())
+        started = playwright.chromium.launch(executable_path=web.program(), args=web.flags())
         yield started
         started.close()

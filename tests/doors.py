@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 import onnx_ig
-from onnx_ig.exact.widening import as_float64
+from onnx_ig.checking.exact.widening import as_float64
 
 Arrays = dict[str, np.ndarray]
 STEPS = 3

@@ -11,8 +11,8 @@ import pytest
 import onnx_ig
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.affine import affine_frontier
-from onnx_ig.autodiff import gradient_model
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.autodiff.gradient import gradient_model
+from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
 
@@ -140,7 +140,7 @@ def test_frontier_in_recurrent_layers() -> None:
         laid.update(affine_frontier(nodes, sources, output, batched=True))
         return list(laid)
 
-    gradient_model(model, ["x", "c"], ["y"], lay=lay)
+    gradient_model(model.ir_model, ["x", "c"], ["y"], lay=lay)
     found = [([d if isinstance(d, int) else d.value for d in f.shape], axis) for f, axis in laid.items()]
     assert sorted(found, key=str) == [(["N", 5], 0)] * 2 + [([7, "N", 20], 1)] * 2
     feeds = {"x": generator.normal(size=(2, 7, 3)), "c": generator.normal(size=(2, 4))}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from onnx_ig.arguments import UNKNOWN_RANGE, broadcast_baselines, broadcast_target
 from onnx_ig.errors import InputError
+from onnx_ig.methods.arguments import UNKNOWN_RANGE, broadcast_baselines, broadcast_target
 
 # output dimensions of one example, target for two examples, expected rows
 TARGETS: dict[str, tuple[list[int], Any, Any]] = {

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
-from onnx_ig import reference
 from onnx_ig.attribution import Contract, make_plan
+from onnx_ig.checking import reference
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError, UsageError
 from onnx_ig.inspection import inspect
 from onnx_ig.quadrature import path_nodes_and_weights

@@ -8,8 +8,8 @@ from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
 from onnx_ig.autodiff import registry
-from onnx_ig.autodiff.node import given
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, NotDifferentiableError
+from onnx_ig.graph.node import given
 from onnx_ig.runtime.session import Session
 from tests.cases import own_cases
 from tools.judge import judge, make_case

@@ -14,8 +14,8 @@ import torch
 
 import onnx_ig
 from onnx_ig.attribution import Contract
+from onnx_ig.engine.engine import Engine
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.runtime.engine import Engine
 from onnx_ig.runtime.session import Session
 
 _rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
-from onnx_ig import reference
+from onnx_ig.checking import reference
 from tests.browser import chromium, served
 from tests.node_runtime import CLIENTS, ROOT, node_modules
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import onnx_ig
 from onnx_ig.cli import app
-from onnx_ig.completeness import completeness_gap
+from onnx_ig.engine.completeness import completeness_gap
 from onnx_ig.errors import OnnxIgWarning
 
 # a steep step far from the baseline: few path points miss it

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 import onnx_ig
+from onnx_ig.checking.conformance import conform, read_data_sets
+from onnx_ig.checking.runtimes import RUNTIMES, Runtime
 from onnx_ig.cli.app import app
-from onnx_ig.conformance import conform, read_data_sets
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, UsageError, VerificationError
-from onnx_ig.runtime.engines import ENGINES, Engine
 from tests.node_runtime import ROOT, node_path
 from tools import runtimes
 
@@ -38,7 +38,7 @@ def test_every_runtime_gives_the_reference_s_numbers(
 ) -> None:
     monkeypatch.setenv("NODE_PATH", node_path())
     path = runtimes.make(runtimes.SUBJECTS[name](), form, tmp_path)
-    for runtime in ENGINES:
+    for runtime in RUNTIMES:
         cell = runtimes.judge(name, form, path, runtime)
         assert cell.error is not None and cell.error <= 1e-4, cell
 
@@ -143,13 +143,13 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("form", ["complete", "step"])
-@pytest.mark.parametrize("runtime", ENGINES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_bad_calls_end_in_an_error_or_in_nan(
     runtime: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NODE_PATH", node_path())
     path = onnx_ig.export(DIGITS, tmp_path / "model.onnx", form=form, baselines="input", path_as_input=True)
-    opened = ENGINES[runtime].open(path)
+    opened = RUNTIMES[runtime].open(path)
     assert np.isfinite(opened.run(CALL)["attribution_image"]).all()
     for what, changes in BAD_CALLS.items():
         feeds = {name: value for name, value in {**CALL, **changes}.items() if value is not None}
@@ -172,7 +172,7 @@ WRONG = {
 
 @pytest.mark.parametrize("how", WRONG)
 def test_a_runtime_that_computes_wrong_is_caught(how: str, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = ENGINES["onnxruntime"]
+    right = RUNTIMES["onnxruntime"]
 
     class Wrong:
         def __init__(self, path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_runtime_that_computes_wrong_is_caught(how: str, exported: Path, monke
         def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: np.asarray(WRONG[how](name, y)) for name, y in self._opened.run(feeds).items()}
 
-    monkeypatch.setitem(ENGINES, "wrong", Engine("wrong", "A wrong runtime", right.version, Wrong))
+    monkeypatch.setitem(RUNTIMES, "wrong", Runtime("wrong", "A wrong runtime", right.version, Wrong))
     with pytest.raises(VerificationError, match=r"A wrong runtime .* do not deploy"):
         conform(exported, "wrong").require()
 

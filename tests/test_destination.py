@@ -102,7 +102,7 @@ def test_no_source_is_replaced_from_python(work: Path, case: str) -> None:
 
 
 def test_weights_beside_a_large_model_replace_no_source(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_ig.exporting._SINGLE_FILE_LIMIT", 0)
+    monkeypatch.setattr("onnx_ig.exporting.export._SINGLE_FILE_LIMIT", 0)
     Path("apart.onnx.data").rename("new.onnx.data")  # as the written model's own weights would be called
     proto = onnx.load("apart.onnx", load_external_data=False)
     for weight in proto.graph.initializer:
@@ -149,7 +149,7 @@ NO_PLACES = {
 def test_places_are_judged_before_anything_is_computed(
     work: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onnx_ig.model.normalise", None)  # not even the model is read
+    monkeypatch.setattr("onnx_ig.loading.model.normalise", None)  # not even the model is read
     done = run(command)
     assert done.exit_code == 2 and NO_PLACES[command] in done.stderr and "internal" not in done.stderr, done.stderr
 

@@ -43,12 +43,16 @@ def failing(code: int) -> Callable[..., Any]:
 EXPORT, ATTRIBUTE = "export one.onnx -o out.onnx", "attribute one.onnx -i rows.npy -o out"
 # what fails, how, the command, the exit code, a word of the message
 FAILURES: dict[str, tuple[str, int, str, int, str]] = {
-    "a full disk under a model": ("onnx_ig.exporting._write_message", errno.ENOSPC, EXPORT, 2, "No space left"),
+    "a full disk under a model": ("onnx_ig.exporting.export._write_message", errno.ENOSPC, EXPORT, 2, "No space left"),
     "a full disk under test data": (
-        "onnx_ig.conformance.numpy_helper.from_array", errno.ENOSPC, f"{EXPORT} --with-test-data", 2, "No space left",
+        "onnx_ig.checking.conformance.numpy_helper.from_array",
+        errno.ENOSPC,
+        f"{EXPORT} --with-test-data",
+        2,
+        "No space left",
     ),
     "a full disk under an entry": (
-        "onnx_ig.triton._signature", errno.ENOSPC, "export one.onnx --triton out.onnx", 2, "No space left",
+        "onnx_ig.exporting.triton._signature", errno.ENOSPC, "export one.onnx --triton out.onnx", 2, "No space left",
     ),
     "a full disk under a report": ("numpy.savez_compressed", errno.ENOSPC, ATTRIBUTE, 2, "No space left"),
     "a folder without rights": ("tempfile.TemporaryFile", errno.EACCES, ATTRIBUTE, 2, "Permission denied"),

@@ -10,9 +10,9 @@ import pytest
 
 import onnx_ig
 from onnx_ig.attribution.layout import Layout
+from onnx_ig.engine import engine as engine_module
+from onnx_ig.engine.grid import Grid
 from onnx_ig.errors import InputError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime import engine as engine_module
-from onnx_ig.runtime.grid import Grid
 from onnx_ig.runtime.session import Session
 
 WEIGHTS = np.array([[1, -2], [3, 4], [-5, 6]], np.float64)

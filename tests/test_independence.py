@@ -141,7 +141,7 @@ def test_the_command_line_refuses_too(name: str, written: str, tmp_path: Path, m
     np.save("one.npy", ONE)
     onnx.save(model(MIXING[name]), "model.onnx")
     if written != "model":
-        monkeypatch.setattr("onnx_ig.exporting._require_examples_apart", lambda *_: None)
+        monkeypatch.setattr("onnx_ig.exporting.export._require_examples_apart", lambda *_: None)
         onnx_ig.export("model.onnx", f"{written}.onnx", form=written, n_steps=4)
     result = CliRunner().invoke(app, ["attribute", f"{written}.onnx", "-i", "one.npy", "--target", "1", "-o", "out"])
     assert result.exit_code == 4 and "mixes examples" in result.stderr, result.output

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 import onnx_ig
+from onnx_ig.checking.kernels import RUNTIMES, findings, table
 from onnx_ig.cli.app import app
 from onnx_ig.cli.inspect import RUNTIMES as OFFERED
 from onnx_ig.errors import UsageError
-from onnx_ig.runtime.kernels import RUNTIMES, findings, table
 from tools.kernel_table import cpu_kernels
 from tools.node_tests import standard_cases
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import onnx_ig
-from onnx_ig.pytorch import exports
+from onnx_ig.methods.pytorch import exports
 
 _LINEAR = nn.Linear(4, 3)
 

@@ -15,7 +15,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
-from onnx_ig.exact.widening import as_float64
+from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
 from tools.kernels.torch_ops import KERNELS
 

@@ -15,10 +15,10 @@ import onnx_ir as ir
 import pytest
 
 import onnx_ig
-import onnx_ig.exporting as exporting
+import onnx_ig.exporting.export as exporting
 import onnx_ig.loading.model_file as model_file
 from onnx_ig.errors import ModelError, OnnxIgWarning, UsageError
-from onnx_ig.model import load
+from onnx_ig.loading.model import load
 from onnx_ig.runtime.session import Session
 
 WEIGHTS = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
@@ -276,7 +276,7 @@ def test_weights_over_two_gigabytes_stay_on_disk(tmp_path: Path) -> None:
     assert model.ir_model.graph.initializers["W"].const_value.nbytes == 4000 * rows  # type: ignore[union-attr]
     from onnx_ig.autodiff.gradient import gradient_model
 
-    gradient = gradient_model(model, ["x"])
+    gradient = gradient_model(model.ir_model, ["x"])
     assert isinstance(gradient.graph.initializers["W"].const_value, ir.ExternalTensor)
 
 

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 import onnx_ig
-from onnx_ig.autodiff.rules import microsoft_nchwc
 from onnx_ig.errors import NotDifferentiableError
+from onnx_ig.loading.foreign import blocked as microsoft_nchwc
 from onnx_ig.runtime.session import Session
 
 _rng = np.random.default_rng(5)

@@ -6,8 +6,8 @@ import onnx.parser
 import pytest
 
 from onnx_ig.errors import ModelError
+from onnx_ig.loading.model import load
 from onnx_ig.loading.opset_adapters import ADAPTERS
-from onnx_ig.model import load
 from onnx_ig.runtime.session import Session
 from tests.opset_forms import COMPATIBLE_BY_HAND, DOWN, FORMS, KEPT, REFUSED, Form
 

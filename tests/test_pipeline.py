@@ -10,8 +10,8 @@ import onnx.parser
 import pytest
 
 import onnx_ig
+from onnx_ig.common.pipeline import overlapped
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.pipeline import overlapped
 
 PATIENCE = 20  # seconds until a test that waits in vain fails
 MODEL = """<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 2] y)

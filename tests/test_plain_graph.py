@@ -19,8 +19,8 @@ import pytest
 import onnx_ig
 from onnx_ig.attribution import affine, build, make_plan
 from onnx_ig.autodiff import composites, gradient, masks
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.model import Model
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.loading.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
 from tests.networks import NETWORKS, exported
@@ -80,7 +80,7 @@ def _plain(model: Model, feeds: Arrays, target: tuple[int, ...]) -> Arrays:
     with pytest.MonkeyPatch.context() as patch:
         for place, name, without, _ in OPTIMISATIONS.values():
             patch.setattr(place, name, without)
-        proto = ir.to_proto(gradient.gradient_model(model, list(_moving(feeds))))
+        proto = ir.to_proto(gradient.gradient_model(model.ir_model, list(_moving(feeds))))
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

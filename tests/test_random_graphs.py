@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from onnx import parser
 
 from onnx_ig.autodiff import registry
-from onnx_ig.exact.widening import as_float64
+from onnx_ig.checking.exact.widening import as_float64
 from tools.graphs.excuse import excuse, shaken
 from tools.judge import Case, make_case
 from tools.random_graphs import SHAPES, graphs, judge_graph, reproduction

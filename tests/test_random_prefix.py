@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 import onnx_ig
 from onnx_ig.attribution import affine, build, make_plan
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.model import Model
+from onnx_ig.loading.model import Model
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
 from tools.graphs.batches import batches

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import onnx_ig
 from onnx_ig.cli.app import app
 from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
-from onnx_ig.model import load, tensors_of
+from onnx_ig.loading.model import load, tensors_of
 from onnx_ig.runtime.session import Session
 from tools.declaring import declared
 

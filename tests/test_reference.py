@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import onnx_ig
-from onnx_ig import reference
+from onnx_ig.checking import reference
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.quadrature import METHODS
 from tests.networks import NETWORKS

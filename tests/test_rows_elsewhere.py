@@ -130,7 +130,7 @@ def test_the_command_line_refuses_it(
     name: str, named: bool, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a file that another program wrote as well: nothing was checked then."""
-    monkeypatch.setattr("onnx_ig.exporting._require_examples_apart", lambda *_: None)
+    monkeypatch.setattr("onnx_ig.exporting.export._require_examples_apart", lambda *_: None)
     result = on_the_command_line(model(named, MIXING[name][0]), written, tmp_path)
     assert result.exit_code == 4 and "mixes examples" in result.stderr, result.output
 

@@ -24,8 +24,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 import onnx_ig
 from onnx_ig.cli import app
-from onnx_ig.declared import InputSpec, cast_to_declared
 from onnx_ig.errors import InputError
+from onnx_ig.graph.declared import InputSpec, cast_to_declared
 from onnx_ig.inspection import inspect
 
 skl2onnx = pytest.importorskip("skl2onnx", reason="the converter of scikit-learn models (extra 'test')")

@@ -20,10 +20,10 @@ import torch
 from onnxruntime.transformers.optimizer import optimize_model
 
 import onnx_ig
-from onnx_ig import reference
+from onnx_ig.checking import reference
 from onnx_ig.errors import InputError
 from onnx_ig.inspection import inspect
-from onnx_ig.model import Model
+from onnx_ig.loading.model import Model
 from onnx_ig.pytorch.export import export_torch
 from tests.zoo import HIDDEN, VOCABULARY, ZOO, Entry, FromIds
 

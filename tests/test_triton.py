@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from google.protobuf import text_format
 
 import onnx_ig
+from onnx_ig.checking.conformance import conform
 from onnx_ig.cli.app import app
-from onnx_ig.conformance import conform
 from onnx_ig.errors import ModelError, OnnxIgError
-from onnx_ig.triton import configuration, repository_entry
+from onnx_ig.exporting.triton import configuration, repository_entry
 from tools.packages import from_pypi
 
 DIGITS = Path(__file__).parent.parent / "models" / "digits_cnn" / "digits_cnn.onnx"
@@ -115,7 +115,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_two_gigabytes_lie_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_ig.exporting._SINGLE_FILE_LIMIT", 0)
+    monkeypatch.setattr("onnx_ig.exporting.export._SINGLE_FILE_LIMIT", 0)
     with repository_entry(tmp_path / "entry") as file:
         onnx_ig.export(DIGITS, file, n_steps=2, with_test_data=True)
     written = tmp_path / "entry" / "1"

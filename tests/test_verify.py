@@ -16,8 +16,8 @@ from click.testing import CliRunner
 import onnx_ig
 from onnx_ig.autodiff import registry
 from onnx_ig.cli.app import app
+from onnx_ig.engine.engine import Engine
 from onnx_ig.errors import InputError
-from onnx_ig.runtime.engine import Engine
 
 RNG = np.random.default_rng(5)
 

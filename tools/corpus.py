@@ -28,10 +28,10 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 import onnx_ig
+from onnx_ig.checking.exact.kernels import KERNELS
+from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.errors import NotDifferentiableError, OnnxIgError
-from onnx_ig.exact.kernels import KERNELS
-from onnx_ig.exact.widening import as_float64
-from onnx_ig.model import Model, load, tensors_of
+from onnx_ig.loading.model import Model, load, tensors_of
 from onnx_ig.runtime.session import Session
 from tools.kernels.torch_ops import Conv, ConvTranspose
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onnx_ig.autodiff.gradient import gradient_model
-from onnx_ig.model import load
+from onnx_ig.loading.model import load
 from onnx_ig.runtime.session import Session
 from tools.full_size import MODELS, FullSize
 
@@ -59,7 +59,7 @@ def measured(name: str, model: FullSize, batch: int, rounds: int) -> list[str]:
     module, tensors = model.module(), model.inputs(batch)
     loaded = load(module, example_inputs=tensors[0][:2], additional_forward_args=tuple(t[:2] for t in tensors[1:]))
     source, output = str(loaded.inputs[0].name), str(loaded.outputs[0].name)
-    gradient = gradient_model(loaded, [source], [output])
+    gradient = gradient_model(loaded.ir_model, [source], [output])
     plain = loaded.clone_ir()
     plain.ir_version = gradient.ir_version = 8
     feeds = {str(x.name): t.numpy() for x, t in zip(loaded.inputs, tensors, strict=True)}

@@ -18,9 +18,9 @@ import onnx
 
 import onnx_ig
 from onnx_ig.autodiff.registry import lookup_name
+from onnx_ig.checking.exact.forward import Forward
+from onnx_ig.checking.exact.widening import all_nodes, as_float64
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
-from onnx_ig.exact.forward import Forward
-from onnx_ig.exact.widening import all_nodes, as_float64
 from onnx_ig.runtime.session import Session
 from tools.declaring import declared
 

@@ -1,4 +1,4 @@
-"""Bring the column of ONNX Runtime's CPU kernels in onnx_ig/runtime/kernels.tsv up to date with the one installed.
+"""Bring the column of ONNX Runtime's CPU kernels in onnx_ig/checking/kernels.tsv up to date with the one installed.
 
     python -m tools.kernel_table
 
@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import onnxruntime
 
-from onnx_ig.runtime.kernels import TABLE, table
+from onnx_ig.checking.kernels import TABLE, table
 
 _OPEN = 2**31 - 1  # the end of a range without one
 _DOMAINS = ("", "ai.onnx.ml", "com.microsoft")

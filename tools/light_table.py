@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig
-from onnx_ig.runtime.forward import ForwardModel
+from onnx_ig.engine.forward import ForwardModel
 from onnx_ig.runtime.session import Session
 from tests.test_light_models import NAMES, logits_of, with_weights
 from tools.gradient_table import take_turns

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table)
 from onnx_ig.autodiff.registry import Entry, registered
-from onnx_ig.runtime.kernels import table as table_of_kernels
+from onnx_ig.checking.kernels import table as table_of_kernels
 from tools.judge import judge
 from tools.node_tests import operators_of, standard_cases
 
@@ -203,7 +203,7 @@ def rendered(rows: list[Row]) -> str:
         f"rule*: the body brings a model down to opset {WORKING}; the rule serves where another node keeps it newer.",
         "",
         "Right: the gradient agrees with central differences in float64, and in float32 in ONNX Runtime. Written by",
-        "`python tools/operators.py --refresh`; runtimes from onnx_ig/runtime/kernels.tsv (early 2026; a lead, "
+        "`python tools/operators.py --refresh`; runtimes from onnx_ig/checking/kernels.tsv (early 2026; a lead, "
         "not proof).",
         "",
         f"| operator | by | why zero or refused | node tests | {' | '.join(COLUMNS)} | right / judged | "

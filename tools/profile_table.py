@@ -27,7 +27,7 @@ import onnx_ir as ir
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from onnx_ig.runtime.engines import ENGINES
+from onnx_ig.checking.runtimes import RUNTIMES
 from onnx_ig.runtime.providers import open_session
 from tools.benchmark import RESULTS, SIX
 from tools.benchmarking.alone import written
@@ -38,7 +38,7 @@ from tools.lowerings import Choice, model
 from tools.profiling.flops import Shape
 from tools.profiling.profiles import STEPS, Operator, Profile, node_times, profiled
 
-_ENGINES = {"cpu": ENGINES["onnxruntime"], "openvino": ENGINES["openvino"]}
+_RUNTIMES = {"cpu": RUNTIMES["onnxruntime"], "openvino": RUNTIMES["openvino"]}
 _LARGE = ((2048, 2048, 2048), (3000, 3000, 3000), (2048, 768, 3072), (2100, 1100, 2100))  # M, K, N
 _LEAST_SHARE, _MOST_LINES = 0.02, 15
 
@@ -64,13 +64,13 @@ def main() -> None:
     best = {provider: best_rate(provider, options.runs) for provider in options.provider}
     parts = [
         "# Where the time of Integrated Gradients goes, on CPU, fp32",
-        f"{date.today()}, {os.cpu_count()} cores, {', '.join(f'{e.title} {e.version()}' for e in _ENGINES.values())}, "
+        f"{date.today()}, {os.cpu_count()} cores, {', '.join(f'{e.title} {e.version()}' for e in _RUNTIMES.values())}, "
         f"medians of {options.runs} Runs (`python tools/profile_table.py {shlex.join(sys.argv[1:])}`).",
         "One Run of the session that holds the path points, after a first one; a loop's products are those of all its "
         "trips. ONNX Runtime's profiler notes each node of each trip, which doubles a loop's time; it leaves out the "
         "shapes of weights that have been rearranged, and has the channels with which the blocks of convolutions are "
         "filled. OpenVINO's requests run one at a time, on all cores.",
-        f"GFLOP/s at best, of a single product: {', '.join(f'{best[p]:.0f} in {_ENGINES[p].title}' for p in best)}.",
+        f"GFLOP/s at best, of a single product: {', '.join(f'{best[p]:.0f} in {_RUNTIMES[p].title}' for p in best)}.",
     ]
     print("\n\n".join(parts), flush=True)
     for name in options.names:
@@ -101,7 +101,7 @@ def section(name: str, provider: str, profile: Profile, best: float) -> str:
     """A model's part of the table in one runtime."""
     rows = lines(profile)
     total = sum(row["ms"] for row in rows)
-    heading = f"## {name} in {_ENGINES[provider].title}: {profile.points} path points per Run"
+    heading = f"## {name} in {_RUNTIMES[provider].title}: {profile.points} path points per Run"
     times = f"{profile.milliseconds:.1f} ms; with the profiler, nodes of {total:.1f} ms:"
     return "\n\n".join([heading, times, rendered(LINES, rows), summary(name, profile, best)])
 

@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from onnx_ig.checking.exact.forward import Forward
+from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.exact.forward import Forward
-from onnx_ig.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
 from tools.graphs.draft import FLOAT, Draft, Tensor
 from tools.graphs.excuse import excuse, wide_feeds

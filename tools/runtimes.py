@@ -4,7 +4,7 @@
     python -m tools.runtimes lstm bert                           these models
     python -m tools.runtimes --out tools/results/runtimes.md
 
-The one idea: every cell is a file that was exported, its test data and ``onnx_ig.conformance``, as users have them.
+The one idea: every cell is a file that was exported, its test data and ``onnx-ig conform``, as users have them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 import onnx_ig
-from onnx_ig.conformance import TOLERANCE, conform, read_data_sets
+from onnx_ig.checking.conformance import TOLERANCE, conform, read_data_sets
+from onnx_ig.checking.runtimes import RUNTIMES, Timed
 from onnx_ig.errors import MissingDependencyError, ModelError
-from onnx_ig.model import Model, load
-from onnx_ig.runtime.engines import ENGINES, Timed
+from onnx_ig.loading.model import Model, load
 from tests.architectures.resnet import resnet18
 from tests.networks import NETWORKS, Network
 from tests.node_runtime import node_path
@@ -135,7 +135,7 @@ def judge(name: str, form: str, path: Path, runtime: str, times: bool = False) -
 
 
 def _seconds(path: Path, runtime: str, runs: int = 5) -> float:
-    opened, feeds = ENGINES[runtime].open(path), read_data_sets(path)[0].inputs
+    opened, feeds = RUNTIMES[runtime].open(path), read_data_sets(path)[0].inputs
     if isinstance(opened, Timed):
         return opened.seconds(feeds, runs)
     taken = []
@@ -154,7 +154,7 @@ def table(models: Iterable[str]) -> list[Cell]:
         for form in FORMS:
             with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
                 path = make(subject, form, Path(folder))
-                cells += [judge(name, form, path, runtime, times=True) for runtime in ENGINES]
+                cells += [judge(name, form, path, runtime, times=True) for runtime in RUNTIMES]
     return cells
 
 
@@ -169,14 +169,14 @@ def markdown(cells: list[Cell]) -> str:
         "median of five: in ONNX Runtime's Python package, in the others over that one. onnxruntime-web has one "
         "thread, the others as many as they choose.",
         "",
-        "| model | form | " + " | ".join(f"{e.title} {_version(e.name)}" for e in ENGINES.values()) + " |",
-        "|---|---|" + "---|" * len(ENGINES),
+        "| model | form | " + " | ".join(f"{e.title} {_version(e.name)}" for e in RUNTIMES.values()) + " |",
+        "|---|---|" + "---|" * len(RUNTIMES),
     ]
     notes: dict[str, int] = {}
     for name, form in dict.fromkeys((c.model, c.form) for c in cells):
         row = {c.runtime: c for c in cells if (c.model, c.form) == (name, form)}
         base = row["onnxruntime"]
-        lines.append(f"| {name} | {form} | " + " | ".join(_shown(row[r], base, notes) for r in ENGINES) + " |")
+        lines.append(f"| {name} | {form} | " + " | ".join(_shown(row[r], base, notes) for r in RUNTIMES) + " |")
     return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in notes.items())]).rstrip() + "\n"
 
 
@@ -192,7 +192,7 @@ def _shown(cell: Cell, base: Cell, notes: dict[str, int]) -> str:
 
 def _version(runtime: str) -> str:
     try:
-        return ENGINES[runtime].version()
+        return RUNTIMES[runtime].version()
     except MissingDependencyError:
         return "(not installed)"
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import is_static
-from onnx_ig.autodiff.node import attr_int, attr_str
-from onnx_ig.autodiff.reverse import read_by
+from onnx_ig.graph.builder import is_static
+from onnx_ig.graph.node import attr_int, attr_str
+from onnx_ig.graph.reading import read_by
 
 # Affine in their first input, whatever the others are, as long as those do not move along the path.
 # fmt: off

@@ -13,12 +13,12 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.reverse import is_float
 from onnx_ig.errors import InputError
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.reading import is_float
 from onnx_ig.loading.joined_axes import one_name, rename
+from onnx_ig.loading.model import Model
 from onnx_ig.loading.shape_facts import infer
-from onnx_ig.model import Model
 
 
 def examples_first(model: Model, axis: int | None) -> Model:

@@ -23,12 +23,12 @@ from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
-from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.gradient import COTANGENT, STRAIGHT_THROUGH, free_names, gradient_model, tidy
-from onnx_ig.autodiff.instantiate import Copy, needed_for
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import OnnxIgWarning
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.copying import Copy, needed_for
+from onnx_ig.loading.model import Model, tensors_of
 
 Ends = list[tuple[ir.Value, ir.Value]]
 
@@ -50,7 +50,9 @@ class _Builder:
         self.plan, self.source = plan, model
         self._laid_at: dict[str, int] = {}
         whole = not plan.is_integrated and _depend_on_each_other(model, plan.at)
-        self.result = gradient_model(model, plan.at, [plan.output], plan.prefix, lay=None if whole else self._lay)
+        self.result = gradient_model(
+            model.ir_model, plan.at, [plan.output], plan.prefix, lay=None if whole else self._lay
+        )
         graph = self.result.graph
         values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
         self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]

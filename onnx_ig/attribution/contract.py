@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from onnx_ig.model import CONTRACT
+from onnx_ig.loading.model import CONTRACT
 
 KEY = CONTRACT
 VERSION = 1

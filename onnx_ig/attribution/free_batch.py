@@ -2,7 +2,7 @@
 
 The one idea: exporters write the number of examples into the shapes of the inputs and into a few constants (the targets
 of Reshape and Resize, class tokens, initial states). Node by node, with shapes inferred on the way, such a constant is
-made to follow the data. Whether the result treats examples apart is not decided here: onnx_ig/runtime/batching.py runs
+made to follow the data. Whether the result treats examples apart is not decided here: onnx_ig/engine/batching.py runs
 it beside the model itself.
 """
 
@@ -16,11 +16,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.attribution.layout import BATCH
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import attr_int, constant, given, optional
-from onnx_ig.loading.node_edit import insert_before, integers, set_attributes
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import attr_int, constant, given, optional
+from onnx_ig.graph.node_edit import insert_before, integers, set_attributes
+from onnx_ig.loading.model import Model
 from onnx_ig.loading.shape_facts import infer
-from onnx_ig.model import Model
 
 # Whether they treat examples apart depends on the data, so agreement on some data is no evidence for other data.
 # fmt: off

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import ContractInput
 from onnx_ig.attribution.plan import Plan
-from onnx_ig.autodiff.builder import OpBuilder, same_shape
+from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
-from onnx_ig.types import Array
+from onnx_ig.graph.builder import OpBuilder, same_shape
 
 _BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
 _OWN = {

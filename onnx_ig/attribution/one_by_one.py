@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.graph.builder import OpBuilder
 
 
 def over_examples(

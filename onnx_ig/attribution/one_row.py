@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.instantiate import needed_for
-from onnx_ig.autodiff.reverse import read_by
+from onnx_ig.graph.copying import needed_for
+from onnx_ig.graph.reading import read_by
 
 
 def meeting_others(

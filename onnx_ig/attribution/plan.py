@@ -20,12 +20,12 @@ from onnx_ig.attribution.layout import (
 )  # fmt: skip
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.entrances import by_value, where_instead
-from onnx_ig.autodiff.instantiate import needed_for
-from onnx_ig.autodiff.reverse import dependents, is_float, read_by
+from onnx_ig.common.suggestions import nearest
+from onnx_ig.common.types import Algorithm, Array, Form
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model, refuse_attribution_model, tensor_called
-from onnx_ig.suggestions import nearest
-from onnx_ig.types import Algorithm, Array, Form
+from onnx_ig.graph.copying import needed_for
+from onnx_ig.graph.reading import all_dependents, is_float, read_by
+from onnx_ig.loading.model import Model, refuse_attribution_model, tensor_called
 
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
 FORMS: tuple[Form, ...] = ("complete", "step")
@@ -226,7 +226,7 @@ def _output(model: Model, name: str | None) -> ir.Value:
         return _inner(model, name)
     floats = [y for y in model.outputs if is_float(y)]
     if len(floats) > 1:  # those that are constants or inputs themselves explain nothing
-        computed = dependents(list(model.ir_model.graph), model.inputs, differentiably=False) - {*model.inputs}
+        computed = all_dependents(list(model.ir_model.graph), model.inputs) - {*model.inputs}
         floats = [y for y in floats if y in computed] or floats
     if len(floats) == 1:
         return floats[0]
@@ -292,4 +292,4 @@ def default_inputs(model: Model, at: Sequence[str]) -> list[str]:
     if not at:
         return _float_inputs(model)
     tensors, nodes = {_inner(model, name) for name in at}, by_value(model.ir_model.graph)
-    return [str(x.name) for x in model.inputs if tensors & dependents(nodes, [x], differentiably=False)]
+    return [str(x.name) for x in model.inputs if tensors & all_dependents(nodes, [x])]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.instantiate import Copy
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.copying import Copy
 
 _FIRST_SCALE, _FACTOR, _TRIALS = 2.0**10, 2.0**-6, 4  # 1024, 16, 1/4, 1/256
 

@@ -15,9 +15,9 @@ import onnx_ir as ir
 from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.instantiate import Copy
 from onnx_ig.errors import InputError
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.copying import Copy
 
 _END = 2**63 - 1
 

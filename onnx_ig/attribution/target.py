@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
+from onnx_ig.graph.builder import OpBuilder
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.node import attr_int, constant, optional, refuse
 from onnx_ig.errors import NotDifferentiableError
+from onnx_ig.graph.node import attr_int, constant, optional, refuse
 
 _RANDOM = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")

@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.autodiff.masks import cast_like, number
-from onnx_ig.autodiff.node import attr_int, constant, optional
-from onnx_ig.autodiff.shapes import ones
+from onnx_ig.graph.builder import OpBuilder, is_static, rank_of, static_shape
+from onnx_ig.graph.node import attr_int, constant, optional
+from onnx_ig.graph.shapes import ones
 
 # Known axes, or axes computed in the graph (int64 [k]); reductions take both.
 Axes: TypeAlias = "Sequence[int] | ir.Value"

@@ -16,11 +16,11 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import attr_int, constant
-from onnx_ig.autodiff.rules.activation import gelu_by_erf, gelu_cotangent
-from onnx_ig.autodiff.rules.softmax import softmax_cotangent
-from onnx_ig.types import Array
+from onnx_ig.autodiff.rules.normalisation.softmax import softmax_cotangent
+from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf, gelu_cotangent
+from onnx_ig.common.types import Array
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import attr_int, constant
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import lookup
-from onnx_ig.autodiff.reverse import dependents, is_float, read_by
+from onnx_ig.graph.reading import all_dependents, is_float, read_by
 
 # Their value depends on the shape of what they read alone: a position, not an input's value.
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
@@ -21,7 +21,7 @@ _CHOICES = {"OneHot": (0, 1)}
 
 def computed(graph: ir.Graph) -> set[ir.Value]:
     """Values that depend on an input of the model; all others are weights."""
-    return dependents(graph, graph.inputs, differentiably=False)
+    return all_dependents(graph, graph.inputs)
 
 
 def by_value(graph: ir.Graph) -> list[ir.Node]:
@@ -38,7 +38,7 @@ def entrances(graph: ir.Graph, inputs: Iterable[ir.Value] | None = None) -> list
     nodes, outputs = by_value(graph), set(graph.outputs)
     flat = [x for x in graph.inputs if not is_float(x) or not outputs & _smooth(nodes, [x])]
     sources = flat if inputs is None else [x for x in inputs if x in flat]
-    behind = dependents(nodes, sources, differentiably=False)
+    behind = all_dependents(nodes, sources)
     rows = {_name(x.shape[0]) for x in sources if x.shape} - {None}
     smooth = {x for x in graph.inputs if x not in flat}
     found = []

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
-from onnx_ig.autodiff.builder import OpBuilder, names_in
-from onnx_ig.autodiff.cut import cut_off, join_again
-from onnx_ig.autodiff.dead import remove_dead
 from onnx_ig.autodiff.entrances import place_behind, where_instead
-from onnx_ig.autodiff.lower import lower_path
-from onnx_ig.autodiff.narrowing import narrow
-from onnx_ig.autodiff.reverse import PASSED, dependents, is_float, pull_back
-from onnx_ig.autodiff.surrogate import forget_surrogates, straight_through_operators
-from onnx_ig.autodiff.transposes import cancel_transposes, turn_products
-from onnx_ig.autodiff.weights import separate_transposed_weights
+from onnx_ig.autodiff.independence import cut_off, join_again
+from onnx_ig.autodiff.lowering import lower_path
+from onnx_ig.autodiff.read_places import narrow
+from onnx_ig.autodiff.reverse import PASSED, dependents, pull_back
+from onnx_ig.autodiff.straight_through import forget_surrogates, straight_through_operators
+from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
-from onnx_ig.loading.constants import fold_rearranged_constants
-from onnx_ig.loading.interface import put_defaults_back
-from onnx_ig.loading.pad_axes import name_axes_before_pooling
-from onnx_ig.model import Model, Source, load, refuse_attribution_model
-from onnx_ig.suggestions import nearest
+from onnx_ig.graph.builder import OpBuilder, names_in
+from onnx_ig.graph.constants import fold_rearranged_constants
+from onnx_ig.graph.dead_nodes import remove_dead
+from onnx_ig.graph.pad_axes import name_axes_before_pooling
+from onnx_ig.graph.reading import is_float
+from onnx_ig.graph.transposed_weights import separate_transposed_weights
+from onnx_ig.graph.transposes import cancel_transposes, turn_products
 
 COTANGENT = "cotangent_"
 GRAD = "grad_"
@@ -36,70 +34,30 @@ STRAIGHT_THROUGH = "onnx_ig.straight_through"
 Lay = Callable[[Sequence[ir.Node], Sequence[ir.Value], ir.Value], list[ir.Value]]
 
 
-def differentiate(
-    model: Source, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None
-) -> onnx.ModelProto:
-    """The model with its vector–Jacobian product added in standard operators.
-
-    For cotangents ``u_y`` of the outputs y, the result computes ``grad_t = Σ_y u_yᵀ · ∂y/∂t`` for each tensor t.
-
-    Args:
-        model: a path, serialised bytes, ModelProto, onnx_ir model or :class:`Model`.
-        wrt: names of float inputs or of float tensors inside the graph; default: all float inputs
-            without a default value that reach an output.
-        outputs: names of float outputs, or of float tensors inside the graph; default: all float outputs.
-
-    Returns:
-        Inputs: the model's own with their defaults, then ``cotangent_<output>`` of each output's shape.
-        Outputs: the model's own, then ``grad_<tensor>`` of each tensor's shape. The metadata property
-        ``onnx_ig.straight_through`` counts, by operator, the quantising nodes whose derivative is that of their float
-        equivalent. A message holds less than
-        2 GB: of a larger model the weights stay in the files beside it, named relative to its folder, with a warning.
-        Save the result in that folder, or use :func:`onnx_ig.export`, which writes a file of its own.
-
-    Raises:
-        NoGradientPathError: none of ``wrt`` reaches any of ``outputs`` through differentiable operators.
-        NotDifferentiableError: a node on the path has no rule; the message names it.
-        InputError: an unknown or non-float name.
-        UsageError: an attribution model, which holds its gradient already.
-    """
-    loaded = load(model)
-    refuse_attribution_model(loaded)
-    result = gradient_model(loaded, wrt, outputs)
-    put_defaults_back(result.graph, loaded.defaults)
-    tensors = [value.const_value for value in result.graph.initializers.values()]
-    outside = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
-    if outside:
-        files = ", ".join(sorted({str(tensor.location) for tensor in outside}))
-        warnings.warn(
-            f"too large for a message: weights stay in {files}; save the result in {outside[0].base_dir}, beside them",
-            OnnxIgWarning,
-            stacklevel=2,
-        )
-    return ir.to_proto(result)
-
-
 def gradient_model(
-    model: Model,
+    model: ir.Model,
     wrt: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     prefix: str = "",
     *,
+    without: Collection[str] = (),
     lay: Lay | None = None,
 ) -> ir.Model:
-    """:func:`differentiate` on a loaded model, as an onnx_ir model (weights shared, not copied).
+    """:func:`onnx_ig.differentiate` on a normalised graph (weights shared, not copied).
+
+    ``without``: inputs by which it is not differentiated unless ``wrt`` names them, or all inputs are among them.
 
     ``prefix`` is put before the added inputs' and outputs' names. ``lay`` is given the forward nodes in operators that
     have rules, the tensors ``wrt`` and the first output, and says by which tensors to differentiate instead: these are
     independent of each other, whatever computes them, and the gradient reads nothing from before them; they and
     those of ``wrt`` stay tensors of the graph.
     """
-    result = model.clone_ir()
+    result = model.clone()
     graph = result.graph
     sources = (
         [_float_tensor(graph, name) for name in wrt]
         if wrt is not None
-        else [x for x in graph.inputs if is_float(x) and x.name in {y.name for y in model.required_inputs}]
+        else [x for x in ([y for y in graph.inputs if y.name not in without] or graph.inputs) if is_float(x)]
     )
     ends = (
         [_float_tensor(graph, name) for name in outputs]
@@ -138,7 +96,7 @@ def gradient_model(
         x.const_value = tensor
     if not grads:
         names = [str(x.name) for x in asked]
-        place = place_behind(model.ir_model.graph, [x for x in model.inputs if x.name in names])
+        place = place_behind(model.graph, [x for x in model.graph.inputs if x.name in names])
         raise NoGradientPathError(
             f"no gradient path from {', '.join(names)} to {', '.join(str(y.name) for y in ends)}: the output does not "
             "depend on it, or only through operators whose derivative is zero (Round, ArgMax, casts to integers). "
@@ -157,7 +115,7 @@ def gradient_model(
     result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
     forget_surrogates(graph)
     tidy(result)
-    join_again(graph, cut, len(model.outputs))
+    join_again(graph, cut, len(model.graph.outputs))
     return result
 
 

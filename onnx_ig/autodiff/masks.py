@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import constant
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import constant
 
 _SINGULAR = frozenset(
     {

@@ -14,8 +14,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
-from onnx_ig.autodiff.node import refuse
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import refuse
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThro
 
     The node stays and gives the value. ``real(x)`` is the tensor x as float numbers; None: that output is held
     constant.
-    See :mod:`onnx_ig.autodiff.surrogate`.
+    See :mod:`onnx_ig.autodiff.straight_through`.
     """
 
     def register(rule: StraightThroughRule) -> StraightThroughRule:

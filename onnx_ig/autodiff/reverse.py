@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder
 from onnx_ig.autodiff.composites import composite_of
-from onnx_ig.autodiff.node import refuse
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
+from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import refuse
+from onnx_ig.graph.reading import is_float, read_by, surrogates_of
 
-# Key of a value's ``meta``: the float expression whose derivative is taken for the value's (see autodiff/surrogate.py).
-SURROGATE = "onnx_ig.surrogate"
 # Key of a surrogate's ``meta``: a cotangent has been handed to it.
 PASSED = "onnx_ig.passed"
 # Key of a node's ``meta``: the error with which its lowering refused it.
@@ -21,58 +20,21 @@ REFUSAL = "onnx_ig.refusal"
 # Their derivative may be infinite or NaN where their value is.
 _SINGULAR = frozenset({"Acos", "Acosh", "Asin", "Atanh", "Div", "Log", "Mod", "Pow", "Reciprocal", "Sqrt"})
 
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
+def dependents(nodes: Iterable[ir.Node], roots: Iterable[ir.Value]) -> set[ir.Value]:
+    """The values among the nodes' outputs (and the roots) that depend on ``roots`` differentiably.
 
-def is_float(value: ir.Value) -> bool:
-    """Whether a derivative with respect to ``value`` makes sense; an unknown type is given the benefit of the doubt."""
-    return value.dtype is None or value.dtype in FLOATS
-
-
-def surrogates_of(node: ir.Node) -> dict[ir.Value, ir.Value]:
-    """The node's outputs whose derivative is that of another expression, with that expression."""
-    return {y: y.meta[SURROGATE] for y in node.outputs if SURROGATE in y.meta}
-
-
-def read_by(node: ir.Node) -> list[ir.Value]:
-    """Every value the node's outputs depend on: its inputs, what its subgraphs capture from outside, surrogates."""
-    values = [*(x for x in node.inputs if x is not None), *surrogates_of(node).values()]
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            values += captured_by(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            values += [v for graph in attribute.as_graphs() for v in captured_by(graph)]
-    return values
-
-
-def captured_by(graph: ir.Graph) -> list[ir.Value]:
-    """Values that ``graph`` (a subgraph) reads from the graphs around it."""
-    own = {*graph.inputs, *graph.initializers.values()}
-    captured: dict[ir.Value, None] = {}
-    for node in graph:
-        captured.update({v: None for v in read_by(node) if v not in own})
-        own.update(node.outputs)
-    captured.update({v: None for v in graph.outputs if v not in own})
-    return list(captured)
-
-
-def dependents(nodes: Iterable[ir.Node], roots: Iterable[ir.Value], *, differentiably: bool = True) -> set[ir.Value]:
-    """The values among the nodes' outputs (and the roots) that depend on ``roots``.
-
-    With ``differentiably`` only through float tensors and operators whose derivative is not zero everywhere.
+    That is through float tensors and operators whose derivative is not zero everywhere.
     """
     reached = set(roots)
     for node in nodes:
-        extend(reached, node, differentiably=differentiably)
+        extend(reached, node)
     return reached
 
 
-def extend(reached: set[ir.Value], node: ir.Node, *, differentiably: bool = True) -> None:
-    """Add those outputs of ``node`` that depend on what is in ``reached`` already."""
+def extend(reached: set[ir.Value], node: ir.Node) -> None:
+    """Add those outputs of ``node`` that depend differentiably on what is in ``reached`` already."""
     if not any(x in reached for x in read_by(node)):
-        return
-    if not differentiably:
-        reached.update(node.outputs)
         return
     surrogates = surrogates_of(node)
     reached.update(y for y, expression in surrogates.items() if expression in reached)

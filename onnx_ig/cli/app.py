@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 import click
 
-import onnx_ig
 from onnx_ig.cli.attribute import attribute
 from onnx_ig.cli.conform import conform
 from onnx_ig.cli.ending import Ending
@@ -15,7 +14,7 @@ from onnx_ig.cli.export import export
 from onnx_ig.cli.inspect import inspect
 from onnx_ig.cli.verify import verify
 from onnx_ig.cli.web import web
-from onnx_ig.suggestions import nearest
+from onnx_ig.common.suggestions import nearest
 
 
 class Commands(click.Group):
@@ -49,7 +48,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(onnx_ig.__version__, prog_name="onnx-ig")
+@click.version_option(package_name="onnx-ig", prog_name="onnx-ig")
 def app() -> None:
     """Input×Gradient and Integrated Gradients for deployed neural networks.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx_ig.cli.ending import Ending
     from onnx_ig.cli.names import Names
     from onnx_ig.cli.request import AttributeOptions, Found
-    from onnx_ig.model import Model
+    from onnx_ig.loading.model import Model
 
 
 @click.command(short_help="Attribute a prediction to the inputs; arrays, pictures, a page.")
@@ -110,7 +110,7 @@ def attribute(
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
-    from onnx_ig.model import load_with_output
+    from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
     sources = files_in(model, *inputs, *extra, *baselines, target, names, weights)

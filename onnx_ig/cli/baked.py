@@ -11,9 +11,9 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.plain import refuse_path_options
 from onnx_ig.cli.request import AttributeOptions
+from onnx_ig.common.types import Array
 from onnx_ig.data import parse_baseline
 from onnx_ig.errors import UsageError
-from onnx_ig.types import Array
 
 
 def refuse_contradictions(contract: Contract, options: AttributeOptions) -> None:

@@ -42,8 +42,8 @@ def conform(model: Path, runtime: str, tolerance: float) -> None:
       onnx-ig export digits.onnx -o digits_ig/model.onnx --with-test-data
       onnx-ig conform digits_ig/model.onnx --runtime openvino
     """
+    from onnx_ig.checking.conformance import conform as conformed
     from onnx_ig.cli.display import print_table
-    from onnx_ig.conformance import conform as conformed
 
     report = conformed(model, runtime, tolerance)
     rows = [

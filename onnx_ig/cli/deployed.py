@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from onnx_ig.arguments import broadcast_baselines, check_inputs
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.baked import baked_target, refuse_contradictions
@@ -18,15 +17,16 @@ from onnx_ig.cli.open_target import OpenTarget
 from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, read_values
-from onnx_ig.completeness import completeness_gap
-from onnx_ig.declared import spec_of
+from onnx_ig.common.types import Array, Progress
+from onnx_ig.engine.completeness import completeness_gap
+from onnx_ig.engine.grid import Grid, filled
+from onnx_ig.engine.memory import bytes_per_run, rows_per_run
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model
+from onnx_ig.graph.declared import spec_of
+from onnx_ig.loading.model import Model
+from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.grid import Grid, filled
-from onnx_ig.runtime.memory import bytes_per_run, rows_per_run
 from onnx_ig.runtime.providers import open_session
-from onnx_ig.types import Array, Progress
 
 
 def attribute_deployed(

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import Dims, Layout, example_axes, with_rows_elsewhere
+from onnx_ig.common.types import Array
+from onnx_ig.engine.forward import ForwardModel
+from onnx_ig.engine.independence import Run, require_independent_rows, require_rows_undisturbed
 from onnx_ig.errors import OutOfMemoryError
-from onnx_ig.model import Model, tensors_of
-from onnx_ig.runtime.forward import ForwardModel
-from onnx_ig.runtime.independence import Run, require_independent_rows, require_rows_undisturbed
+from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession
-from onnx_ig.types import Array
 
 
 def layout_in_file(contract: Contract) -> Layout:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from onnx_ig.cli import options
+from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import UsageError
-from onnx_ig.suggestions import nearest
 
 if TYPE_CHECKING:
     from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
+    from onnx_ig.common.types import Algorithm, Form, Rule
     from onnx_ig.data import InputSpec
-    from onnx_ig.types import Algorithm, Form, Rule
 
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
@@ -138,16 +138,16 @@ def export(
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
     from onnx_ig.attribution.batch_axis import examples_first
+    from onnx_ig.checking.conformance import FOLDER, NOTE
     from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, open_model, read_arguments
-    from onnx_ig.conformance import FOLDER, NOTE
-    from onnx_ig.declared import spec_of
-    from onnx_ig.destination import require_free_file
-    from onnx_ig.exporting import export as exported
+    from onnx_ig.common.destination import require_free_file
+    from onnx_ig.exporting.export import export as exported
+    from onnx_ig.exporting.triton import repository_entry, require_place_for_entry
+    from onnx_ig.graph.declared import spec_of
     from onnx_ig.inspection import contract_of, inspect
-    from onnx_ig.model import load, load_with_output
-    from onnx_ig.triton import repository_entry, require_place_for_entry
+    from onnx_ig.loading.model import load, load_with_output
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
     _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
@@ -248,7 +248,7 @@ def _baselines(
 ) -> BaselineSpec | dict[str, BaselineSpec]:
     """A number or ``input`` for all attributed inputs, or a dict by name."""
     from onnx_ig.data import parse_baseline, read_baseline
-    from onnx_ig.declared import kind_of
+    from onnx_ig.graph.declared import kind_of
 
     by_name = {spec.name: spec for spec in specs}
     found: dict[str, BaselineSpec] = {}

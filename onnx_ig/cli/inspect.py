@@ -15,11 +15,11 @@ from onnx_ig.cli import options
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnx_ig.checking.kernels import Finding
     from onnx_ig.inspection import Gradient, Inspection, Layer, Obstacle
-    from onnx_ig.model import Model
-    from onnx_ig.runtime.kernels import Finding
+    from onnx_ig.loading.model import Model
 
-# onnx_ig.runtime.kernels.RUNTIMES, which is slow to import for a --help
+# onnx_ig.checking.kernels.RUNTIMES, which is slow to import for a --help
 RUNTIMES = ("onnxruntime", "onnxruntime-cuda", "onnxruntime-webgpu", "tensorrt", "openvino")
 _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 
@@ -56,11 +56,11 @@ def inspect(
       onnx-ig inspect explained.onnx --runtime tensorrt
       onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
     """
+    from onnx_ig.checking.kernels import findings
     from onnx_ig.cli.sources import open_model
     from onnx_ig.errors import UsageError
     from onnx_ig.inspection import inspect as inspected
-    from onnx_ig.model import is_torch_source
-    from onnx_ig.runtime.kernels import findings
+    from onnx_ig.loading.model import is_torch_source
 
     if output is not None and not is_torch_source(source):
         raise UsageError("--output goes with PyTorch sources: of an .onnx file all outputs are shown")
@@ -77,8 +77,8 @@ def inspect(
 
 def _as_given(source: str, model: Model) -> ir.Model:
     """The nodes that a runtime is handed: an .onnx file's own, and of a PyTorch model those it is exported to."""
+    from onnx_ig.loading.model import is_torch_source
     from onnx_ig.loading.model_file import read
-    from onnx_ig.model import is_torch_source
 
     return model.ir_model if is_torch_source(source) else read(Path(source))[0]
 

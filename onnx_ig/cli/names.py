@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.report.labels import FeatureNames, check_names
-from onnx_ig.suggestions import nearest
 
 _MEANT = (
     '{"features": [...], or [[...], ...] with a list for each example, or {tensor: either}, "classes": [...]}, '

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from onnx_ig.errors import ModelError, NotDifferentiableError
-from onnx_ig.model import Model
+from onnx_ig.loading.model import Model
 
 
 @contextmanager

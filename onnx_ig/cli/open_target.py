@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.arguments import UNKNOWN_RANGE, broadcast_target
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.values import chosen_target
+from onnx_ig.common.types import Array
+from onnx_ig.engine.grid import Grid
 from onnx_ig.errors import UsageError
-from onnx_ig.model import Model, tensors_of
-from onnx_ig.runtime.grid import Grid
+from onnx_ig.loading.model import Model, tensors_of
+from onnx_ig.methods.arguments import UNKNOWN_RANGE, broadcast_target
 from onnx_ig.runtime.providers import open_session
-from onnx_ig.types import Array
 
 
 class OpenTarget:

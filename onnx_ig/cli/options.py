@@ -11,7 +11,7 @@ import click
 from onnx_ig.cli.ending import Ending
 
 if TYPE_CHECKING:  # numpy is not needed for --help
-    from onnx_ig.types import Algorithm, Rule
+    from onnx_ig.common.types import Algorithm, Rule
 
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
 METHODS: tuple[Rule, ...] = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")

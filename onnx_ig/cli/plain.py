@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnx_ig.arguments import broadcast_baselines, broadcast_target, check_inputs
 from onnx_ig.attribution import default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape
 from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, check_rows, chosen_target, read_values
-from onnx_ig.completeness import at_the_baseline, completeness_gap
-from onnx_ig.declared import spec_of
+from onnx_ig.common.types import Progress
+from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
+from onnx_ig.engine.engine import Attribution, Request
+from onnx_ig.engine.opening import open_engine
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model, tensors_of
+from onnx_ig.graph.declared import spec_of
+from onnx_ig.loading.model import Model, tensors_of
+from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target, check_inputs
 from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.engine import Attribution, Request
-from onnx_ig.runtime.opening import open_engine
-from onnx_ig.types import Progress
 
 
 def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:

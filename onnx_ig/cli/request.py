@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnx_ig.cli.names import Names
+from onnx_ig.common.types import Array
 from onnx_ig.data import Picture, PictureOptions
-from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

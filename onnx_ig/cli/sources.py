@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.data import InputSpec, PictureOptions, read_input, split_name
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.model import Model, is_torch_source, load, load_with_output
-from onnx_ig.types import Array
+from onnx_ig.loading.model import Model, is_torch_source, load, load_with_output
 
 _SHAPE = re.compile(r"(\d+(?:x\d+)*)(?::(\w+))?")
 _MOST_ARGUMENTS = 64
@@ -70,7 +70,7 @@ def read_arguments(model: Model, examples: Sequence[str]) -> dict[str, Array]:
     Raises:
         UsageError, InputError: no such input, or a file that does not fit it.
     """
-    from onnx_ig.declared import spec_of
+    from onnx_ig.graph.declared import spec_of
 
     specs = {spec.name: spec for spec in map(spec_of, model.inputs)}
     given: dict[str, Array] = {}

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from onnx_ig.common.suggestions import nearest
+from onnx_ig.common.types import Array
 from onnx_ig.data import (
     InputSpec,
     Picture,
@@ -21,10 +23,8 @@ from onnx_ig.data import (
     read_target,
     split_name,
 )
-from onnx_ig.declared import type_name
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.suggestions import nearest
-from onnx_ig.types import Array
+from onnx_ig.graph.declared import type_name
 
 
 @dataclass(frozen=True)

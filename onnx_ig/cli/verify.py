@@ -12,8 +12,8 @@ from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnx_ig.checking.comparison import VerificationReport
     from onnx_ig.cli.values import Values
-    from onnx_ig.comparison import VerificationReport
     from onnx_ig.data import PictureOptions
 
 
@@ -109,10 +109,10 @@ def verify(
       onnx-ig verify model.onnx
       onnx-ig verify models.digits_cnn.model:digits_cnn --weights digits_cnn.safetensors -i seven.npy --float64
     """
+    from onnx_ig.checking.verification import verify as verified
     from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
-    from onnx_ig.model import is_torch_source
-    from onnx_ig.verification import verify as verified
+    from onnx_ig.loading.model import is_torch_source
 
     pictures = picture_options(mean, std, layout, size)
     chosen = read_target_option(target)
@@ -180,8 +180,8 @@ def _values(
     from onnx_ig.attribution import default_inputs
     from onnx_ig.attribution.batch_axis import examples_first
     from onnx_ig.cli.values import read_values
-    from onnx_ig.declared import spec_of
-    from onnx_ig.model import load_with_output
+    from onnx_ig.graph.declared import spec_of
+    from onnx_ig.loading.model import load_with_output
 
     model = examples_first(load_with_output(source, output)[0], batch_axis)
     specs = [spec_of(x) for x in model.inputs]

@@ -12,7 +12,7 @@ from onnx_ig.data.options import (
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
 from onnx_ig.data.read import InputValue, read_baseline, read_input, read_inputs
-from onnx_ig.declared import InputSpec
+from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
     "LAYOUTS",

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
-from onnx_ig.types import Array
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _BROKEN = (ValueError, TypeError, EOFError, OSError, SyntaxError, RecursionError, tokenize.TokenError)

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.types import Array
 
 Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
 

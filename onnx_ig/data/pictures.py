@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_ig.declared import InputSpec, fit, kind_of
+from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
-from onnx_ig.types import Array
+from onnx_ig.graph.declared import InputSpec, fit, kind_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.data.arrays import read_npy, read_npz
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
-from onnx_ig.declared import InputSpec, fit
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.types import Array
+from onnx_ig.graph.declared import InputSpec, fit
 
 _SUFFIXES = (".npy", ".npz", *PICTURE_SUFFIXES)
 _NOTES_SHOWN = 3  # of a folder's pictures

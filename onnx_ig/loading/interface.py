@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnx_ig.types import Array
+from onnx_ig.common.types import Array
 
 _FIRST_WITH_DEFAULTS = 4  # the IR version
 _LAYERS = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul", "RNN"})

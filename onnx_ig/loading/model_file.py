@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError, UsageError
 from onnx_ig.loading import wire
 from onnx_ig.loading.file_kind import kind_of
 from onnx_ig.loading.functions import at_one_opset
 from onnx_ig.loading.maps import without_maps
 from onnx_ig.loading.sparse import without_sparse_tensors
-from onnx_ig.types import Array
 
 # Weights in external files are read at once, unless a model that holds them could not be written as one message.
 _IN_MEMORY_LIMIT = 1_800_000_000

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
 from onnx_ig.loading.shape_facts import infer
 from onnx_ig.runtime.session import Session
-from onnx_ig.types import Array
 
 
 def hold_observed_ranks(model: ir.Model, feeds: Mapping[str, Array]) -> bool:

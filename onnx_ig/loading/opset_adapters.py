@@ -11,7 +11,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnx_ig.errors import ModelError
-from onnx_ig.loading.node_edit import (
+from onnx_ig.graph.node_edit import (
     constant_value,
     floats,
     insert_after,

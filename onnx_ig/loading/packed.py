@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.types import Array
+from onnx_ig.common.types import Array
 
 _LEAST_APART = 1 << 16  # bytes of a weight that lies beside
 

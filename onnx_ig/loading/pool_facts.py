@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnx_ig.loading.node_edit import set_attributes
+from onnx_ig.graph.node_edit import set_attributes
 
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 

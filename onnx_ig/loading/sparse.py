@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError
-from onnx_ig.types import Array
 
 _Nodes: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 

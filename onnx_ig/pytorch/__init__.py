@@ -1,1 +1,1 @@
-"""PyTorch models: read, exported, checked against torch. torch is imported here and in reference.py alone."""
+"""PyTorch models as ONNX graphs: read, exported, checked against torch."""

@@ -14,9 +14,9 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime.session import Session
-from onnx_ig.types import Array
 
 # relative to the largest element of torch's output
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}

@@ -26,6 +26,7 @@ except ImportError as error:
 
 from torch import Tensor
 
+from onnx_ig.common.types import Array
 from onnx_ig.pytorch.advice import advice_for
 from onnx_ig.pytorch.check import Argument, check_export
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
@@ -39,7 +40,6 @@ from onnx_ig.pytorch.source import (
     pick_output,
 )
 from onnx_ig.pytorch.training import call_judged
-from onnx_ig.types import Array
 
 TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
 

@@ -21,7 +21,7 @@ import torch
 import onnx_ig.pytorch.operator_table
 import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use both)
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.loading.pad_axes import name_axes_before_pooling
+from onnx_ig.graph.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import Argument
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
-from onnx_ig.types import Array
 
 TOP = 10
 FORMAT = "onnx-ig report"

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
-from onnx_ig.types import Array
 
 DPI = 100
 MARGIN = 24

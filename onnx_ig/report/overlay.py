@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Picture
 from onnx_ig.report.drawing import (
     FAINT,
@@ -18,7 +19,6 @@ from onnx_ig.report.drawing import (
     frame,
 )
 from onnx_ig.report.record import AttributionReport
-from onnx_ig.types import Array
 
 _TINY = 64  # up to this many pixels a side every pixel is shown as a square
 _GAP, _LABEL, _SCALE, _FOOT = 22, 24, 72, 40

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Picture
 from onnx_ig.errors import InputError
 from onnx_ig.report.labels import FeatureNames, check_names, names_of
-from onnx_ig.types import Array
 
 
 @dataclass(frozen=True)

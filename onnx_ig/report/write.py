@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.common.atomic import Manifest, require_free, staged
+from onnx_ig.common.types import Array
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.report.atomic import Manifest, require_free, staged
 from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
-from onnx_ig.types import Array
 
 ARRAYS, PAGE = "attributions.npz", "report.html"
 _MANIFEST = Manifest(

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 
 import onnx_ir as ir
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError
-from onnx_ig.runtime.openable import ModelLike
+from onnx_ig.runtime.serialised import ModelLike
 from onnx_ig.runtime.session import ProviderSpec, Session
-from onnx_ig.types import Array
 
 _OFTEN = 12  # Runs of the same shapes
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))

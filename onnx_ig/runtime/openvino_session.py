@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.common.types import Array
 from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import (
     clip_for_hard_sigmoid,
@@ -24,9 +25,8 @@ from onnx_ig.runtime.forms import (
     walk_backwards,
 )
 from onnx_ig.runtime.heap import give_back_freed_memory
-from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
+from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, Session
-from onnx_ig.types import Array
 
 # What OpenVINO is told to compute in: left to itself it takes bfloat16 where the processor has it.
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}

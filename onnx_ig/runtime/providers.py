@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from onnx_ig.runtime.fixed_shapes import FixedShapesSession
-from onnx_ig.runtime.openable import ModelLike
 from onnx_ig.runtime.openvino_session import PRECISIONS, OpenVinoSession
+from onnx_ig.runtime.serialised import ModelLike
 from onnx_ig.runtime.session import ProviderSpec, Session
 
 AnySession: TypeAlias = Session | OpenVinoSession

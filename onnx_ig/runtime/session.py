@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.common.suggestions import nearest
+from onnx_ig.common.types import Array, Provider
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, walk_backwards
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
-from onnx_ig.runtime.openable import ModelLike, openable, scratch_folder
-from onnx_ig.suggestions import nearest
-from onnx_ig.types import Array, Provider
+from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
 
 ProviderSpec = Provider | Sequence[str | tuple[str, Mapping[str, Any]]]
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.checking.runtimes import npm
+from onnx_ig.common.atomic import Manifest, require_free, staged
 from onnx_ig.data import InputSpec, PictureOptions, declared_picture
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.exporting import export, write_model
+from onnx_ig.exporting.export import export, write_model
 from onnx_ig.inspection import Tensor, contract_of, inspect
-from onnx_ig.model import Model, load
-from onnx_ig.report.atomic import Manifest, require_free, staged
-from onnx_ig.runtime import npm
+from onnx_ig.loading.model import Model, load
 
 _STATIC = Path(__file__).with_name("static")
 _MODEL = "model.onnx"

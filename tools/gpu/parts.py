@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from onnx_ig.reference import integrated_gradients
+from onnx_ig.checking.reference import integrated_gradients
 from tools.gpu.contenders import Explain, Setting, batches, best_batch, captum, ours
 from tools.gpu.subjects import Subject
 from tools.gpu.tables import FAILED, Row, attempt, ratio

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnxruntime
 
 import onnx_ig
-from onnx_ig.runtime.kernels import findings
+from onnx_ig.checking.kernels import findings
 from tools.gpu.contenders import Setting
 from tools.gpu.subjects import Subject
 from tools.gpu.tables import FAILED, Row

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 import onnx_ig
+from onnx_ig.checking.exact.forward import Forward
+from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.errors import OnnxIgError, OnnxIgWarning
-from onnx_ig.exact.forward import Forward
-from onnx_ig.exact.widening import as_float64
 from onnx_ig.runtime.session import Session
 from tools.judge import DOUBLE, FLOAT, Case
 

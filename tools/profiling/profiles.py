@@ -22,10 +22,10 @@ import onnxruntime
 
 import onnx_ig
 from onnx_ig.attribution import contract
+from onnx_ig.common.types import Array
 from onnx_ig.runtime.fixed_shapes import FixedShapesSession
 from onnx_ig.runtime.openvino_session import OpenVinoSession
 from onnx_ig.runtime.providers import AnySession
-from onnx_ig.types import Array
 from tools.benchmarking.subjects import Subject
 from tools.benchmarking.timing import explained
 from tools.gradient_table import take_turns

@@ -1,8 +1,8 @@
-"""The VJP rules, one module per operator family; importing this package fills the table."""
+"""The VJP rules, a package per kind and a module per family; importing this package fills the table."""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 # A new family is a new file here and nothing else.
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+for _module in walk_packages(__path__, f"{__name__}."):
+    import_module(_module.name)

@@ -1,4 +1,4 @@
-"""Straight-through expressions of the standard's quantised operators (see :mod:`onnx_ig.autodiff.surrogate`).
+"""Straight-through expressions of the standard's quantised operators (see :mod:`onnx_ig.autodiff.straight_through`).
 
 The value stays the quantised operator's own; these float expressions say what its derivative is. Rounding is taken
 for the identity, and x beyond the range of the integers has derivative zero.
@@ -12,11 +12,11 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.builder import OpBuilder, rank_of
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.node import attr_int, constant, given, known_rank, optional
 from onnx_ig.autodiff.registry import straight_through
-from onnx_ig.autodiff.shapes import cut, size
+from onnx_ig.graph.builder import OpBuilder, rank_of
+from onnx_ig.graph.node import attr_int, constant, given, known_rank, optional
+from onnx_ig.graph.shapes import cut, size
 
 Real = Callable[[ir.Value], ir.Value]
 

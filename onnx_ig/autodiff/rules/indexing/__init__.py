@@ -1,0 +1,1 @@
+"""Rules of operators that choose, move and join elements."""

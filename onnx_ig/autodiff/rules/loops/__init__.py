@@ -1,0 +1,1 @@
+"""Rules of control flow and of recurrent layers."""

@@ -1,0 +1,1 @@
+"""Rules of sums of products: matrices, Einsum, determinants, Fourier transforms."""

@@ -1,0 +1,1 @@
+"""Rules of reductions and of running sums."""

@@ -1,0 +1,1 @@
+"""Rules of operators that read between the elements, or at places of their own."""

@@ -1,0 +1,1 @@
+"""Whether results are right: references, differences, the other runtimes."""

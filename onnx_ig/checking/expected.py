@@ -1,0 +1,150 @@
+"""What an attribution model must compute, by the torch reference in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.checking import reference
+from onnx_ig.common.types import Array
+from onnx_ig.errors import UsageError
+from onnx_ig.pytorch.source import pick_output
+
+_OWN = ("attributed", "per_example", "shared")
+
+
+class _Reordered(nn.Module):
+    """``module`` called with the attributed inputs first, of whose results ``output`` is taken."""
+
+    def __init__(self, module: nn.Module, order: Sequence[int], output: str) -> None:
+        super().__init__()
+        self.module, self.order, self.output = module, list(order), output
+        self.training = False
+
+    def forward(self, *tensors: Tensor) -> Any:
+        placed = dict(zip(self.order, tensors, strict=True))
+        result = self.module(*(placed[i] for i in range(len(tensors))))
+        return result if isinstance(result, Tensor) else pick_output(result, self.output)[1]
+
+
+def expected_by_torch(
+    module: nn.Module,
+    contract: Contract,
+    feeds: Mapping[str, Array],
+    baked_baselines: Mapping[str, Array],
+    outputs: Sequence[str],
+) -> dict[str, Array]:
+    """Every output in ``outputs``, in float64; the model's own inputs are the module's positional arguments in order.
+
+    Raises:
+        UsageError: ``module`` is no nn.Module, and so cannot be copied into float64.
+    """
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"test data of a {type(module).__name__} cannot be computed in float64: give an nn.Module")
+    own = [entry.name for entry in contract.inputs if entry.role in _OWN]
+    attributed = contract.named("attributed")
+    order = [own.index(name) for name in (*attributed, *(n for n in own if n not in attributed))]
+    net = _Reordered(copy.deepcopy(module), order, contract.output).double()
+    arguments = [_wide(feeds[own[i]]) for i in order]
+    xs, rest = tuple(arguments[: len(attributed)]), tuple(arguments[len(attributed) :])
+    starts = tuple(_start(contract, feeds, baked_baselines, name, x) for name, x in zip(attributed, xs, strict=True))
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            output = net(*xs, *rest)
+        target = _target(contract, feeds, output)
+        prefix, found = contract.prefix, {}
+        found[prefix + names.SCORE] = _selected(output, target)
+        if contract.algorithm == "input-x-gradient":
+            attributions = reference.input_x_gradient(net, xs, _listed(target), rest, torch.float64)
+            if not contract.multiply_by_inputs:
+                attributions = tuple(a / x for a, x in zip(attributions, xs, strict=True))
+        else:
+            attributions, delta = _integrated(net, contract, feeds, xs, starts, rest, target)
+            with torch.no_grad():
+                found[prefix + names.BASELINE_SCORE] = _selected(net(*starts, *rest), target)
+                if contract.form == "step":
+                    points = [
+                        [s + float(a) * (x - s) for x, s in zip(xs, starts, strict=True)]
+                        for a in feeds[prefix + names.PATH_NODES]
+                    ]
+                    found[prefix + names.PATH_SCORES] = np.stack([_selected(net(*p, *rest), target) for p in points])
+            found[prefix + names.CONVERGENCE_DELTA] = delta.numpy()
+    finally:
+        torch.set_default_dtype(default)
+    for name, value in zip(attributed, attributions, strict=True):
+        found[f"{prefix}{names.ATTRIBUTION}{name}"] = value.numpy()
+    if target is not None:
+        found[prefix + names.TARGET_USED] = target[:, 0]
+    found.setdefault(contract.output, output.numpy())
+    unknown = [name for name in outputs if name not in found]
+    if unknown:
+        raise UsageError(f"the torch module does not give the output {unknown[0]!r}, so no test data can be written")
+    return {name: found[name] for name in outputs}
+
+
+def _integrated(
+    net: nn.Module,
+    contract: Contract,
+    feeds: Mapping[str, Array],
+    xs: tuple[Tensor, ...],
+    starts: tuple[Tensor, ...],
+    rest: tuple[Tensor, ...],
+    target: Array | None,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    path = contract.baked.get("path")
+    if path is None:  # the rule whose nodes were written as inputs
+        points = len(feeds[contract.prefix + names.PATH_NODES])
+        path = {"method": "gausslegendre" if points > 1 else "riemann_middle", "n_steps": points}
+    return reference.integrated_gradients(
+        net, xs, starts, _listed(target), rest, path["n_steps"], path["method"], contract.multiply_by_inputs,
+        torch.float64,
+    )  # fmt: skip
+
+
+def _start(contract: Contract, feeds: Mapping[str, Array], baked: Mapping[str, Array], name: str, x: Tensor) -> Tensor:
+    """The baseline of input ``name``: fed, baked as an array, baked as a number; in x's shape."""
+    key = names.BASELINE + name
+    value = feeds.get(contract.prefix + key)
+    if value is None:
+        value = baked.get(name) if contract.baked.get(key) == "array" else np.array(contract.baked.get(key, 0.0))
+    if value is None:
+        raise UsageError(f"the baseline of {name!r} is baked in: give its array to write test data")
+    return _wide(value).to(x).expand_as(x)
+
+
+def _target(contract: Contract, feeds: Mapping[str, Array], output: Tensor) -> Array | None:
+    """int64 [N, rank]; None where the output is one number per example."""
+    given = contract.named("target")
+    if given:
+        return feeds[given[0]].reshape(len(output), -1)
+    baked = contract.baked.get("target")
+    if baked is None:
+        return None
+    if baked == "predicted":
+        return output.argmax(1, keepdim=True).numpy()
+    return np.tile(np.array(baked, np.int64), (len(output), 1))
+
+
+def _listed(target: Array | None) -> list[tuple[int, ...]] | None:
+    return None if target is None else [tuple(int(k) for k in row) for row in target]
+
+
+def _selected(output: Tensor, target: Array | None) -> Array:
+    rows: Array = output.numpy()
+    if target is None:
+        return rows.reshape(len(rows), -1)[:, 0]
+    return rows[(np.arange(len(rows)), *target.T)]
+
+
+def _wide(value: Array) -> Tensor:
+    tensor = torch.from_numpy(np.array(value))
+    return tensor.double() if tensor.is_floating_point() else tensor

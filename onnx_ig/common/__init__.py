@@ -1,0 +1,1 @@
+"""What modules of every package share: types, tables, files, threads."""

@@ -1,0 +1,379 @@
+"""Evaluate attributions over any number of examples and path points, within memory.
+
+The one idea: examples × path points form a grid; it is cut into pieces, each one Run of the same attribution model, and
+the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are evaluated at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.attribution import Plan, build, contract, make_plan
+from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
+from onnx_ig.common.types import Array, Progress
+from onnx_ig.engine.forward import ForwardModel, select
+from onnx_ig.engine.grid import Grid, filled
+from onnx_ig.engine.independence import require_independent_rows, require_rows_run_alone, require_rows_undisturbed
+from onnx_ig.engine.memory import bytes_per_run, rows_per_run
+from onnx_ig.errors import ModelError, OutOfMemoryError
+from onnx_ig.loading.model import Model, tensors_of
+from onnx_ig.runtime.providers import AnySession, open_session
+from onnx_ig.runtime.session import ProviderSpec, Session
+
+_ALIKE = 1.5  # sizes of an example between which the memory of a row is estimated
+_PREFIX = "onnx_ig."  # no name of the model's own can be in the way
+
+
+@dataclass
+class Attribution:
+    """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta."""
+
+    attributions: dict[str, Array]
+    scores: Array | None = None
+    baseline_scores: Array | None = None
+    delta: Array | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of one call, checked and in graph terms.
+
+    Attributes:
+        inputs: attributed inputs by name, N rows each.
+        baselines: their baselines by name, 1 or N rows.
+        per_example: additional inputs with one row per example; ``shared``: the other additional inputs.
+        target: int64 [N] or [N, rank]; None for outputs of one number per example.
+        examples: N.
+    """
+
+    inputs: dict[str, Array]
+    target: Array | None
+    examples: int
+    baselines: dict[str, Array] = field(default_factory=dict)
+    per_example: dict[str, Array] = field(default_factory=dict)
+    shared: dict[str, Array] = field(default_factory=dict)
+
+
+class Engine:
+    """An attribution model opened in a runtime, for any batch.
+
+    The step form for a path, the complete form for Input×Gradient.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        algorithm: str,
+        provider: ProviderSpec = "auto",
+        inputs: Sequence[str] | None = None,
+        output: str | None = None,
+        at: Sequence[str] | None = None,
+        per_example: Sequence[str] = (),
+        multiply_by_inputs: bool = True,
+        batch_axis: int | None = 0,
+    ) -> None:
+        form = "step" if algorithm == "integrated-gradients" else "complete"
+        self.plan: Plan = make_plan(
+            model,
+            algorithm=algorithm,
+            form=form,
+            inputs=inputs,
+            output=output,
+            at=at,
+            baselines="input",
+            per_example=per_example,
+            multiply_by_inputs=multiply_by_inputs,
+            batch_axis=batch_axis,
+            prefix=_PREFIX,
+        )
+        self._model, self._provider = model, provider
+        self._built = build(model, self.plan)
+        self.session: AnySession = open_session(self._built, provider)
+        self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
+        self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
+        self._rows: int | None = None  # that fitted, after more did not
+        self._bytes: dict[tuple[str, ...], dict[int, int]] = {}  # by what is fed: its elements, and bytes per row
+        weights = (value.const_value for value in self._built.graph.initializers.values())
+        self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
+        self._independent = False
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self.session.provider
+
+    @property
+    def straight_through(self) -> dict[str, int]:
+        """How many nodes of which operators have a straight-through derivative (quantised models)."""
+        return contract.Contract.from_json(self._built.metadata_props[contract.KEY]).straight_through
+
+    def integrate(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        *,
+        internal_batch_size: int | None = None,
+        ends: bool = True,
+        progress: Progress | None = None,
+    ) -> Attribution:
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example.
+
+        F at both ends and the delta too: with ``ends`` by the model itself, in two forward passes. Without, by the
+        gradient's own model at the ends of the path, for two path points more; at an inner tensor (``at``) these leave
+        the branches beside it at x, and the model itself does not.
+        """
+        wide = _path_type(request)
+        nodes, weights = nodes.astype(wide), weights.astype(wide)
+        self._require_independent_examples(request)
+        sums: dict[str, Array] = {}
+        done, total = 0, request.examples * len(nodes)
+
+        grid = self._grid(request)
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            nonlocal done
+            for name in self.plan.at:
+                grid.put(sums, name, result[_PREFIX + contract.ATTRIBUTION + name], rows, add=True)
+            done += (rows.stop - rows.start) * (points.stop - points.start)
+            if progress is not None:
+                progress(done, total)
+
+        self._along_path(request, nodes, weights, internal_batch_size, take)
+        at_ends = self.end_scores if ends else self._path_ends
+        scores, baseline_scores = at_ends(request, internal_batch_size)
+        delta = self._total(sums, request.examples) - (scores - baseline_scores)
+        result = Attribution(sums, scores, baseline_scores, delta)
+        result.attributions = {name: total.astype(self._types[name]) for name, total in sums.items()}
+        return result
+
+    def gradient(
+        self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
+    ) -> Attribution:
+        """x · ∇F(x) for every example, and F(x)."""
+        if request.examples > 1:
+            self._require_independent_examples(request)
+        parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
+        scores: list[Array] = []
+        grid = self._grid(request)
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            for name in self.plan.at:
+                parts[name].append(grid.own(result[_PREFIX + contract.ATTRIBUTION + name], rows))
+            scores.append(grid.own(result[_PREFIX + contract.SCORE], rows))
+            if progress is not None:
+                progress(rows.stop, request.examples)
+
+        self._over_pieces(
+            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self.session, take
+        )
+        joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
+        return Attribution(joined, np.concatenate(scores))
+
+    def _path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
+        """F at both ends of the path, of each example, from Runs whose sums, of weight 0 and perhaps NaN, are left."""
+        nodes = np.array([1, 0], _path_type(request))
+        ends = np.zeros((2, request.examples))
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            scores = result[_PREFIX + contract.PATH_SCORES]
+            ends[points, rows] = scores[: points.stop - points.start, : rows.stop - rows.start]
+
+        self._along_path(request, nodes, np.zeros_like(nodes), internal_batch_size, take)
+        return ends[0], ends[1]
+
+    def end_scores(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
+        """F(x) and F(baseline) of each example."""
+        at_baseline = {n: np.broadcast_to(request.baselines[n], x.shape) for n, x in request.inputs.items()}
+        return (
+            self.scores(request, internal_batch_size),
+            self.scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
+        )
+
+    def output_dims(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> list[int]:
+        """The output's dimensions for one example, by running the model where they are not declared."""
+        output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
+        dims = example_shape(output, self.plan.layout)
+        if None not in dims:
+            return [d for d in dims if d is not None]
+        request = self._unscored(inputs, extra)
+        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
+        return list(self._forward(self._feeds(request, slice(0, rows))).shape[1:])
+
+    def predicted(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+        """The arg-max class of each example, int64 [N], for outputs of rank 2."""
+        return np.concatenate([np.argmax(y, axis=-1) for y, _ in self._outputs(self._unscored(inputs, extra), None)])
+
+    def outputs(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+        """The model's output for each example, [N, ...]."""
+        return np.concatenate([y for y, _ in self._outputs(self._unscored(inputs, extra), None)])
+
+    def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
+        """F(x; target) of each example, from the forward model."""
+        if request.examples > 1:
+            self._require_independent_examples(request)
+        target = request.target
+        pieces = self._outputs(request, internal_batch_size)
+        return np.concatenate([select(y, None if target is None else target[rows]) for y, rows in pieces])
+
+    def _require_independent_examples(self, request: Request) -> None:
+        """Refuse a model that mixes examples, before any two rows ride together.
+
+        Raises:
+            InputError: it does.
+        """
+        together = self.plan.layout.whole
+        if self._independent or not (self.plan.layout.batched or (together and request.examples > 1)):
+            return
+        feeds = self._feeds(request, slice(0, request.examples if together else 2))
+        if self.plan.is_integrated:
+            one = np.ones(1, _path_type(request))
+            feeds |= {_PREFIX + name: one for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
+            for name, x in request.inputs.items():
+                start = request.baselines.get(name, np.zeros_like(x[:1]))
+                start = np.broadcast_to(start, x.shape) if together else start[:1]
+                feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start)
+        moved = {*request.inputs, *request.per_example}
+        # OpenVINO would compile further models for the few rows of the check
+        session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
+        per_row = {*moved, _PREFIX + contract.TARGET}
+        results = functools.partial(self._results, session)
+        if together:
+            shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
+            axes = example_axes(shapes, moved, self.plan.layout.symbol)
+            require_rows_undisturbed(results, feeds, axes, quantised=self._quantised())
+            self._independent = True
+            return
+        try:
+            require_independent_rows(results, feeds, per_row, moved, quantised=self._quantised())
+        except ModelError as error:
+            require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
+            raise
+        except OutOfMemoryError:
+            return  # two rows do not fit, so no two will ever ride together
+        self._independent = True
+
+    def _results(self, session: Session, feeds: Mapping[str, Array]) -> list[Array]:
+        """F of each row, and its attributions."""
+        found = session.run(feeds)
+        scores = (
+            found[_PREFIX + contract.PATH_SCORES][0] if self.plan.is_integrated else found[_PREFIX + contract.SCORE]
+        )
+        return [scores, *(found[_PREFIX + contract.ATTRIBUTION + name] for name in self.plan.at)]
+
+    def _quantised(self) -> bool:
+        return any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
+
+    def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
+        """The model's output for all examples, in pieces, each with the examples it holds."""
+        parts: list[tuple[Array, slice]] = []
+        grid = self._grid(request)
+
+        def take(rows: slice, points: slice, output: Array) -> None:
+            parts.append((grid.own(output, rows), rows))
+
+        self._over_pieces(
+            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self._forward, take
+        )
+        return parts
+
+    def _unscored(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Request:
+        """A request that asks for outputs alone."""
+        examples = 1 if self.plan.layout.kind == "none" else len(next(iter(inputs.values())))
+        per_example = {n: v for n, v in extra.items() if n in self.plan.per_example}
+        shared = {n: v for n, v in extra.items() if n not in per_example}
+        return Request(dict(inputs), None, examples, {}, per_example, shared)
+
+    # -- pieces -------------------------------------------------------------------------------------------------------
+
+    def _along_path(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        internal_batch_size: int | None,
+        take: Callable[[slice, slice, Any], None],
+    ) -> None:
+        """Give ``take`` the step model's results for each piece of examples × path points."""
+
+        @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
+        def placed(first: int, last: int) -> dict[str, Any]:
+            return self.session.placed(self._feeds(request, slice(first, last)))
+
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
+            a, w = filled(nodes, weights, points, size)
+            path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
+            return {**placed(rows.start, rows.stop), **path}
+
+        self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
+
+    def _over_pieces(
+        self,
+        request: Request,
+        points: int,
+        internal_batch_size: int | None,
+        feeds: Callable[[slice, slice, int], Mapping[str, Any]],
+        runner: AnySession | ForwardModel,
+        take: Callable[[slice, slice, Any], None],
+    ) -> None:
+        """Give ``take`` what ``runner`` makes of the ``feeds`` of each piece of the grid."""
+        rows = self._rows_per_run(request, internal_batch_size)
+        at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
+        if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
+            at_once = 1  # each would have to read the weights for itself
+        grid = self._grid(request)
+        if grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once):
+            self._rows = max(1, rows // 2)
+
+    def _grid(self, request: Request) -> Grid:
+        return Grid(self.plan.layout, request.examples)
+
+    def _rows_per_run(self, request: Request, at_most: int | None) -> int:
+        if not self.plan.layout.batched:
+            if self.plan.layout.whole:
+                return self._grid(request).rows_together(at_most)
+            return 1 if self.plan.layout.apart else at_most or 1
+        rows = rows_per_run(self._row_bytes(request), self.session, at_most)
+        return rows if self._rows is None else min(rows, self._rows)
+
+    def _row_bytes(self, request: Request) -> int:
+        """The bytes that one row's tensors take at once."""
+        shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
+        shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
+        known, elements = self._bytes.setdefault(tuple(shapes), {}), max(1, sum(map(math.prod, shapes.values())))
+        nearest = min(known, key=lambda size: abs(math.log(elements / size)), default=0)
+        if not nearest or not 1 / _ALIKE <= elements / nearest <= _ALIKE:  # asking the model takes long
+            known[elements] = bytes_per_run(self._built, shapes)
+            nearest = elements
+        # attention takes memory for every pair of places
+        return math.ceil(known[nearest] * max(1.0, elements / nearest) ** 2)
+
+    def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
+        grid = self._grid(request)
+        feeds = {n: grid.rows_of(v, rows) for n, v in (*request.inputs.items(), *request.per_example.items())}
+        feeds.update(request.shared)
+        if request.target is not None:
+            feeds[_PREFIX + contract.TARGET] = grid.rows_of(request.target, rows)
+        for name, value in request.baselines.items():
+            one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
+            whole = one and self.plan.layout.batched
+            if one and not whole:
+                value = np.broadcast_to(value, request.inputs[name].shape)
+            feeds[_PREFIX + contract.BASELINE + name] = value if whole else grid.rows_of(value, rows)
+        return {
+            n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs
+        }
+
+    def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
+        return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
+
+
+def _path_type(request: Request) -> type[np.floating[Any]]:
+    return np.float64 if next(iter(request.inputs.values())).dtype == np.float64 else np.float32

@@ -1,0 +1,234 @@
+"""Does a model treat the examples on axis 0 apart? Path points ride as further examples, so everything rests on it.
+
+The one idea: several different rows, near one another and far, are evaluated each alone and in company. What comes out
+for a row must be the same; a row that is NaN in one of the two is not. Sums over the rows, orders along them and
+thresholds on a statistic of all of them show in one row or another. Rows that cannot be taken out of their company are
+held to the same when the company changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from onnx_ig.attribution.layout import ONE_EXAMPLE
+from onnx_ig.common.types import Array
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
+
+# Kernels choose other summation orders for other batch sizes; half precision rounds more.
+_TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
+_HALF = 2e-2
+# Dynamic quantisation gives all rows one scale, which is the model's own doing and small.
+_DYNAMICALLY_QUANTISED = 0.1
+_GRADIENTS = 0.1  # in the norm, because single elements at the kink of a Relu may flip
+_MOST_OF_A_REASON = 250  # letters
+_FAR = (-30.0, 300.0)  # times what the other rows are: beyond most thresholds, on either side
+
+Feeds = Mapping[str, Array]
+Run = Callable[[Feeds], Sequence[Array]]  # F or the output of each row, then perhaps its attributions
+
+
+def agree(a: Array, b: Array) -> bool:
+    """Whether two outputs are the same up to rounding, NaN where the other is."""
+    wide, other = a.astype(np.float64), b.astype(np.float64)
+    largest = np.max(np.abs(other), where=np.isfinite(other), initial=0.0)
+    tolerance = _TOLERANCE.get(b.dtype, _HALF) * float(largest)
+    return np.allclose(wide, other, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def require_independent_rows(
+    run: Run, feeds: Feeds, per_row: Collection[str], moved: Collection[str], *, quantised: bool
+) -> None:
+    """Compare what ``run`` makes of rows in company with what it makes of each alone.
+
+    Args:
+        feeds: one row or two different ones; the other rows are made from them.
+        per_row: the names among them that have a row per example.
+        moved: those of ``per_row`` whose values may be varied: not a target.
+        quantised: whether the model quantises its activations dynamically.
+
+    Raises:
+        InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
+        ModelError: the model does not run on the first row alone.
+        OutOfMemoryError: two rows do not fit, so no two will ever ride together.
+    """
+    shared = {name: value for name, value in feeds.items() if name not in per_row}
+
+    def results(rows: Sequence[Feeds]) -> Sequence[Array]:
+        together = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return run({**shared, **together})
+
+    near, far = _rows({name: value for name, value in feeds.items() if name in per_row}, moved, quantised)
+    alone = [(near[0], results([near[0]]))]
+    for row in (*near[1:], *far):
+        try:
+            alone.append((row, results([row])))
+        except ModelError:  # no values the model takes: a number made into an index, say
+            continue
+    if len(alone) == 1:
+        alone *= 2
+    spread = np.abs(_wide(alone[0][1][0]) - _wide(alone[1][1][0]))
+    companies = [alone[3:] + alone[:1], alone[:3]] if len(alone) > 3 else [alone]
+    while companies:
+        company = companies.pop()
+        try:
+            found = results([row for row, _ in company])
+        except OutOfMemoryError:
+            if len(company) == 2:
+                raise
+            companies += [[company[0], other] for other in company[1:]]
+            continue
+        except ModelError as error:
+            raise _refusal(f"takes one row, and not {len(company)}", str(error)) from error
+        for i, (row, own) in enumerate(company):
+            for single, several in zip(own, found, strict=True):
+                _require_axis({1: single, len(company): several})
+            is_near = any(row is other for other in near)
+            _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
+
+
+def require_rows_undisturbed(run: Run, feeds: Feeds, moved: Mapping[str, int], *, quantised: bool) -> None:
+    """Compare what ``run`` makes of a row beside the given rows with what it makes of it beside others.
+
+    This is for rows that cannot be evaluated alone, because an input may hold them on an axis that nobody names.
+
+    Args:
+        feeds: all rows.
+        moved: the inputs whose values may be varied, with the axis of the rows.
+        quantised: whether the model quantises its activations dynamically.
+
+    Raises:
+        InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
+        ModelError, OutOfMemoryError: the model does not run on the given rows.
+    """
+    moved = {name: axis for name, axis in moved.items() if name in feeds}
+    rows = max(feeds[name].shape[axis] for name, axis in moved.items())
+    if rows == 1:
+        return
+    rng = np.random.default_rng(0)
+    own = run(feeds)
+    for value in own:
+        _require_axis({rows: value})
+    spread = np.abs(_wide(own[0][:1]) - _wide(own[0][-1:]))
+    for kept in sorted({0, rows // 2, rows - 1}):
+        for i, factor in enumerate((1.0,) if quantised else (1.0, *_FAR), start=1):
+            changed = {}
+            for name, place in moved.items():
+                by_row = np.moveaxis(feeds[name], place, 0)
+                if len(by_row) == rows:  # else one row for all
+                    others = _times(varied(by_row, i, rng), factor)
+                    others[kept] = by_row[kept]
+                    changed[name] = np.ascontiguousarray(np.moveaxis(others, 0, place))
+            try:
+                found = run({**feeds, **changed})
+            except ModelError:  # no values the model takes: a number made into an index, say
+                continue
+            one, other = ([value[kept : kept + 1] for value in values] for values in (found, own))
+            _require_same(one, other, spread, quantised, factor == 1, beside="beside some examples")
+
+
+def _require_axis(found: Mapping[int, Array]) -> None:
+    """Results of so many rows, for some numbers of them, have so many rows."""
+    counts = {rows: len(value) if value.ndim else 1 for rows, value in found.items()}
+    if any(rows != count for rows, count in counts.items()):
+        given = " and ".join(f"{count} score(s) for {rows} example(s)" for rows, count in counts.items())
+        raise InputError(
+            f"the output mixes examples: it gives {given}, so its axis 0 is not that of the inputs. {ONE_EXAMPLE}"
+        )
+
+
+def _refusal(what: str, why: str) -> InputError:
+    return InputError(f"the model mixes examples: it {what} ({why[:_MOST_OF_A_REASON]}). {ONE_EXAMPLE}")
+
+
+def require_rows_run_alone(error: ModelError, all_rows: Callable[[], object]) -> None:
+    """Say what it means that a model failed on one row, with ``error``, if it runs on all rows that it was given.
+
+    Raises:
+        InputError: it does: the rows belong together.
+    """
+    try:
+        all_rows()
+    except (ModelError, OutOfMemoryError):
+        return  # the caller's own Run says what is wrong
+    raise _refusal("takes all rows together, and not one alone", str(error)) from error
+
+
+def _rows(feeds: Feeds, moved: Collection[str], quantised: bool) -> tuple[list[Feeds], list[Feeds]]:
+    """Rows like the given ones, the first of them first, and rows far from them."""
+    rng = np.random.default_rng(0)
+
+    def changed(row: Feeds, i: int, factor: float = 1.0) -> Feeds:
+        return {name: _times(varied(value, i, rng), factor) if name in moved else value for name, value in row.items()}
+
+    first, last = ({name: value[part] for name, value in feeds.items()} for part in (slice(0, 1), slice(-1, None)))
+    second = changed(first, 1) if all(np.array_equal(first[name], last[name]) for name in moved) else last
+    if quantised:  # rows far from the others would take all of their scale
+        return [first, second, changed(first, 2)], []
+    return [first, second], [changed(second, 1, _FAR[0]), changed(first, 2, _FAR[1])]
+
+
+def _times(value: Array, factor: float) -> Array:
+    with np.errstate(over="ignore"):
+        return (value * factor).astype(value.dtype) if value.dtype.kind not in "OUiub" else value
+
+
+def varied(value: Array, i: int, rng: np.random.Generator) -> Array:
+    """Values like the given ones: numbers are moved along the rows, with noise where they are not whole."""
+    if value.dtype.kind in "OU":
+        return value
+    moved = np.roll(value.reshape(len(value), -1), i, axis=1).reshape(value.shape)
+    if value.dtype.kind in "iub":
+        return moved
+    wide = moved.astype(np.float64)
+    return np.asarray((wide + 0.1 * i * (np.std(wide) or 1.0) * rng.standard_normal(value.shape)).astype(value.dtype))
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(np.float64)
+
+
+def _require_same(
+    among: Sequence[Array],
+    alone: Sequence[Array],
+    spread: Array,
+    quantised: bool,
+    with_gradient: bool,
+    beside: str = "alone",
+) -> None:
+    """One row's results in company and alone (or ``beside`` others): F first, by element; attributions in the norm."""
+    found, own = _wide(among[0]), _wide(alone[0])
+    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone[0].dtype, _HALF)
+    scale = max(_largest(own), _largest(spread), 1e-6)
+    finite = np.isfinite(own)
+    if found.shape == own.shape and np.array_equal(finite, np.isfinite(found)):
+        change = np.abs(np.where(finite, found, 0) - np.where(finite, own, 0))
+        if change.max(initial=0.0) <= tolerance * scale:
+            if with_gradient and not quantised:
+                _require_same_gradient(among[1:], alone[1:])
+            return
+    else:
+        change = (np.isfinite(found) != finite).astype(float) if found.shape == own.shape else np.zeros(own.shape)
+    i = int(change.argmax())
+    raise InputError(
+        f"the output mixes examples: a value is {own.flat[i]:.6g} {beside} and {found.flat[i]:.6g} beside other "
+        f"examples, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
+        "(--batch-axis 1) takes them on axis 1"
+    )
+
+
+def _require_same_gradient(among: Sequence[Array], alone: Sequence[Array]) -> None:
+    for found, own in zip(among, alone, strict=True):
+        a, b = _wide(found), _wide(own)
+        finite = np.isfinite(b)
+        change = np.linalg.norm((a - b)[finite]) if a.shape == b.shape else np.inf
+        if not (change <= _GRADIENTS * max(float(np.linalg.norm(b[finite])), 1e-9)):
+            raise InputError(
+                "the output mixes examples: its gradient changes beside other examples, so axis 0 is not a batch of "
+                f"independent examples. {ONE_EXAMPLE}; batch_axis=1 (--batch-axis 1) takes them on axis 1"
+            )
+
+
+def _largest(value: Array) -> float:
+    return float(np.max(np.abs(value), where=np.isfinite(value), initial=0.0))

@@ -1,0 +1,92 @@
+"""How many rows fit: the size of one row's tensors, and the memory that is free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from onnx_ig.graph.reading import read_by
+from onnx_ig.runtime.providers import AnySession
+
+_SHARE_OF_FREE_MEMORY = 0.25
+_TEXT_BYTES = 32  # an element of a tensor of text, whatever its length: C++'s string
+_VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """An estimate of the bytes one Run holds at once, weights aside, for inputs of ``shapes``.
+
+    The nodes in the graph's order, each tensor of the main graph from the node that makes it to the last that reads it.
+    """
+    model = model.clone()
+    for x in model.graph.inputs:
+        if str(x.name) in shapes:
+            x.shape = ir.Shape(shapes[str(x.name)])
+    model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    nodes = list(model.graph)
+    memory_of: dict[ir.Value, ir.Value] = {}  # the tensor whose memory a view shares
+    last_read: dict[ir.Value, int] = {}
+    for position, node in enumerate(nodes):
+        for x in read_by(node):
+            last_read[memory_of.get(x, x)] = position
+        if node.op_type in _VIEWS and node.inputs[0] is not None:
+            memory_of[node.outputs[0]] = memory_of.get(node.inputs[0], node.inputs[0])
+    for y in model.graph.outputs:
+        last_read[memory_of.get(y, y)] = len(nodes)
+    constants = set(model.graph.initializers.values())
+    held = most = sum(_nbytes(x) for x in model.graph.inputs)
+    largest = held
+    released: dict[int, int] = {}
+    for position, node in enumerate(nodes):
+        if all(x is None or x in constants for x in read_by(node)):
+            constants.update(node.outputs)  # a transposed weight, say: computed when the session opens
+            continue
+        for y in node.outputs:
+            if y in memory_of or y not in last_read:
+                continue
+            # an unknown shape is taken to be as large as the largest known one before it
+            size = _nbytes(y) or (largest if y.shape is None or len(y.shape) else 0)
+            largest = max(largest, size)
+            held += size
+            released[last_read[y]] = released.get(last_read[y], 0) + size
+        most = max(most, held)
+        held -= released.pop(position, 0)
+    return most
+
+
+def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = None) -> int:
+    """Rows per Run such that their tensors stay within a share of the free memory and the session's working set.
+
+    More are no faster, so fewer than ``at_most`` may be taken; but on a device with a memory of its own, whose free
+    memory is unknown here, exactly as many.
+    """
+    if at_most is not None and session.device is not None:
+        return at_most
+    budget = min(session.working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
+    fit = max(1, budget // max(1, bytes_per_row))
+    return fit if at_most is None else min(fit, at_most)
+
+
+def free_memory() -> int:
+    """Bytes of memory a process may still take."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 4 << 30
+
+
+def _nbytes(x: ir.Value) -> int:
+    if x.shape is None or x.dtype is None or not all(isinstance(d, int) for d in x.shape):
+        return 0
+    size = _TEXT_BYTES if x.dtype == ir.DataType.STRING else x.dtype.itemsize
+    return int(np.prod([int(d) for d in x.shape], dtype=np.int64) * size)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Writing attribution models: tried out before anybody is told that they are written."""

@@ -1,0 +1,261 @@
+"""Write an attribution model to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnx_ig.attribution import build, make_plan
+from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.attribution.contract import KEY as CONTRACT
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.plan import BaselineSpec, Plan, TargetSpec
+from onnx_ig.checking.conformance import replace_data_sets, require_own_data_sets
+from onnx_ig.common.arrays import as_tuple, named_arrays
+from onnx_ig.common.destination import require_free_file, writing
+from onnx_ig.common.types import Algorithm, Array, Form, Rule
+from onnx_ig.engine.batching import free_batch
+from onnx_ig.engine.examples_apart import require_examples_apart
+from onnx_ig.errors import MissingDependencyError, OnnxIgWarning
+from onnx_ig.exporting.trial import try_out
+from onnx_ig.loading import wire
+from onnx_ig.loading.model import Model, Source, load_with_output
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.serialised import save_weights_apart
+
+# A protocol buffer holds less than 2 GiB; larger models keep their weights in a file beside.
+_SINGLE_FILE_LIMIT = 1_900_000_000
+_LEAST_APART = 1 << 16  # bytes of a weight that is written by itself
+
+
+def export(
+    source: Source,
+    path: str | os.PathLike[str],
+    *,
+    algorithm: Algorithm = "integrated-gradients",
+    form: Form = "complete",
+    inputs: Sequence[str] | None = None,
+    output: str | int | None = None,
+    at: str | Sequence[str] | None = None,
+    target: TargetSpec = "input",
+    baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
+    method: Rule = "gausslegendre",
+    n_steps: int = 50,
+    path_as_input: bool = False,
+    steps_per_run: int | None = None,
+    multiply_by_inputs: bool = True,
+    per_example: Sequence[str] = (),
+    batch_axis: int | None = 0,
+    prefix: str = "",
+    example_inputs: Any = None,
+    additional_forward_args: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    with_test_data: bool | Mapping[str, Array] = False,
+    reference: Any = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
+
+    Args:
+        source: an ONNX model (path, bytes, ModelProto, onnx_ir model), or a PyTorch one (nn.Module, .pt2 file,
+            ``package.module:factory``) with ``example_inputs`` and perhaps ``weights``.
+        path: the file to write; it appears only when the model is complete.
+        algorithm: ``integrated-gradients`` or ``input-x-gradient``.
+        form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
+        inputs: names of the attributed inputs; default: the only float input, or all of a table's ([N] or [N, k] each).
+        output: the float tensor F is selected from, by name or its position among the outputs; of what a PyTorch model
+            returns a key, a field or a position. Default: the only float output.
+        at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
+        target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
+        baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by
+        name.
+        method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``.
+        path_as_input: make the path's nodes and weights graph inputs.
+        steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
+        multiply_by_inputs: keep the factor (x − baseline).
+        per_example: additional inputs with one row per example, where their shape does not tell.
+        batch_axis: where the examples lie in an ONNX model's inputs; None: the tensors hold one example, even if their
+            shapes look like a batch. The written model has the examples on axis 0. A model for a fixed number of
+            examples keeps it; its path points ride together where ONNX Runtime is installed and running the model
+            shows that it treats examples apart.
+        prefix: put before the names this function adds, when they clash with the model's own.
+        example_inputs, additional_forward_args, weights: of a PyTorch source.
+        with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
+            values of the model's own inputs by name, else they are the example inputs, or drawn.
+        reference: the nn.Module that tells what the test data expect, where ``source`` is not that itself.
+        overwrite: replace a file that is there already; never one that the model is read from.
+
+    Returns:
+        The path written. Weights over 2 GB lie beside it in ``<path>.data``.
+
+    Raises:
+        UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written. A model with
+            a dynamic batch is run on a few examples (``example_inputs``, else drawn ones): InputError if it mixes them,
+            a warning where it cannot be run.
+    """
+    target_path = Path(path)
+    files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
+    require_free_file(target_path, files, overwrite=overwrite)
+    if with_test_data is not False:
+        require_own_data_sets(target_path)
+    baked = (
+        None
+        if path_as_input or form == "step" or algorithm == "input-x-gradient"
+        else path_nodes_and_weights(method, n_steps)
+    )
+    model, chosen_output = load_with_output(
+        source, output, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
+    )
+    files |= model.files
+    require_free_file(target_path, files, overwrite=overwrite)
+    model = examples_first(model, batch_axis)
+    chosen: dict[str, Any] = {
+        "inputs": inputs,
+        "output": chosen_output,
+        "at": [at] if isinstance(at, str) else at,
+        "batch_axis": batch_axis and 0,
+    }
+    model, declared_rows = _with_free_batch(model, chosen)
+    plan = make_plan(
+        model,
+        **chosen,
+        declared_rows=declared_rows,
+        algorithm=algorithm,
+        form=form,
+        target=target,
+        baselines=baselines,
+        path=baked,
+        steps_per_run=steps_per_run,
+        per_example=per_example,
+        multiply_by_inputs=multiply_by_inputs,
+        method=method if baked is not None else None,
+        prefix=prefix,
+    )
+    built = build(model, plan)
+    example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
+    _require_examples_apart(model, plan, example)
+    with _published(target_path, files, overwrite) as draft:
+        write_model(built, draft)
+        contract = Contract.from_json(built.metadata_props[CONTRACT])
+        try_out(draft, model, contract, example, weight_bytes(built), plan.baselines)
+        if with_test_data is not False:
+            from onnx_ig.checking.conformance_data import write_test_data  # runs the model, which export alone does not
+
+            write_test_data(
+                draft,
+                module=source if reference is None and hasattr(source, "state_dict") else reference,
+                arguments=example if with_test_data is True else {**model.defaults, **with_test_data},
+                baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
+            )
+    return target_path
+
+
+@contextmanager
+def _published(path: Path, sources: Collection[Path], overwrite: bool) -> Iterator[Path]:
+    """A path to write a draft to, in a folder of its own: all files there appear beside ``path`` when the block ends.
+
+    Raises:
+        UsageError: one of them would replace a file of ``sources``, or another without ``overwrite``; no room.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
+        draft = Path(folder) / path.name
+        yield draft
+        made = [file for file in Path(folder).iterdir() if file.is_file()]
+        for file in made:
+            require_free_file(path.parent / file.name, sources, overwrite=overwrite)
+        with writing(path):
+            replace_data_sets(Path(folder), path)
+            for file in sorted(made, key=lambda file: file == draft):  # the model last: it makes the rest visible
+                file.replace(path.parent / file.name)
+
+
+def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, int | None]:
+    """The model with its fixed batch freed, and the number to declare; as it is, and None, where that is not proven."""
+    plan = make_plan(model, **chosen)
+    try:
+        freed = free_batch(model, plan, "cpu")
+    except MissingDependencyError:  # a runtime is not needed to export
+        return model, None
+    return freed, None if freed is model else plan.layout.n
+
+
+def _require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array]) -> None:
+    try:
+        require_examples_apart(model, plan, given)
+    except MissingDependencyError as error:  # a runtime is not needed to export
+        message = f"it was not checked that the model treats its examples apart: {error}"
+        warnings.warn(message, OnnxIgWarning, stacklevel=3)
+
+
+def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, Array]:
+    """The arrays that come as examples, by the names of the model's inputs."""
+    names = [str(x.name) for x in model.inputs]
+    if isinstance(example_inputs, Mapping):
+        return named_arrays({n: v for n, v in example_inputs.items() if n in names}, names, "example_inputs")
+    arguments = (*as_tuple(example_inputs), *as_tuple(additional_forward_args))
+    return named_arrays(tuple(x for x in arguments if hasattr(x, "shape")), names, "example_inputs")
+
+
+def write_model(model: ir.Model, path: Path) -> None:
+    """Save ``model`` at ``path``, weights over 2 GB beside it.
+
+    Raises:
+        UsageError: no room.
+    """
+    with writing(path):
+        if weight_bytes(model) < _SINGLE_FILE_LIMIT:
+            with path.open("wb") as stream:
+                _write_message(model, stream)
+        else:
+            save_weights_apart(model, path, f"{path.name}.data")
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """What the weights take."""
+    return sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+
+
+def _write_message(model: ir.Model, file: BinaryIO) -> None:
+    """Write the model as one protocol buffer, the weights one by one: as a whole it would be in memory thrice more."""
+    graph, weights = model.graph, []
+    for value in list(graph.initializers.values()):
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes >= _LEAST_APART:
+            weights.append((value, tensor))
+            value.const_value = None
+            del graph.initializers[str(value.name)]
+    try:
+        proto = ir.to_proto(model)
+    finally:
+        for value, tensor in weights:
+            value.const_value = tensor
+            graph.register_initializer(value)
+    body = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    file.write(proto.SerializeToString())
+    heads = [_head(value, tensor) for value, tensor in weights]
+    total = sum(len(head) + tensor.nbytes for head, (_, tensor) in zip(heads, weights, strict=True))
+    file.write(wire.head(wire.GRAPH, len(body) + total))
+    file.write(body)
+    for head, (_, tensor) in zip(heads, weights, strict=True):
+        file.write(head)
+        if hasattr(tensor, "tofile"):
+            tensor.tofile(file)
+        else:
+            file.write(tensor.tobytes())
+
+
+def _head(value: ir.Value, tensor: ir.TensorProtocol) -> bytes:
+    """An initialiser's field up to its numbers."""
+    message = onnx.TensorProto(name=value.name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    before = message.SerializeToString() + wire.head(wire.RAW_DATA, tensor.nbytes)
+    return wire.head(wire.INITIALIZER, len(before) + tensor.nbytes) + before

@@ -1,0 +1,1 @@
+"""Reading and writing ONNX graphs: the builder, sizes, copies, clean-up."""

@@ -1,0 +1,29 @@
+"""Padding in front of a pooling, written so that ONNX Runtime leaves it where it is.
+
+The one idea: ONNX Runtime moves zeros that Pad puts in front of a pooling into it (seen in 1.31.1). In a MaxPool they
+count as -∞ and lose against negative values; where they make the padding as wide as the window, the model does not
+open. A Pad that names its axes is left alone, in files and sessions alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.graph.node_edit import set_inputs
+
+
+def name_axes_before_pooling(graph: ir.Graph) -> None:
+    """Name all axes in each Pad that a pooling reads, in place, from opset 18 on. The values do not change."""
+    for node in list(ir.traversal.RecursiveGraphIterator(graph)):
+        if node.domain != "" or node.op_type not in ("AveragePool", "MaxPool") or node.inputs[0] is None:
+            continue
+        pad = node.inputs[0].producer()
+        if pad is None or pad.domain != "" or pad.op_type != "Pad" or len(pad.inputs) > 3:
+            continue
+        rank = len(node.attributes["kernel_shape"].as_ints()) + 2
+        name = f"onnx_ig.axes_{rank}"  # no name of the model's own can be in the way
+        if name not in graph.initializers:
+            graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(np.arange(rank))))
+        axes = graph.initializers[name]
+        set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), axes])

@@ -1,0 +1,1 @@
+"""Operators outside the standard, rewritten in its own while a model is loaded; a file per family."""

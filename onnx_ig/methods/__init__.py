@@ -1,0 +1,1 @@
+"""Attribution methods with Captum's interface."""

@@ -1,0 +1,130 @@
+"""Methods that read the gradient at x alone, with Captum's signatures: Input×Gradient and Saliency.
+
+Sources: Shrikumar et al., "Not Just a Black Box" (arXiv 1605.01713); Simonyan, Vedaldi, Zisserman, "Deep Inside
+Convolutional Networks" (arXiv 1312.6034); the arguments: Captum's ``InputXGradient`` and ``Saliency``. ∇F is the
+gradient of F(x; t), the selected output of example x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onnx_ig.common.types import Progress
+from onnx_ig.methods.captum_family import wrapped
+from onnx_ig.methods.integrated_gradients import Method, check_batch_size
+from onnx_ig.runtime.session import ProviderSpec
+
+
+class _AtInput(Method):
+    """One forward and one backward pass at x."""
+
+    algorithm = "input-x-gradient"
+
+    def _gradient(
+        self,
+        inputs: Any,
+        target: Any,
+        additional: Any,
+        internal_batch_size: int | None,
+        per_example: Sequence[str],
+        nonfinite: bool,
+        progress: Progress | None,
+    ) -> Any:
+        check_batch_size(internal_batch_size)
+        engine, request, bound = self._prepare(inputs, None, target, additional, per_example, nonfinite)
+        result = engine.gradient(request, internal_batch_size=internal_batch_size, progress=progress)
+        return self._returned(result, inputs, bound)
+
+
+class InputXGradient(_AtInput):
+    """Input × Gradient: attribution = x · ∇F(x; t), elementwise."""
+
+    @wrapped
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
+
+        Args:
+            inputs: one array or tensor, a tuple or list of them, or (ONNX sources) a dict by input name; examples on
+                axis 0.
+            target: the output element explained: None for outputs of one number per example, an int or tuple for all
+                examples, or one per example; ``"predicted"``: the class of the largest output at x.
+            additional_forward_args: further model inputs, not attributed.
+            internal_batch_size: at most this many examples per Run (fewer where more are no faster).
+            per_example: names of additional inputs that have one row per example although their shape does not tell.
+            allow_nonfinite: accept NaN and infinity in the inputs.
+            progress: called with (examples done, examples in all).
+
+        Raises:
+            InputError: an argument of the wrong shape, type, name or value.
+            NotDifferentiableError, NoGradientPathError: the model cannot be differentiated.
+            OutOfMemoryError: a single example does not fit.
+        """
+        return self._gradient(
+            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
+        )
+
+
+class Saliency(_AtInput):
+    """Saliency: attribution = |∇F(x; t)|, or ∇F(x; t) with ``abs=False``, elementwise.
+
+    Args: see :class:`onnx_ig.methods.integrated_gradients.Method`.
+    """
+
+    def __init__(
+        self,
+        forward_func: Any,
+        *,
+        output: str | None = None,
+        at: str | Sequence[str] | None = None,
+        provider: ProviderSpec = "auto",
+        batch_axis: int | None = 0,
+    ) -> None:
+        super().__init__(forward_func, False, output=output, at=at, provider=provider, batch_axis=batch_axis)
+
+    @wrapped
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        abs: bool = True,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """|∇F(x; t)| for each input, in its shape, type and kind (tensor or array).
+
+        Args:
+            abs: False: ∇F(x; t) with its sign.
+            The other arguments, and what is raised: see :class:`InputXGradient`.
+        """
+        gradient = self._gradient(
+            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
+        )
+        return _each(_magnitude, gradient) if abs else gradient
+
+
+def _magnitude(gradient: Any) -> Any:
+    return gradient.__abs__()
+
+
+def _each(function: Callable[[Any], Any], values: Any) -> Any:
+    """``function`` of one value, or of each in a tuple, list or dict."""
+    if isinstance(values, dict):
+        return {name: function(value) for name, value in values.items()}
+    if isinstance(values, (tuple, list)):
+        return type(values)(function(value) for value in values)
+    return function(values)

@@ -1,0 +1,292 @@
+"""Integrated Gradients with Captum's signature, computed by ONNX Runtime on the attribution model; what methods share.
+
+The mathematics: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365); the arguments:
+Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, ∇F its gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.common import arrays
+from onnx_ig.common.kept import Kept
+from onnx_ig.common.tables import is_table, like_table
+from onnx_ig.common.types import Array, Progress, Rule
+from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
+from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.opening import open_engine
+from onnx_ig.errors import OnnxIgWarning, UsageError
+from onnx_ig.methods import arguments
+from onnx_ig.methods.answers import delta_type, described, first, like, like_input
+from onnx_ig.methods.batches import Batches
+from onnx_ig.methods.bound import ENGINES_KEPT, Bound
+from onnx_ig.methods.captum_family import CaptumMember, wrapped
+from onnx_ig.methods.requests import Scorer, path_point, request_of
+from onnx_ig.methods.sources import forward_of, picklable, unpickled
+from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.runtime.session import ProviderSpec
+
+# How far providers that compute with fewer bits lie off, relative to the largest output.
+_ROUNDING = {"cuda-tf32": 1e-2, "tensorrt": 1e-2, "openvino-bf16": 6e-2}
+
+
+class Method(Batches, CaptumMember):
+    """What both methods share: the source, the engines built for it, and the forms of arguments and results.
+
+    Threads may share one. Pickled or copied, it opens its models again when it is first called.
+
+    Args:
+        forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
+        output: the tensor F is selected from: of an ONNX model its name, or its position among the outputs; of what a
+            PyTorch model returns a key, a field or a position. Default: the only float output.
+        at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
+            for a list. (ONNX sources)
+        batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the tensors hold one
+            example, even if their shapes look like a batch. Arrays are taken and given with the examples on axis 0.
+        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
+            ``openvino-bf16``, or ONNX Runtime's own list.
+    """
+
+    algorithm = ""
+
+    def __init__(
+        self,
+        forward_func: Any,
+        multiply_by_inputs: bool = True,
+        *,
+        output: str | int | None = None,
+        at: str | Sequence[str] | None = None,
+        provider: ProviderSpec = "auto",
+        batch_axis: int | None = 0,
+    ) -> None:
+        self._multiply_by_inputs = multiply_by_inputs
+        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
+        self.forward_func = forward_func
+
+    @property
+    def forward_func(self) -> Any:
+        """What is explained. Captum's classes for language models put another one into a copy of the method."""
+        return self._forward_func
+
+    @forward_func.setter
+    def forward_func(self, forward_func: Any) -> None:
+        self._forward_func = forward_func
+        along_path = self.algorithm == "integrated-gradients" and self._places is None
+        self._forward = forward_of(forward_func, self._batch_axis, self._output, along_path=along_path)
+        self._forget_engines()
+
+    def _forget_engines(self) -> None:
+        self._engines: Kept[Engine] = Kept(ENGINES_KEPT)
+        self._engine_used: Engine | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_engines", "_engine_used")}
+        return state | {"_forward_func": picklable(self._forward_func)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _forward_func=unpickled(state["_forward_func"]))
+        self._forget_engines()
+
+    def __repr__(self) -> str:
+        return described(self, self._forward_func, at=self._at, output=self._output, provider=self._provider)
+
+    @property
+    def _places(self) -> list[str] | None:
+        return [self._at] if isinstance(self._at, str) else list(self._at) if self._at else None
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether attributions hold the factor (x − baseline); without it they are local."""
+        return self._multiply_by_inputs
+
+    @property
+    def provider(self) -> str | None:
+        """The execution provider of the last call, None before the first."""
+        return None if self._engine_used is None else self._engine_used.provider
+
+    def compute_convergence_delta(
+        self,
+        attributions: Any,
+        start_point: Any,
+        end_point: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Any:
+        """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
+        engine, request, _ = self._prepare(end_point, start_point, target, additional_forward_args, (), False, (0.0,))
+        values = attributions.values() if isinstance(attributions, dict) else arrays.as_list(attributions)
+        total = sum(arrays.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
+        score, baseline_score = engine.end_scores(request)
+        delta = np.asarray(total - (score - baseline_score), delta_type(request.inputs))
+        return like(delta, first(end_point))
+
+    def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
+        """F as a function of the inputs' arrays: what finite differences evaluate.
+
+        A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
+        """
+        engine, bound, starts = self._current(inputs, None, additional_forward_args, (), False)
+        dims = engine.output_dims(bound.inputs, bound.extra)
+        if target is None and any(d != 1 for d in dims):
+            target = engine.predicted(bound.inputs, bound.extra) if len(dims) == 1 else (0,) * len(dims)
+        request = request_of(engine, bound, starts, target)
+        return Scorer(engine, request, target, list(bound.inputs))
+
+    def _prepare(
+        self,
+        inputs: Any,
+        baselines: Any,
+        target: Any,
+        additional: Any,
+        per_example: Sequence[str],
+        nonfinite: bool,
+        nodes: Sequence[float] = (),
+    ) -> tuple[Engine, Request, Bound]:
+        engine, bound, starts = self._current(inputs, baselines, additional, per_example, nonfinite, nodes)
+        return engine, request_of(engine, bound, starts, target), bound
+
+    def _current(
+        self,
+        inputs: Any,
+        baselines: Any,
+        additional: Any,
+        per_example: Sequence[str],
+        nonfinite: bool,
+        nodes: Sequence[float] = (),
+    ) -> tuple[Engine, Bound, dict[str, Array]]:
+        """An engine of what the source is now, the arguments put to its inputs, and the baselines by name."""
+        while True:
+            bound = self._forward.bind(inputs, additional)
+            engine = self._engine(bound, arrays.names_as_tuple(per_example))
+            if self._places is None:
+                arguments.check_inputs(bound.inputs, nonfinite)
+            starts = arguments.broadcast_baselines(bound.inputs, baselines, nonfinite)
+            if bound.guard is None or bound.guard.agrees(
+                functools.partial(path_point, bound.inputs, starts),
+                nodes,
+                lambda values, engine=engine, extra=bound.extra: engine.outputs(values, extra),  # type: ignore[misc]
+                _ROUNDING.get(str(self._provider), 0.0),
+            ):
+                return engine, bound, starts
+            self._kept(bound).drop(engine)
+
+    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+        options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
+        key = (bound.key, tuple(bound.inputs), per_example, options)
+        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example))
+        return self._engine_used
+
+    def _kept(self, bound: Bound) -> Kept[Engine]:
+        return self._engines if bound.engines is None else bound.engines
+
+    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+        return open_engine(
+            bound.model,
+            {**bound.inputs, **bound.extra},
+            algorithm=self.algorithm,
+            provider=self._provider,
+            inputs=list(bound.inputs),
+            output=self._forward.output,
+            at=self._places,
+            per_example=per_example,
+            multiply_by_inputs=self._multiply_by_inputs,
+            batch_axis=self._batch_axis and 0,
+        )
+
+    def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
+        """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""
+        if self._places is not None:
+            inner = [like(result.attributions[name], first(inputs)) for name in self._places]
+            return inner[0] if isinstance(self._at, str) else inner
+        if is_table(inputs):
+            return like_table(result.attributions, inputs)
+        if bound.names_given:
+            return {name: like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
+        given = arrays.inputs_as_tuple(inputs)
+        values = tuple(like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
+        if not arrays.holds_several(inputs):
+            return values[0]
+        return list(values) if isinstance(inputs, list) else values
+
+
+class IntegratedGradients(Method):
+    """Integrated Gradients: attribution = (x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t)."""
+
+    algorithm = "integrated-gradients"
+
+    def has_convergence_delta(self) -> bool:
+        """True: Σ attributions − (F(x) − F(x')) tells how exact the quadrature was."""
+        return True
+
+    @wrapped
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: Rule = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) for each input, in its shape, type and kind (tensor or array).
+
+        Args:
+            inputs: one array or tensor, a tuple, or (ONNX sources) a dict by input name; examples on axis 0. The path
+                moves all of them at once.
+            baselines: x': None (zeros), a number, an array of the input's shape or with one row, or a tuple of these.
+            target: the output element explained: None for outputs of one number per example, an int or tuple for all
+                examples, or one per example; ``"predicted"``: the class of the largest output at x.
+            additional_forward_args: further model inputs, not attributed.
+            n_steps: path points; more make the delta smaller.
+            method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
+            internal_batch_size: at most this many rows (path points × examples) per Run; fewer where more are no
+                faster.
+            return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N]. Returned or not, a warning says
+                where it is above 5 % of F(x) − F(x'); knowing it costs two path points.
+            per_example: names of additional inputs that have one row per example although their shape does not tell.
+            allow_nonfinite: accept NaN and infinity in inputs and baselines.
+            progress: called with (rows done, rows in all).
+
+        Raises:
+            UsageError: an unknown method, or too few steps.
+            InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see
+                :class:`onnx_ig.InputXGradient`.
+        """
+        check_batch_size(internal_batch_size)
+        nodes, weights = path_nodes_and_weights(method, n_steps)
+        engine, request, bound = self._prepare(
+            inputs, baselines, target, additional_forward_args, per_example, allow_nonfinite, list(nodes)
+        )
+        result = engine.integrate(
+            request,
+            nodes,
+            weights,
+            internal_batch_size=internal_batch_size,
+            ends=return_convergence_delta,
+            progress=progress,
+        )
+        if self._multiply_by_inputs:
+            gap = completeness_gap(result.delta, result.scores, result.baseline_scores)
+            for sentence in filter(None, (at_the_baseline(request.inputs, request.baselines), gap)):
+                warnings.warn(sentence, OnnxIgWarning, stacklevel=3)
+        attributions = self._returned(result, inputs, bound)
+        if not return_convergence_delta:
+            return attributions
+        assert result.delta is not None
+        return attributions, like(result.delta.astype(delta_type(request.inputs)), first(inputs))
+
+
+def check_batch_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise UsageError(f"internal_batch_size must be at least 1, not {size}")

@@ -1,0 +1,276 @@
+"""The exports of a torch function that are kept: a few per function, for every object that explains it.
+
+The one idea: whether an export may serve a call is guessed from the arguments' kinds and from what the function's
+modules show without looking at their data; whether it is right is then measured (:mod:`onnx_ig.methods.pytorch.guard`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from onnx_ig.common.kept import Kept
+from onnx_ig.common.types import Array
+from onnx_ig.errors import InputError, ModelError
+from onnx_ig.loading.model import Model, load_torch
+from onnx_ig.methods.bound import ENGINES_KEPT
+from onnx_ig.pytorch.check import run_torch
+from onnx_ig.pytorch.decisions import Read, recorded
+from onnx_ig.pytorch.own_derivative import own_derivatives
+from onnx_ig.pytorch.quiet import EXPORT_LOCK
+from onnx_ig.pytorch.source import call_once, find_modules, pick_output
+
+_KEPT = 4  # an export holds a copy of the weights; a loop over many signatures must not collect them
+_MOST_ELEMENTS = 1 << 21  # of the inputs in one evaluation by torch: its activations take many times their memory
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Call:
+    """``function(*inputs, *additional)``, and which of its results: the call that an export is to serve.
+
+    Attributes:
+        fed: the tensors among the arguments: the exported model's inputs, in order.
+        examples: how many the first input holds on axis 0; one if all rows are ``one_example``.
+        signature: what an export depends on: type and trailing shape of each tensor, the value of anything else.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: tuple[Tensor, ...],
+        additional: tuple[Any, ...],
+        output: str | int | None = None,
+        *,
+        one_example: bool = False,
+    ) -> None:
+        self.function, self.inputs, self.additional, self.output = function, inputs, additional, output
+        self._arguments = (*inputs, *additional)
+        self.fed = [a for a in self._arguments if isinstance(a, Tensor)]
+        self._one_example = one_example
+        self.examples = inputs[0].shape[0] if inputs[0].dim() and not one_example else 1
+        self._per_example = [self._has_examples(a, i < len(inputs)) for i, a in enumerate(self.fed)]
+        self.signature = (output, *(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments)))
+
+    def evaluate(self, fed: Sequence[Tensor]) -> Tensor:
+        """The function's output with these in place of the tensors among the arguments, on the CPU.
+
+        Raises:
+            InputError: the function fails.
+        """
+        elements = sum(a[:1].numel() for a, rows in zip(fed, self._per_example, strict=True) if rows)
+        most = max(1, _MOST_ELEMENTS // max(elements, 1))
+        count = next((len(a) for a, rows in zip(fed, self._per_example, strict=True) if rows), 1)
+        if count <= most:
+            return self._evaluate(fed)
+        return torch.cat([self._evaluate(self.rows(fed, slice(i, i + most))) for i in range(0, count, most)])
+
+    def _evaluate(self, fed: Sequence[Tensor]) -> Tensor:
+        arguments = self._with([a.clone() for a in fed])  # the function may write into what it is given
+        with EXPORT_LOCK:
+            return run_torch(lambda: pick_output(call_once(self.function, arguments), self.output)[1], ())
+
+    def rows(self, fed: Sequence[Tensor], rows: slice) -> list[Tensor]:
+        """Some of the examples."""
+        return [a[rows] if per_example else a for a, per_example in zip(fed, self._per_example, strict=True)]
+
+    def some_examples(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Copies of the inputs and additional arguments, of two examples at most."""
+        arguments = self._with([a.clone() for a in self.rows(self.fed, slice(0, 2))])
+        return tuple(arguments[: len(self.inputs)]), tuple(arguments[len(self.inputs) :])
+
+    def own_derivatives(self) -> list[str]:
+        """What makes autograd's gradient another than the function's derivative, by name, on two examples at most."""
+        with EXPORT_LOCK:
+            return own_derivatives(
+                lambda *fed: pick_output(self.function(*self._with(fed)), self.output)[1],
+                self.rows(self.fed, slice(0, 2)),
+            )
+
+    def _with(self, fed: Sequence[Tensor]) -> list[Any]:
+        """The arguments with these in place of the tensors among them."""
+        remaining = iter(fed)
+        return [next(remaining) if isinstance(a, Tensor) else a for a in self._arguments]
+
+    def takes_one_example(self) -> bool:
+        """Whether the function gives one row for the first example alone."""
+        try:
+            return bool(self._per_example[0]) and len(self.evaluate(self.rows(self.fed, slice(0, 1)))) == 1
+        except InputError:  # statistics over the batch, say
+            return False
+
+    def _has_examples(self, a: Tensor, attributed: bool) -> bool:
+        if self._one_example:
+            return False
+        return a.dim() > 0 and a.shape[0] == self.examples and (attributed or self.examples > 1 or a.dim() > 1)
+
+    def kind(self, value: Any, attributed: bool = False) -> Any:
+        """Type and trailing shape of a tensor; the value of anything else."""
+        if isinstance(value, Tensor):
+            rows = self._has_examples(value, attributed)
+            return _Kind(value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
+        return (type(value), repr(value))
+
+
+class _Kind(NamedTuple):
+    """Of a tensor: its type, its shape (of one example if it has one row for each), and whether it has."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    rows: bool
+
+
+_Signature: TypeAlias = tuple[Any, ...]  # a _Kind for each tensor, the value of anything else
+_Lengths: TypeAlias = list[list[tuple[int, int]]]
+
+
+@dataclass(eq=False)
+class Export:
+    """An exported model, and what is known of the function that it was exported from.
+
+    Attributes:
+        signature: of the call that it was made for; ``output``: the kind of its result.
+        state: of the function's modules then.
+        reads: what the function read of its arguments into Python then.
+        lengths: the dynamic axes, as places in the signature; those that had the same two lengths together.
+        noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
+        engines: opened for the model, by all objects that explain the function.
+    """
+
+    model: Model
+    signature: _Signature
+    output: Any
+    state: tuple[Any, ...]
+    reads: list[Read]
+    lengths: _Lengths
+    noise: float | None = None
+    engines: Kept[Any] = field(default_factory=lambda: Kept(ENGINES_KEPT))
+
+    def takes(self, signature: _Signature) -> bool:
+        """Whether it was made for calls of this signature; lengths of one are left to exports of their own."""
+        if not self.lengths or not _alike(self.signature, signature):
+            return self.signature == signature
+        given = [{signature[i].shape[axis] for i, axis in places} for places in self.lengths]
+        fixed = {(i, axis) for i, axis, *_ in _differing(self.signature, signature)}
+        return fixed <= {place for places in self.lengths for place in places} and all(
+            len(sizes) == 1 and sizes != {1} for sizes in given
+        )
+
+
+def _alike(first: _Signature, second: _Signature) -> bool:
+    """Whether two signatures differ in nothing but lengths."""
+    return _without_lengths(first) == _without_lengths(second)
+
+
+def _without_lengths(signature: _Signature) -> _Signature:
+    return tuple((k.dtype, len(k.shape), k.rows) if isinstance(k, _Kind) else k for k in signature)
+
+
+def _differing(first: _Signature, second: _Signature) -> list[tuple[int, int, int, int]]:
+    """Place in the signature, axis, and the two lengths, wherever they differ."""
+    pairs = [(i, a, b) for i, (a, b) in enumerate(zip(first, second, strict=True)) if isinstance(a, _Kind)]
+    return [
+        (i, axis, one, another)
+        for i, a, b in pairs
+        for axis, (one, another) in enumerate(zip(a.shape, b.shape, strict=True))
+        if one != another
+    ]
+
+
+class Exports:
+    """The exports of one function, the last used last; threads may share them."""
+
+    _of_owner: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def __init__(self) -> None:
+        self._kept: list[Export] = []
+        # by signature without lengths: the last call that was exported, and those that torch cannot export dynamic
+        self._seen: dict[_Signature, tuple[_Signature, tuple[Any, Any]]] = {}
+        self._not_dynamic: set[_Signature] = set()
+
+    @classmethod
+    def of(cls, function: Any) -> Exports:
+        """The same for every object that explains ``function``, as long as the function lives."""
+        bound = isinstance(function, types.MethodType)  # made anew by every look-up: owner.method
+        owner, part = (function.__self__, function.__func__) if bound else (function, None)
+        with EXPORT_LOCK:
+            try:
+                return cls._of_owner.setdefault(owner, {}).setdefault(part, cls())
+            except TypeError:  # no weak reference to it can be held
+                return cls()
+
+    def find_or_make(self, call: Call) -> tuple[Export, Tensor]:
+        """An export for arguments of these kinds, and the function's modules as they are; and the call's result."""
+        with EXPORT_LOCK:
+            state = _state(call.function)
+            # older parameters are gone for good
+            self._kept = [export for export in self._kept if export.state == state]
+            found = next((export for export in self._kept if export.takes(call.signature)), None)
+            result = None if found is None else call.evaluate(call.fed)
+            if found is None or result is None or not (found.lengths or call.kind(result) == found.output):
+                found, result = self._made(call)
+            self._kept = [*(export for export in self._kept if export is not found), found][-_KEPT:]
+            return found, result
+
+    def _made(self, call: Call) -> tuple[Export, Tensor]:
+        """A new export; the guard refuses calls that decide otherwise than the one that it is made for."""
+        made = self._with_dynamic_lengths(call)
+        if made is None:
+            inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
+            made = load_torch(call.function, inputs, call.additional, output=call.output, keep_decisions=True), []
+        with recorded(call.fed) as reads:
+            result = call.evaluate(call.fed)
+        self._seen[_without_lengths(call.signature)] = call.signature, call.some_examples()
+        export = Export(made[0], call.signature, call.kind(result), _state(call.function), reads, made[1])
+        return export, result
+
+    def _with_dynamic_lengths(self, call: Call) -> tuple[Model, _Lengths] | None:
+        """For a call that differs in nothing but lengths from one before; None where torch cannot."""
+        kind = _without_lengths(call.signature)
+        if kind not in self._seen or kind in self._not_dynamic:
+            return None
+        signature, second = self._seen[kind]
+        first, differing = call.some_examples(), _differing(call.signature, signature)
+        if any(one == 1 for *_, one, _ in differing):  # torch takes such an axis for a constant
+            first, second = second, first
+        if not differing or (any(one == 1 for *_, one, _ in differing) and any(other == 1 for *_, other in differing)):
+            return None
+        try:
+            model = load_torch(call.function, *first, output=call.output, second_example=second, keep_decisions=True)
+        except ModelError:
+            self._not_dynamic.add(kind)
+            return None
+        together: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for i, axis, *lengths in differing:
+            together.setdefault((lengths[0], lengths[1]), []).append((i, axis))
+        return model, list(together.values())
+
+    def drop(self, export: Export) -> None:
+        """Forget an export that is found to be of another function."""
+        with EXPORT_LOCK:
+            self._kept = [kept for kept in self._kept if kept is not export]
+
+
+def _state(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Identity and version of parameters and buffers, and hooks, which may change the gradient alone."""
+    found: list[Any] = []
+    for _, module in find_modules(function):
+        if isinstance(module, nn.Module):
+            found += [(id(p), p._version, p.data_ptr()) for p in (*module.parameters(), *module.buffers())]
+            for part in module.modules():
+                found += [getattr(part, "training", False)]  # judged at export
+                found += [id(hook) for hooks in _HOOKS for hook in getattr(part, hooks, {}).values()]
+    return tuple(found)
+
+
+def as_tensor_like(value: Array, given: Tensor) -> Tensor:
+    """The array as a tensor of the type of ``given``, on its device."""
+    if given.dtype == torch.bfloat16:
+        value = value.astype(np.float32)
+    return torch.from_numpy(np.array(value)).to(device=given.device, dtype=given.dtype)

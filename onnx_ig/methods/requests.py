@@ -1,0 +1,88 @@
+"""One call's arguments as the engine takes them, and F at other inputs than the call's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.common import arrays
+from onnx_ig.common.types import Array
+from onnx_ig.engine.engine import Engine, Request
+from onnx_ig.errors import InputError
+from onnx_ig.methods import arguments
+from onnx_ig.methods.bound import Bound
+
+
+def request_of(engine: Engine, bound: Bound, baselines: dict[str, Array], target: Any) -> Request:
+    """The request for the arrays in ``bound`` and their ``baselines``, the target in any of Captum's forms.
+
+    Raises:
+        InputError: a target that selects no element of each example's output.
+    """
+    layout, declared = engine.plan.layout, engine.plan.per_example
+    examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
+    dims = engine.output_dims(bound.inputs, bound.extra)
+    if isinstance(target, str) and target == "predicted":
+        target = predicted(engine, bound, dims)
+    return Request(
+        inputs=bound.inputs,
+        target=arguments.broadcast_target(target, examples, dims),
+        examples=examples,
+        baselines=baselines,
+        per_example={n: v for n, v in bound.extra.items() if n in declared},
+        shared={n: v for n, v in bound.extra.items() if n not in declared},
+    )
+
+
+def predicted(engine: Engine, bound: Bound, dims: Sequence[int]) -> Array | None:
+    """The class of the largest output of each example; None for one number per example."""
+    if all(d == 1 for d in dims):
+        return None
+    if len(dims) > 1:
+        shape = ", ".join(["N", *map(str, dims)])
+        raise InputError(f"target 'predicted' needs an output [N, classes], not [{shape}]: give indices")
+    return engine.predicted(bound.inputs, bound.extra)
+
+
+def path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:
+    """x' + a (x − x') by input name."""
+    if a == 1:
+        return dict(inputs)
+    point = {}
+    for name, x in inputs.items():
+        start = np.broadcast_to(baselines[name], x.shape)
+        wide, wide_start = x.astype(np.float64), start.astype(np.float64)
+        point[name] = start if a == 0 else (wide_start + a * (wide - wide_start)).astype(x.dtype)
+    return point
+
+
+@dataclass(frozen=True, repr=False)
+class Scorer:
+    """F(·; target) for the examples of one call: arrays by input name in, [N] out."""
+
+    engine: Engine
+    request: Request
+    target: Any
+    names: list[str]
+
+    def __repr__(self) -> str:
+        return f"Scorer(F of {self.examples} example{'s' * (self.examples != 1)} of {', '.join(self.names)})"
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return self.request.examples
+
+    def named(self, values: Any) -> dict[str, Any]:
+        """``values`` in the form of the inputs (one, tuple, dict) by input name."""
+        return (
+            dict(values)
+            if isinstance(values, dict)
+            else dict(zip(self.names, arrays.inputs_as_tuple(values), strict=True))
+        )
+
+    def __call__(self, inputs: dict[str, Array]) -> Array:
+        return self.engine.scores(replace(self.request, inputs=inputs, baselines={}))

@@ -1,0 +1,149 @@
+"""The order of the packages: an import points to the same package or a lower one, and no files import each other.
+
+The one idea: the list below is the architecture, CONTRIBUTING.md prints it, and every import counts: lazy ones and
+those for type checkers too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first. CONTRIBUTING.md says what each is for.
+ORDER = (
+    "errors",
+    "common",
+    "quadrature",
+    "runtime",
+    "graph",
+    "autodiff",
+    "pytorch",
+    "loading",
+    "differentiation",
+    "attribution",
+    "inspection",
+    "data",
+    "engine",
+    "methods",
+    "checking",
+    "exporting",
+    "report",
+    "web",
+    "cli",
+)
+DOORS = ("onnx_ig", "onnx_ig.__main__")  # the package's own name and `python -m onnx_ig`: they may import everything
+
+
+def modules(root: Path, *tops: str) -> dict[str, Path]:
+    """Every module below the folders ``tops`` of ``root``, by its dotted name."""
+    found = {}
+    for path in sorted(path for top in tops for path in (root / top).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """The modules that the file imports anywhere in its text, by their names in ``known`` where they have one there."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in known else str(node.module) for name in names)
+
+
+def wrong_imports(root: Path) -> list[str]:
+    """Each import of the package that the order does not allow, and each module without a place in it."""
+    known = modules(root, "onnx_ig")
+    wrong = []
+    for module, path in known.items():
+        place = _place(module)
+        if place is None:
+            wrong += [] if module in DOORS else [f"{module} is in no package of the order"]
+            continue
+        for name in set(imported(path, known)):
+            if name in DOORS or (name in known and (_place(name) or 0) > place):
+                wrong.append(f"{module} imports {name}, which is above it")
+    return sorted(wrong)
+
+
+def circles(root: Path) -> list[str]:
+    """Modules that import each other, each circle as one line."""
+    known = modules(root, "onnx_ig")
+    graph = {module: [name for name in set(imported(path, known)) if name in known] for module, path in known.items()}
+    state: dict[str, int] = {}
+    found = []
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        state[module] = 1
+        for name in graph[module]:
+            if state.get(name) == 1:
+                found.append(" → ".join((*trail[trail.index(name) :], name)))
+            elif name not in state:
+                visit(name, (*trail, name))
+        state[module] = 2
+
+    for module in graph:
+        if module not in state:
+            visit(module, (module,))
+    return found
+
+
+def _place(module: str) -> int | None:
+    package = module.split(".")[1] if "." in module else ""
+    return ORDER.index(package) if package in ORDER else None
+
+
+def test_every_import_points_downwards() -> None:
+    assert wrong_imports(ROOT) == []
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(ROOT) == []
+
+
+def test_the_order_is_printed() -> None:
+    """CONTRIBUTING.md has the same list, lowest first, each with a line of its own."""
+    rows = re.findall(r"^\| `onnx_ig/(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert rows == list(ORDER)
+
+
+WRONG = {
+    "upwards": ("errors.py", "from onnx_ig.cli import app\n", "onnx_ig.errors imports onnx_ig.cli"),
+    "lazily": ("graph/x.py", "def f():\n    import onnx_ig.loading.model\n", "onnx_ig.graph.x imports onnx_ig.loading"),
+    "for type checkers": (
+        "runtime/x.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from onnx_ig.engine import grid\n",
+        "onnx_ig.runtime.x imports onnx_ig.engine",
+    ),
+    "the package itself": ("graph/x.py", "import onnx_ig\n", "onnx_ig.graph.x imports onnx_ig,"),
+    "a module without a place": ("helpers.py", "", "onnx_ig.helpers is in no package"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_import_is_found(name: str, tmp_path: Path) -> None:
+    file, text, expected = WRONG[name]
+    for module, path in modules(ROOT, "onnx_ig").items():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+        assert module
+    changed = tmp_path / "onnx_ig" / file
+    changed.write_text((changed.read_text() if changed.exists() else "") + text)
+    assert [line for line in wrong_imports(tmp_path) if line.startswith(expected)]
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    (tmp_path / "onnx_ig").mkdir()
+    (tmp_path / "onnx_ig" / "a.py").write_text("def f():\n    from onnx_ig import b\n")
+    (tmp_path / "onnx_ig" / "b.py").write_text("from onnx_ig.a import f\n")
+    assert circles(tmp_path) == ["onnx_ig.a → onnx_ig.b → onnx_ig.a"]
