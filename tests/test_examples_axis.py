@@ -56,6 +56,38 @@ FORMS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[i
     ),
 }
 
+# functions of x [N, 6] and of arguments that all examples share, one of which is as long as there are examples
+_OTHERS = nn.Linear(6, 7).eval()
+_SHARED: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
+    "a weight for each class": (lambda x, w: torch.tanh(_OTHERS(x)) * w, (torch.linspace(0.5, 2, 7),)),
+    "the same weight for each class": (lambda x, w: torch.tanh(_OTHERS(x)) * w, (torch.full((7,), 2.0),)),
+    "a matrix": (lambda x, w: torch.tanh(_OTHERS(x) @ w), (torch.linspace(-1, 1, 49).view(7, 7),)),
+    "a table": (lambda x, t: torch.tanh(x @ t[torch.arange(6)]), (torch.linspace(-1, 1, 21).view(7, 3),)),
+    "a mean": (lambda x, w: _net(x) * w.mean(), (torch.linspace(0.5, 2, 7),)),
+    "a weight for each class, and one row": (lambda x, w: torch.tanh(_OTHERS(x)) * w, (torch.ones(1, 7) / 3,)),
+    "a factor for each example besides": (
+        lambda x, w, f: torch.tanh(_OTHERS(x)) * w * f[:, None],
+        (torch.linspace(0.5, 2, 7), torch.linspace(1, 3, 7)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _SHARED)
+def test_arguments_that_look_as_if_they_had_a_row_per_example(name: str) -> None:
+    """Captum repeats every additional tensor for each path point, so it is asked for one path point at a time."""
+    function, shared = _SHARED[name]
+    integrated, product = onnx_ig.IntegratedGradients(function), onnx_ig.InputXGradient(function)
+    for n in (1, 2, 7):
+        extra = (*shared[:1], *(f[:n] for f in shared[1:]))
+        x = torch.linspace(-1, 2, 6 * n).view(n, 6).sin()
+        for baseline in _BASELINES[1:]:
+            ours = integrated.attribute(x, baseline(x), 1, extra, n_steps=5)
+            theirs = captum.attr.IntegratedGradients(function)
+            wanted = theirs.attribute(x, baseline(x), 1, extra, n_steps=5, internal_batch_size=n)
+            assert torch.allclose(ours, wanted.float(), atol=1e-6)
+        wanted = captum.attr.InputXGradient(function).attribute(x.clone().requires_grad_(), 1, extra)
+        assert torch.allclose(product.attribute(x, 1, extra), wanted.detach(), atol=1e-6)
+
 
 @pytest.mark.filterwarnings("ignore:the batch size is fixed")
 @pytest.mark.parametrize("form", FORMS)

@@ -28,17 +28,14 @@ from torch import Tensor
 
 from onnx_ig.common.types import Array
 from onnx_ig.pytorch.advice import advice_for
-from onnx_ig.pytorch.check import Argument, check_export
+from onnx_ig.pytorch.check import Argument, check_export, run_torch
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
 from onnx_ig.pytorch.own_derivative import own_derivatives, warn_of
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
-from onnx_ig.pytorch.source import (
-    ForwardModule,
-    argument_names,
-    pick_output,
-)
+from onnx_ig.pytorch.rows import rows_of
+from onnx_ig.pytorch.source import ForwardModule, argument_names, call_once, pick_output
 from onnx_ig.pytorch.training import call_judged
 
 TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
@@ -72,14 +69,15 @@ def export_torch(
     input_names: Sequence[str] | None = None,
     second_example: tuple[Any, Any] | None = None,
     keep_decisions: bool = False,
+    per_example: Sequence[bool] | None = None,
 ) -> TorchExport:
     """Export ``source(*inputs, *additional_forward_args)`` to ONNX and check it against torch.
 
     Args:
         source: an ``nn.Module``, any callable on tensors, a ``.pt2`` file, ``package.module:factory``.
         inputs: example values of the attributed inputs, examples on axis 0 (a ``.pt2`` file brings its own).
-        additional_forward_args: further arguments. Tensors become inputs of the model, per example if their axis 0
-            has N > 1 examples, or N = 1 and rank ≥ 2; anything else is bound as a constant.
+        additional_forward_args: further arguments. Tensors become inputs of the model; anything else is bound as a
+            constant.
         weights: state dict or .safetensors for ``package.module:factory``.
         output: which result of a model that returns several: a key, a field or a position; None: the only one that
             is a floating-point tensor.
@@ -90,6 +88,8 @@ def export_torch(
             are dynamic. (not for files)
         keep_decisions: accept what holds decisions by data (``if x.mean() > 0``) as the examples take them: the caller
             sees to it that others are never asked.
+        per_example: of each tensor among the arguments, whether it has a row per example; None: the first has, and of
+            the others :func:`onnx_ig.pytorch.rows.rows_of` tells.
 
     Raises:
         UsageError: no such file, factory or output; no example inputs.
@@ -110,7 +110,6 @@ def export_torch(
         raise UsageError("exporting a PyTorch model needs example inputs: give inputs=")
     additional = _as_tuple(additional_forward_args)
     positional = [*attributed, *(a.detach() if isinstance(a, Tensor) else a for a in additional)]
-    examples = attributed[0].shape[0] if attributed[0].dim() else 1
     names = input_names or _tensor_names(source, positional)
     tensors = [a for a in positional if isinstance(a, Tensor)]
     if len(names) != len(tensors):
@@ -118,9 +117,12 @@ def export_torch(
     others: list[Tensor | None] = [None] * len(tensors)
     if second_example is not None:
         others = [_tensor(a) for part in second_example for a in _as_tuple(part) if isinstance(a, (Tensor, np.ndarray))]
+    if per_example is None:
+        rows = _rows(source, positional, len(attributed), output)
+        per_example = [has for a, has in zip(positional, rows, strict=True) if isinstance(a, Tensor)]
     arguments = [
-        Argument(name, tensor, i < len(attributed), _per_example(tensor, examples, i < len(attributed)), other)
-        for i, (name, tensor, other) in enumerate(zip(names, tensors, others, strict=True))
+        Argument(name, tensor, i < len(attributed), has, other)
+        for i, (name, tensor, has, other) in enumerate(zip(names, tensors, per_example, others, strict=True))
     ]
     return _export_checked(source, positional, arguments, output, dynamic_batch, keep_decisions)
 
@@ -232,8 +234,15 @@ def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
     ]
 
 
-def _per_example(tensor: Tensor, examples: int, attributed: bool) -> bool:
-    return tensor.dim() > 0 and tensor.shape[0] == examples and (attributed or examples > 1 or tensor.dim() > 1)
+def _rows(
+    function: Callable[..., Any], positional: Sequence[Any], attributed: int, output: str | int | None
+) -> list[bool]:
+    def evaluate(arguments: Sequence[Any]) -> Tensor:
+        fresh = [a.clone() if isinstance(a, Tensor) else a for a in arguments]  # the function may write into them
+        return run_torch(lambda: pick_output(call_once(function, fresh), output)[1], ())
+
+    with EXPORT_LOCK:
+        return rows_of(positional, attributed, evaluate, certain=1)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -25,6 +25,7 @@ from onnx_ig.pytorch.check import run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
+from onnx_ig.pytorch.rows import rows_by_shape, rows_of
 from onnx_ig.pytorch.source import call_once, find_modules, pick_output
 
 _KEPT = 4  # an export holds a copy of the weights; a loop over many signatures must not collect them
@@ -39,6 +40,8 @@ class Call:
         fed: the tensors among the arguments: the exported model's inputs, in order.
         examples: how many the first input holds on axis 0; one if all rows are ``one_example``.
         signature: what an export depends on: type and trailing shape of each tensor, the value of anything else.
+        per_example: of the tensors ``fed``, which have a row per example: as ``rows`` says of each argument, else as
+            shapes tell.
     """
 
     def __init__(
@@ -49,14 +52,35 @@ class Call:
         output: str | int | None = None,
         *,
         one_example: bool = False,
+        rows: Sequence[bool] | None = None,
     ) -> None:
         self.function, self.inputs, self.additional, self.output = function, inputs, additional, output
         self._arguments = (*inputs, *additional)
         self.fed = [a for a in self._arguments if isinstance(a, Tensor)]
-        self._one_example = one_example
+        self.one_example = one_example
         self.examples = inputs[0].shape[0] if inputs[0].dim() and not one_example else 1
-        self._per_example = [self._has_examples(a, i < len(inputs)) for i, a in enumerate(self.fed)]
-        self.signature = (output, *(self.kind(a, i < len(inputs)) for i, a in enumerate(self._arguments)))
+        if one_example:
+            rows = [False] * len(self._arguments)
+        self._rows = list(rows) if rows is not None else rows_by_shape(self._arguments, len(inputs))
+        self.signature = (output, *(kind(a, has) for a, has in zip(self._arguments, self._rows, strict=True)))
+
+    @property
+    def per_example(self) -> list[bool]:
+        """See above."""
+        return [has for a, has in zip(self._arguments, self._rows, strict=True) if isinstance(a, Tensor)]
+
+    def asked(self) -> Call:
+        """The same call with the rows that the function itself shows its additional arguments to have."""
+        if self.one_example:
+            return self
+        known = len(self.inputs)
+        rows = rows_of(
+            self._arguments,
+            known,
+            lambda arguments: self._evaluate([a for a in arguments if isinstance(a, Tensor)]),
+            certain=known,
+        )
+        return self if rows == self._rows else Call(self.function, self.inputs, self.additional, self.output, rows=rows)
 
     def evaluate(self, fed: Sequence[Tensor]) -> Tensor:
         """The function's output with these in place of the tensors among the arguments, on the CPU.
@@ -64,9 +88,9 @@ class Call:
         Raises:
             InputError: the function fails.
         """
-        elements = sum(a[:1].numel() for a, rows in zip(fed, self._per_example, strict=True) if rows)
+        elements = sum(a[:1].numel() for a, rows in zip(fed, self.per_example, strict=True) if rows)
         most = max(1, _MOST_ELEMENTS // max(elements, 1))
-        count = next((len(a) for a, rows in zip(fed, self._per_example, strict=True) if rows), 1)
+        count = next((len(a) for a, rows in zip(fed, self.per_example, strict=True) if rows), 1)
         if count <= most:
             return self._evaluate(fed)
         return torch.cat([self._evaluate(self.rows(fed, slice(i, i + most))) for i in range(0, count, most)])
@@ -78,7 +102,7 @@ class Call:
 
     def rows(self, fed: Sequence[Tensor], rows: slice) -> list[Tensor]:
         """Some of the examples."""
-        return [a[rows] if per_example else a for a, per_example in zip(fed, self._per_example, strict=True)]
+        return [a[rows] if per_example else a for a, per_example in zip(fed, self.per_example, strict=True)]
 
     def some_examples(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Copies of the inputs and additional arguments, of two examples at most."""
@@ -101,21 +125,20 @@ class Call:
     def takes_one_example(self) -> bool:
         """Whether the function gives one row for the first example alone."""
         try:
-            return bool(self._per_example[0]) and len(self.evaluate(self.rows(self.fed, slice(0, 1)))) == 1
+            return bool(self.per_example[0]) and len(self.evaluate(self.rows(self.fed, slice(0, 1)))) == 1
         except InputError:  # statistics over the batch, say
             return False
 
-    def _has_examples(self, a: Tensor, attributed: bool) -> bool:
-        if self._one_example:
-            return False
-        return a.dim() > 0 and a.shape[0] == self.examples and (attributed or self.examples > 1 or a.dim() > 1)
+    def kind_of(self, result: Tensor) -> Any:
+        """The kind of what the function returned."""
+        return kind(result, not self.one_example and rows_by_shape((self.inputs[0], result), 1)[1])
 
-    def kind(self, value: Any, attributed: bool = False) -> Any:
-        """Type and trailing shape of a tensor; the value of anything else."""
-        if isinstance(value, Tensor):
-            rows = self._has_examples(value, attributed)
-            return _Kind(value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
-        return (type(value), repr(value))
+
+def kind(value: Any, rows: bool) -> Any:
+    """Type and trailing shape of a tensor, which has a row per example or not; the value of anything else."""
+    if isinstance(value, Tensor):
+        return _Kind(value.dtype, tuple(value.shape[1:]) if rows else tuple(value.shape), rows)
+    return (type(value), repr(value))
 
 
 class _Kind(NamedTuple):
@@ -205,29 +228,37 @@ class Exports:
             except TypeError:  # no weak reference to it can be held
                 return cls()
 
-    def find_or_make(self, call: Call) -> tuple[Export, Tensor]:
-        """An export for arguments of these kinds, and the function's modules as they are; and the call's result."""
+    def find_or_make(self, call: Call) -> tuple[Call, Export, Tensor]:
+        """An export for arguments of these kinds, and the function's modules as they are; the call, its additional
+        arguments without rows where they have none; and its result."""
         with EXPORT_LOCK:
             state = _state(call.function)
             # older parameters are gone for good
             self._kept = [export for export in self._kept if export.state == state]
-            found = next((export for export in self._kept if export.takes(call.signature)), None)
+            found = self._found(call)
+            if found is None:
+                call = call.asked()
+                found = self._found(call)
             result = None if found is None else call.evaluate(call.fed)
-            if found is None or result is None or not (found.lengths or call.kind(result) == found.output):
+            if found is None or result is None or not (found.lengths or call.kind_of(result) == found.output):
                 found, result = self._made(call)
             self._kept = [*(export for export in self._kept if export is not found), found][-_KEPT:]
-            return found, result
+            return call, found, result
+
+    def _found(self, call: Call) -> Export | None:
+        return next((export for export in self._kept if export.takes(call.signature)), None)
 
     def _made(self, call: Call) -> tuple[Export, Tensor]:
         """A new export; the guard refuses calls that decide otherwise than the one that it is made for."""
         made = self._with_dynamic_lengths(call)
         if made is None:
             inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
-            made = load_torch(call.function, inputs, call.additional, output=call.output, keep_decisions=True), []
+            options = {"output": call.output, "keep_decisions": True, "per_example": call.per_example}
+            made = load_torch(call.function, inputs, call.additional, **options), []
         with recorded(call.fed) as reads:
             result = call.evaluate(call.fed)
         self._seen[_without_lengths(call.signature)] = call.signature, call.some_examples()
-        export = Export(made[0], call.signature, call.kind(result), _state(call.function), reads, made[1])
+        export = Export(made[0], call.signature, call.kind_of(result), _state(call.function), reads, made[1])
         return export, result
 
     def _with_dynamic_lengths(self, call: Call) -> tuple[Model, _Lengths] | None:
@@ -242,7 +273,8 @@ class Exports:
         if not differing or (any(one == 1 for *_, one, _ in differing) and any(other == 1 for *_, other in differing)):
             return None
         try:
-            model = load_torch(call.function, *first, output=call.output, second_example=second, keep_decisions=True)
+            options = {"output": call.output, "keep_decisions": True, "per_example": call.per_example}
+            model = load_torch(call.function, *first, second_example=second, **options)
         except ModelError:
             self._not_dynamic.add(kind)
             return None

@@ -56,7 +56,7 @@ class TorchForward:
         if self._along_path:
             tensors = as_on_path(tensors, additional, self._function)
         call = Call(self._function, tensors, additional, self._picked, one_example=self._one_example)
-        export, result = self._exports.find_or_make(call)
+        call, export, result = self._exports.find_or_make(call)
         if call.examples > 1 and result.dim() and len(result) != call.examples:
             raise InputError(
                 f"the model mixes examples: its output has shape {list(result.shape)} for {call.examples} rows, so "
