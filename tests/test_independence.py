@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import captum.attr
 import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import nn
 
 import onnx_ig
 from onnx_ig.cli import app
@@ -150,6 +153,65 @@ def test_the_command_line_refuses_too(name: str, written: str, tmp_path: Path, m
     assert not Path("new.onnx").exists() or written != "model"
 
 
+def _differences(proto: onnx.ModelProto, x: np.ndarray, step: float = 1e-2) -> np.ndarray:
+    """x · ∂F/∂x of one row by central differences of the forward pass."""
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    moved = [x + sign * step * e.reshape(x.shape) for e in np.eye(x.size, dtype=np.float32) for sign in (1, -1)]
+    up, down = np.array([session.run(None, {"x": row})[0][0, 1] for row in moved]).reshape(-1, 2).T
+    return x * ((up - down) / (2 * step)).reshape(x.shape)
+
+
+@pytest.mark.parametrize("name", sorted(MIXING.keys() - {"unbiased standard deviation"}))  # 0/0 for one row
+def test_one_example_at_one_point_is_answered(name: str) -> None:
+    """Nothing rides together: F of the one row is what the model makes of it, statistics over the batch and all."""
+    proto = model(MIXING[name])
+    got = onnx_ig.InputXGradient(proto, provider="cpu").attribute(ONE, target=1)
+    expected = _differences(proto, ONE)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=5e-3 * max(1.0, np.abs(expected).max()))
+    slope = onnx_ig.Saliency(proto, provider="cpu").attribute(ONE, target=1)
+    np.testing.assert_allclose(slope * ONE, np.abs(got), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:the attributions of")  # each branch has a value of its own where they meet
+def test_a_row_is_explained_alone_where_its_data_decide_what_is_run(tmp_path: Path) -> None:
+    """Whatever the branch does with several rows: F of a row is what the model makes of that row."""
+    proto = model(
+        """m = ReduceMean <keepdims = 0> (x)  c = Greater (m, zero_)
+        s = If (c) <then_branch = g () => (float[N, 3] t) { t = Sin (x) }, else_branch = h () => (float[N, 3] u)
+        { u = Exp (x) }>  p = Softmax <axis = 0> (s)  q = Mul (p, s)  z = Tanh (q)  y = MatMul (z, w)"""
+    )
+    alone = [_differences(proto, row[np.newaxis]) for row in X]
+    np.testing.assert_allclose(_gradient(proto, X, tmp_path), np.concatenate(alone), rtol=0, atol=2e-2)
+    for door in (_integrated, _export, _scores):
+        alone = [door(proto, row[np.newaxis], tmp_path) for row in X]
+        np.testing.assert_allclose(door(proto, X, tmp_path), np.concatenate(alone), rtol=1e-5, atol=1e-6)
+
+
+class _AcrossRows(nn.Module):
+    """Subtracts the mean of all rows, weights by a softmax over them, divides by their norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        centred = hidden - hidden.mean(0, keepdim=True)
+        result: torch.Tensor = self.last(torch.softmax(hidden, 0) * hidden / hidden.norm() + torch.exp(centred))
+        return result
+
+
+def test_one_example_of_a_torch_module_is_answered_as_by_captum() -> None:
+    module, x = _AcrossRows().eval(), torch.from_numpy(ONE)
+    for kind in ("InputXGradient", "Saliency"):
+        theirs = getattr(captum.attr, kind)(module).attribute(x, target=1).detach()
+        torch.testing.assert_close(getattr(onnx_ig, kind)(module).attribute(x, target=1), theirs, rtol=1e-4, atol=1e-5)
+    theirs = captum.attr.LayerGradientXActivation(module, module.first).attribute(x, target=1).detach()
+    ours = onnx_ig.LayerGradientXActivation(module, module.first).attribute(x, target=1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 # rows that belong together: four are one example to "folded", the nodes of one graph to "graph"; x, target, further
 TOGETHER = {
     "folded": (
@@ -183,3 +245,51 @@ def test_rows_that_belong_together_are_one_example(name: str) -> None:
         )
         assert got["x"].shape == x.shape and np.abs(got["x"]).max() > 1e-2
         np.testing.assert_allclose(delta, [0], atol=1e-5)
+
+
+# rows that meet where no element is larger than a half, which no row is: on the path to the baseline alone
+ON_THE_WAY = """a = Abs (e)  c = Less (a, half)  m = ReduceMean <keepdims = 1> (e, zeroth)  d = Mul (e, m)
+    s = Where (c, d, e)  t = Sin (s)  y = MatMul (t, w)"""
+LARGE = (np.sign(X) * (0.6 + np.abs(X))).astype(np.float32)
+
+
+def _on_the_way() -> onnx.ModelProto:
+    return model(f"e = Identity (x)  {ON_THE_WAY}")
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("door", ["IntegratedGradients", "export"])
+def test_rows_that_meet_on_the_way_to_the_baseline_are_refused(door: str, rows: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mixes examples"):
+        DOORS[door](_on_the_way(), LARGE[:rows], tmp_path)
+    alone = [_gradient(_on_the_way(), row[np.newaxis], tmp_path) for row in LARGE]
+    np.testing.assert_allclose(_gradient(_on_the_way(), LARGE, tmp_path), np.concatenate(alone), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{}, {"path_as_input": True}, {"steps_per_run": 0}, {"form": "step"}],
+    ids=lambda w: str(*w) or "complete",
+)
+def test_a_file_whose_rows_meet_on_the_way_is_refused(
+    written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("onnx_ig.exporting._require_examples_apart", lambda *_: None)
+    np.save("one.npy", LARGE[:1])
+    onnx_ig.export(_on_the_way(), "attribution.onnx", **written)
+    result = CliRunner().invoke(app, ["attribute", "attribution.onnx", "-i", "one.npy", "--target", "1", "-o", "out"])
+    assert result.exit_code == 4 and "mixes examples" in result.stderr, result.output
+
+
+def test_rows_that_meet_between_embeddings_are_refused() -> None:
+    """The path begins at an inner tensor: no input lies on it."""
+    proto = model(f"i = Cast <to = 7> (x)  g = Gather (table, i)  e = Reshape (g, shape)  {ON_THE_WAY}")
+    table = np.array([[-0.9, 0.8, -0.7], [1.2, -0.8, 0.9], [-0.7, 0.6, 1.5]], np.float32)
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    for name, value in {"table": table, "shape": np.array([0, -1])}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    method = onnx_ig.IntegratedGradients(proto, provider="cpu", at="e")
+    for ids in ([[1]], [[1], [2]]):
+        with pytest.raises(InputError, match="mixes examples"):
+            method.attribute(np.array(ids, np.float32), target=1)

@@ -29,7 +29,9 @@ class Layout:
             one path point at a time, and so is ``fixed`` unless the graph inside has been freed of the number.
         n: the number of examples where it is fixed.
         symbol: the name of the batch dimension where it has one (also if it was fixed and has been freed).
-        apart: no two rows may ride together, though the batch dimension is dynamic: the data decide what is run.
+        apart: no two rows may ride together, though the batch dimension is dynamic: the data decide what is run. F of
+            an example is then what the model makes of its row alone, also if it would mix several (Captum evaluates
+            all rows together, and one decision serves them all).
         whole: path points do not ride as further rows, and all examples of a call stay together: an additional input
             has rows of its own for them that are not on axis 0, and is taken as it is.
     """

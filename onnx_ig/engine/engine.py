@@ -19,7 +19,12 @@ from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.forward import ForwardModel, select
 from onnx_ig.engine.grid import Grid, filled
-from onnx_ig.engine.independence import require_independent_rows, require_rows_run_alone, require_rows_undisturbed
+from onnx_ig.engine.independence import (
+    require_independent_rows,
+    require_path_points_apart,
+    require_rows_run_alone,
+    require_rows_undisturbed,
+)
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
 from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
@@ -157,7 +162,7 @@ class Engine:
     def gradient(
         self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
     ) -> Attribution:
-        """x · ∇F(x) for every example, and F(x)."""
+        """x · ∇F(x) for every example, and F(x). One example is answered whatever the model does with several."""
         if request.examples > 1:
             self._require_independent_examples(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
@@ -245,20 +250,36 @@ class Engine:
         session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
         per_row = {*moved, _PREFIX + contract.TARGET}
         results = functools.partial(self._results, session)
+        quantised = self._quantised()
         if together:
             shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
             axes = example_axes(shapes, moved, self.plan.layout.symbol)
-            require_rows_undisturbed(results, feeds, axes, quantised=self._quantised())
+            require_rows_undisturbed(results, feeds, axes, quantised=quantised)
+            if self.plan.is_integrated:
+                feeds[_PREFIX + contract.PATH_NODES] = np.array([0.3], _path_type(request))
+                require_rows_undisturbed(results, feeds, axes, quantised=quantised, far=False)
             self._independent = True
             return
         try:
-            require_independent_rows(results, feeds, per_row, moved, quantised=self._quantised())
+            require_independent_rows(results, feeds, per_row, moved, quantised=quantised)
         except ModelError as error:
             require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
             raise
         except OutOfMemoryError:
             return  # two rows do not fit, so no two will ever ride together
+        if self.plan.is_integrated:
+            first = {name: value[:1] if name in per_row else value for name, value in feeds.items()}
+            require_path_points_apart(lambda nodes: self._along(session, first, nodes), quantised=quantised)
         self._independent = True
+
+    def _along(self, session: Session, feeds: Mapping[str, Array], nodes: Array) -> tuple[Array, list[Array]]:
+        """F at path points of one example, and the sum of their attributions."""
+        path = nodes.astype(feeds[_PREFIX + contract.PATH_NODES].dtype)
+        found = session.run(
+            {**feeds, _PREFIX + contract.PATH_NODES: path, _PREFIX + contract.PATH_WEIGHTS: np.ones_like(path)}
+        )
+        attributions = [found[_PREFIX + contract.ATTRIBUTION + name] for name in self.plan.at]
+        return found[_PREFIX + contract.PATH_SCORES][:, 0], attributions
 
     def _results(self, session: Session, feeds: Mapping[str, Array]) -> list[Array]:
         """F of each row, and its attributions."""

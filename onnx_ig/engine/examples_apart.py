@@ -53,7 +53,7 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
             require_rows_undisturbed(lambda fed: [output(fed)], feeds, axes, quantised=quantised)
             return
         try:
-            require_independent_rows(lambda fed: [output(fed)], feeds, rows, rows, quantised=quantised)
+            require_independent_rows(lambda fed: [output(fed)], feeds, rows, rows, quantised=quantised, between=True)
         except ModelError as error:
             require_rows_run_alone(error, lambda: output(feeds))
             raise

@@ -3,7 +3,8 @@
 The one idea: several different rows, near one another and far, are evaluated each alone and in company. What comes out
 for a row must be the same; a row that is NaN in one of the two is not. Sums over the rows, orders along them and
 thresholds on a statistic of all of them show in one row or another. Rows that cannot be taken out of their company are
-held to the same when the company changes.
+held to the same when the company changes. Rows may meet at some points of a path only (beside a threshold, where
+nothing is saturated), so some along it are compared too.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ _DYNAMICALLY_QUANTISED = 0.1
 _GRADIENTS = 0.1  # in the norm, because single elements at the kink of a Relu may flip
 _MOST_OF_A_REASON = 250  # letters
 _FAR = (-30.0, 300.0)  # times what the other rows are: beyond most thresholds, on either side
+# Of a path, or of the way to zero where the path is not at hand. What happens nearer to a baseline than that weighs
+# little in the whole.
+_BETWEEN = (0.3, 0.02)
+_PATH_POINTS = (0.7, *_BETWEEN)
 
 Feeds = Mapping[str, Array]
 Run = Callable[[Feeds], Sequence[Array]]  # F or the output of each row, then perhaps its attributions
+# From path points [K] of one example: F at each, [K], where it is known, and the sum of what each adds to attributions.
+Along = Callable[[Array], tuple[Array | None, Sequence[Array]]]
 
 
 def agree(a: Array, b: Array) -> bool:
@@ -38,7 +45,13 @@ def agree(a: Array, b: Array) -> bool:
 
 
 def require_independent_rows(
-    run: Run, feeds: Feeds, per_row: Collection[str], moved: Collection[str], *, quantised: bool
+    run: Run,
+    feeds: Feeds,
+    per_row: Collection[str],
+    moved: Collection[str],
+    *,
+    quantised: bool,
+    between: bool = False,
 ) -> None:
     """Compare what ``run`` makes of rows in company with what it makes of each alone.
 
@@ -47,6 +60,7 @@ def require_independent_rows(
         per_row: the names among them that have a row per example.
         moved: those of ``per_row`` whose values may be varied: not a target.
         quantised: whether the model quantises its activations dynamically.
+        between: also compare rows between the given ones and zero, where a path goes that ``run`` cannot take.
 
     Raises:
         InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
@@ -59,7 +73,7 @@ def require_independent_rows(
         together = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         return run({**shared, **together})
 
-    near, far = _rows({name: value for name, value in feeds.items() if name in per_row}, moved, quantised)
+    near, far = _rows({name: value for name, value in feeds.items() if name in per_row}, moved, quantised, between)
     alone = [(near[0], results([near[0]]))]
     for row in (*near[1:], *far):
         try:
@@ -88,7 +102,44 @@ def require_independent_rows(
             _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
 
 
-def require_rows_undisturbed(run: Run, feeds: Feeds, moved: Mapping[str, int], *, quantised: bool) -> None:
+def require_path_points_apart(
+    along: Callable[[Array], tuple[Array | None, Sequence[Array]]], *, quantised: bool
+) -> None:
+    """Compare what becomes of points of a path together, as further examples, with what becomes of each alone.
+
+    Args:
+        along: from path points [K] of one example: F at each, [K], where it is known, and the sum of what each of them
+            adds to each attribution.
+        quantised: whether the model quantises its activations dynamically.
+
+    Raises:
+        InputError: F changes at a point, or an attribution, so the output mixes examples.
+        ModelError: the model does not run. OutOfMemoryError: not even on one point.
+    """
+    points = np.array(_PATH_POINTS)
+    alone = [along(point) for point in points[:, np.newaxis]]
+    while len(points) > 1:
+        try:
+            scores, attributions = along(points)
+            break
+        except OutOfMemoryError:
+            points, alone = points[1:], alone[1:]
+    else:
+        return  # no two will ever ride together
+    if scores is not None:
+        own = [score for score, _ in alone if score is not None]
+        spread = np.abs(_wide(own[0]) - _wide(own[-1]))
+        for i, score in enumerate(own):
+            _require_same([scores[i : i + 1]], [score], spread, quantised, with_gradient=False)
+    if not quantised:
+        _require_same_gradient(
+            attributions, [np.sum(parts, axis=0) for parts in zip(*(a for _, a in alone), strict=True)]
+        )
+
+
+def require_rows_undisturbed(
+    run: Run, feeds: Feeds, moved: Mapping[str, int], *, quantised: bool, far: bool = True
+) -> None:
     """Compare what ``run`` makes of a row beside the given rows with what it makes of it beside others.
 
     This is for rows that cannot be evaluated alone, because an input may hold them on an axis that nobody names.
@@ -97,6 +148,7 @@ def require_rows_undisturbed(run: Run, feeds: Feeds, moved: Mapping[str, int], *
         feeds: all rows.
         moved: the inputs whose values may be varied, with the axis of the rows.
         quantised: whether the model quantises its activations dynamically.
+        far: whether the others may be far from what is given.
 
     Raises:
         InputError: a result changes, or its axis 0 is not that of the rows, so the output mixes examples.
@@ -112,7 +164,7 @@ def require_rows_undisturbed(run: Run, feeds: Feeds, moved: Mapping[str, int], *
         _require_axis({rows: value})
     spread = np.abs(_wide(own[0][:1]) - _wide(own[0][-1:]))
     for kept in sorted({0, rows // 2, rows - 1}):
-        for i, factor in enumerate((1.0,) if quantised else (1.0, *_FAR), start=1):
+        for i, factor in enumerate((1.0, *_FAR) if far and not quantised else (1.0,), start=1):
             changed = {}
             for name, place in moved.items():
                 by_row = np.moveaxis(feeds[name], place, 0)
@@ -155,8 +207,8 @@ def require_rows_run_alone(error: ModelError, all_rows: Callable[[], object]) ->
     raise _refusal("takes all rows together, and not one alone", str(error)) from error
 
 
-def _rows(feeds: Feeds, moved: Collection[str], quantised: bool) -> tuple[list[Feeds], list[Feeds]]:
-    """Rows like the given ones, the first of them first, and rows far from them."""
+def _rows(feeds: Feeds, moved: Collection[str], quantised: bool, between: bool) -> tuple[list[Feeds], list[Feeds]]:
+    """Rows like the given ones, the first of them first, and others: far from them, and perhaps nearer to zero."""
     rng = np.random.default_rng(0)
 
     def changed(row: Feeds, i: int, factor: float = 1.0) -> Feeds:
@@ -166,7 +218,8 @@ def _rows(feeds: Feeds, moved: Collection[str], quantised: bool) -> tuple[list[F
     second = changed(first, 1) if all(np.array_equal(first[name], last[name]) for name in moved) else last
     if quantised:  # rows far from the others would take all of their scale
         return [first, second, changed(first, 2)], []
-    return [first, second], [changed(second, 1, _FAR[0]), changed(first, 2, _FAR[1])]
+    nearer = [{n: _times(x, a) if n in moved else x for n, x in first.items()} for a in _BETWEEN if between]
+    return [first, second], [changed(second, 1, _FAR[0]), *nearer, changed(first, 2, _FAR[1])]
 
 
 def _times(value: Array, factor: float) -> Array:
