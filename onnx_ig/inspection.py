@@ -16,13 +16,14 @@ import onnx_ir as ir
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.attribution.layout import layout_of
+from onnx_ig.attribution.layout import Layout, layout_of
+from onnx_ig.attribution.plan import make_plan
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.entrances import computed, entrances, look_up
 from onnx_ig.autodiff.lowering import lower_path
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.autodiff.straight_through import straight_through_operators
-from onnx_ig.errors import InputError, ModelError, NotDifferentiableError
+from onnx_ig.errors import InputError, ModelError, NotDifferentiableError, OnnxIgError
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.reading import is_float, read_by
 from onnx_ig.loading.model import Model, Source, load, tensors_of
@@ -183,20 +184,42 @@ def _described(value: ir.Value, optional: bool = False) -> Tensor:
 
 
 def _layout(model: Model) -> tuple[str | None, str]:
+    """Of all float inputs together; where that has no axis of examples, of those alone that have one."""
     sources = [x for x in model.required_inputs if is_float(x)] or model.inputs
-    outputs = [y for y in model.outputs if is_float(y)]
-    if not outputs:
+    output = next((y for y in model.outputs if is_float(y)), None)
+    if output is None:
         return None, "the model has no float output"
     try:
-        layout = layout_of(sources, outputs[0])
+        layout = _layout_of(model, sources, output)
+        alone = [] if layout.kind != "none" or len(sources) == 1 else [_layout_of(model, [x], output) for x in sources]
     except InputError as error:
         return None, str(error)
-    notes = {
+    usable = {str(x.name): found for x, found in zip(sources, alone, strict=False) if found.kind != "none"}
+    if not usable:
+        return layout.kind, _note(layout)
+    kinds = {found.kind for found in usable.values()}
+    note = "; ".join(f"where {name} alone is attributed: {_note(found)}" for name, found in usable.items())
+    return kinds.pop() if len(kinds) == 1 else None, note
+
+
+def _layout_of(model: Model, attributed: Sequence[ir.Value], output: ir.Value) -> Layout:
+    """As it is planned, or as the shapes tell where that is refused."""
+    try:
+        return make_plan(model, inputs=[str(x.name) for x in attributed], output=str(output.name)).layout
+    except OnnxIgError:
+        return layout_of(list(attributed), output)
+
+
+def _note(layout: Layout) -> str:
+    if layout.apart:
+        return "any number of examples on axis 0; the data decide what is run, so one at one path point per evaluation"
+    if layout.whole:
+        return "any number of examples on axis 0, and elsewhere in another input; one path point per evaluation"
+    return {
         "batched": "any number of examples on axis 0; path points ride along",
         "fixed": f"{layout.n} example(s) on axis 0; path points ride along where a run shows that rows are apart",
         "none": "no axis of examples; one path point per evaluation",
-    }
-    return layout.kind, notes[layout.kind]
+    }[layout.kind]
 
 
 # -- what can be differentiated ------------------------------

@@ -205,3 +205,15 @@ def test_test_data_of_another_hand_are_kept(work: Path) -> None:
         done = run(f"export digits_cnn.onnx -o new.onnx --with-test-data{more}")
         assert done.exit_code == 2 and "test_data_set_0" in done.stderr
     assert (folder / "input_0.pb").read_text() == "mine" and not Path("new.onnx").exists()
+
+
+def test_test_data_go_with_their_model(work: Path) -> None:
+    """Beside a new file the data of the old one would condemn every runtime."""
+    command = "export digits_cnn.onnx -o new.onnx"
+    assert run(f"{command} --n-steps 4 --with-test-data").exit_code == 0 and Path("test_data_set_1").is_dir()
+    Path("new.onnx").rename("kept.onnx")
+    for more in ("", " --with-test-data"):
+        done = run(command + more)
+        assert done.exit_code == 2 and "test_data_set_0" in done.stderr and "--overwrite" in done.stderr
+    assert Path("test_data_set_1").is_dir() and not Path("new.onnx").exists()
+    assert run(f"{command} --overwrite").exit_code == 0 and not list(Path().glob("test_data_set_*"))

@@ -242,3 +242,34 @@ def test_command_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 0, result.stderr
     with np.load("out/attributions.npz") as saved:
         _close(saved[f"attribution_{head.place}"], expected, False)
+
+
+def test_a_text_is_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By every door, of every example; a number is none."""
+    head = HEADS["encoder of text"]
+    proto, _ = _model(head)
+    monkeypatch.chdir(tmp_path)
+    onnx.save(proto, "model.onnx")
+    np.save("x.npy", head.x.astype(str))
+    method = onnx_ig.IntegratedGradients(proto, at="e")
+    expected = method.attribute(head.x, np.array([["Bern", "Bern"]], object), target=TARGET)
+    np.testing.assert_allclose(method.attribute(head.x, "Bern", target=TARGET), expected, rtol=1e-6)
+    assert np.abs(method.attribute(head.x, target=TARGET) - expected).max() > 1e-2
+
+    def run(command: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == code, result.output
+        return result.stderr
+
+    attribute = f"-i x.npy --target {TARGET} -o out --overwrite"
+    run(f"export model.onnx -o ig.onnx --at e --target {TARGET} --baseline x=Bern")
+    for command in ("attribute model.onnx --at e --baseline x=Bern", "attribute ig.onnx --baseline x=Bern"):
+        run(f"{command} {attribute}")
+        with np.load("out/attributions.npz") as saved:
+            np.testing.assert_allclose(saved["attribution_e"], expected, rtol=1e-4, atol=1e-6)
+    assert "Bern" in run(f"attribute ig.onnx --baseline x=Oslo {attribute}", 2)
+    assert "x=TEXT" in run(f"attribute model.onnx --at e --baseline Bern {attribute}", 2)
+    with pytest.raises(InputError, match="holds text"):
+        onnx_ig.export(proto, "other.onnx", at="e", target=TARGET, baselines=0.5)
+    with pytest.raises(InputError, match="holds numbers"):
+        onnx_ig.export(_model(HEADS["ids"])[0], "other.onnx", at="e", target=TARGET, baselines="Bern")

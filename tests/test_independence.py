@@ -275,7 +275,7 @@ def test_a_file_whose_rows_meet_on_the_way_is_refused(
     written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("onnx_ig.exporting._require_examples_apart", lambda *_: None)
+    monkeypatch.setattr("onnx_ig.exporting.export._require_examples_apart", lambda *_: None)
     np.save("one.npy", LARGE[:1])
     onnx_ig.export(_on_the_way(), "attribution.onnx", **written)
     result = CliRunner().invoke(app, ["attribute", "attribution.onnx", "-i", "one.npy", "--target", "1", "-o", "out"])

@@ -131,6 +131,17 @@ LAYOUTS: dict[str, tuple[list[Any], list[Any], str | None]] = {
 }
 
 
+def test_layout_of_a_signal_beside_a_state() -> None:
+    """Together they have no axis of examples; the signal alone has, and its state elsewhere."""
+    nodes = [
+        node("ReduceSum", "state zeroth", "s", keepdims=0), node("Add", "x s", "h"), node("Tanh", "h", "y"),
+    ]  # fmt: skip
+    inputs = {"x": (T.FLOAT, ["N", 3]), "state": (T.FLOAT, [2, "N", 3])}
+    found = inspect(model(nodes, inputs, OUT, {"zeroth": np.array([0])}))
+    assert found.layout == "batched"
+    assert "where x alone is attributed" in found.layout_note and "one path point per" in found.layout_note
+
+
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_layout(case: str) -> None:
     rows, out, layout = LAYOUTS[case]

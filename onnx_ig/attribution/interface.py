@@ -167,12 +167,13 @@ class Interface:
             if self._plan.layout.kind == "batched" and shape:
                 shape[0] = f"{_BASELINE_ROWS}_{x.name}"
             return self._input("baseline", name, x.dtype, shape, f"baseline of {x.name!r}: its shape, axis 0 also 1")
-        if isinstance(spec, (int, float)):
+        if isinstance(spec, (int, float, str)):
             text = x.dtype == ir.DataType.STRING
-            if text and spec:
-                raise InputError(f"the baseline of {x.name!r} is the number {spec}, the input holds text")
-            self.baked[name] = "" if text else spec
-            value = np.array("" if text else spec, x.dtype.numpy())
+            if isinstance(spec, str) != text and (spec or not text):
+                given, holds = ("text", "numbers") if isinstance(spec, str) else ("number", "text")
+                raise InputError(f"the baseline of {x.name!r} is the {given} {spec}, the input holds {holds}")
+            self.baked[name] = baked = spec or "" if text else spec
+            value = np.array(baked, x.dtype.numpy())
             dims: list[int | None] = [None]
             if x.shape is not None:
                 dims = [d if isinstance(d, int) else None for d in x.shape]

@@ -44,7 +44,7 @@ class Plan:
         output: name of the tensor F is selected from.
         target: ``input`` (a graph input), ``predicted``, indices, or None when the output is one number per example.
         target_rank: number of output axes a target selects from.
-        baselines: per attributed input ``input`` (a graph input), a number, or an array.
+        baselines: per attributed input ``input`` (a graph input), a number or a text, or an array.
         path: nodes and weights to bake, or None for inputs.
         steps_per_run: path points per evaluation inside the complete form; 0 for no loop.
         per_example: additional inputs with one row per example.

@@ -138,27 +138,32 @@ def write_data_set(folder: Path, model: str, data_set: DataSet, note: str) -> No
         (target / NOTE).write_text(f"{_MODEL_LINE}{model}\n{note}\n", encoding="utf-8")
 
 
-def require_own_data_sets(model: Path) -> None:
-    """Raise UsageError if the data sets beside ``model`` are another model's, or tell of none: they are kept."""
-    for folder in model.parent.glob(f"{FOLDER}*"):
-        if model_of(folder) != model.name:
-            owner = model_of(folder) or "a model that it does not name"
-            raise UsageError(f"{folder} belongs to {owner}: give each model a folder of its own")
+def require_place_for_data_sets(model: Path, *, wanted: bool, overwrite: bool) -> None:
+    """Whether the data sets beside ``model`` may make way: they are of what it was before.
+
+    Raises:
+        UsageError: they are its own, and nothing may be replaced; or data sets are ``wanted`` beside it and there are
+            another model's, or such as tell of none.
+    """
+    for folder in sorted(model.parent.glob(f"{FOLDER}*")):
+        owner = model_of(folder)
+        if owner != model.name and wanted:
+            raise UsageError(
+                f"{folder} belongs to {owner or 'a model that it does not name'}: give each model a folder of its own"
+            )
+        if owner == model.name and not overwrite:
+            raise UsageError(
+                f"{folder} holds test data of an earlier {model.name}; give another name, or replace both with "
+                "--overwrite (overwrite=True)"
+            )
 
 
 def replace_data_sets(drafts: Path, model: Path) -> None:
-    """Move the data sets in the folder ``drafts``, if there are any, to ``model``'s side, in place of its earlier ones.
-
-    Raises:
-        UsageError: there are another model's.
-    """
-    made = sorted(drafts.glob(f"{FOLDER}*"))
-    if not made:
-        return
-    require_own_data_sets(model)
+    """Move the data sets in the folder ``drafts`` to ``model``'s side; its earlier ones go in any case."""
     for earlier in model.parent.glob(f"{FOLDER}*"):
-        shutil.rmtree(earlier)
-    for folder in made:
+        if model_of(earlier) == model.name:
+            shutil.rmtree(earlier)
+    for folder in sorted(drafts.glob(f"{FOLDER}*")):
         folder.rename(model.parent / folder.name)
 
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     "baselines",
     multiple=True,
     metavar="[NAME=]B",
-    help="Where the path begins: a number or @FILE. Once per input. [default: 0]",
+    help="Where the path begins: a number (NAME=TEXT for text) or @FILE. Once per input. [default: 0]",
 )
 @options.method
 @options.n_steps

@@ -75,8 +75,9 @@ def _check_target(contract: Contract, asked: Any) -> None:
 
 def _check_baselines(contract: Contract, texts: Any) -> None:
     attributed = contract.named("attributed")
+    of_text = [entry.name for entry in contract.inputs if entry.role == "attributed" and entry.dtype == "string"]
     for text in texts:
-        parsed = parse_baseline(text, attributed)
+        parsed = parse_baseline(text, attributed, of_text)
         for name in attributed if parsed.name is None else [parsed.name]:
             key = names.BASELINE + name
             if contract.prefix + key not in contract.named("baseline") and parsed.value != contract.baked.get(key):

@@ -64,7 +64,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="[NAME=]B",
     help=(
-        "Where the path begins: a number, @FILE, or input (an input of the written model). Once per input. [default: 0]"
+        "Where the path begins: a number (NAME=TEXT for text), @FILE, or input (an input of the written model). Once "
+        "per input. [default: 0]"
     ),
 )
 @options.method
@@ -248,12 +249,12 @@ def _baselines(
 ) -> BaselineSpec | dict[str, BaselineSpec]:
     """A number or ``input`` for all attributed inputs, or a dict by name."""
     from onnx_ig.data import parse_baseline, read_baseline
-    from onnx_ig.graph.declared import kind_of
+    from onnx_ig.graph.declared import kind_of, of_text
 
     by_name = {spec.name: spec for spec in specs}
     found: dict[str, BaselineSpec] = {}
     for text in texts:
-        parsed = parse_baseline(text, by_name)
+        parsed = parse_baseline(text, by_name, of_text(specs))
         candidates = list(chosen) or [spec.name for spec in specs if kind_of(spec.dtype) == "f"]
         if parsed.name is None and not isinstance(parsed.value, Path):
             if len(texts) > 1:

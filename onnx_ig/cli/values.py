@@ -24,7 +24,7 @@ from onnx_ig.data import (
     split_name,
 )
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.graph.declared import type_name
+from onnx_ig.graph.declared import of_text, type_name
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Values:
 
     inputs: dict[str, Array]
     extra: dict[str, Array] = field(default_factory=dict)
-    baselines: dict[str, float | Array] = field(default_factory=dict)
+    baselines: dict[str, float | str | Array] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
     example_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -142,23 +142,23 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
 
 def read_baselines(
     texts: Sequence[str], specs: Sequence[InputSpec], pictures: PictureOptions, *, allow_nonfinite: bool = False
-) -> dict[str, float | Array]:
-    """``--baseline``: a number or array by input name; one number without a name is for every input.
+) -> dict[str, float | str | Array]:
+    """``--baseline``: a number, text or array by input name; one number without a name is for every input.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
     """
     by_name = {spec.name: spec for spec in specs}
-    found: dict[str, float | Array] = {}
+    found: dict[str, float | str | Array] = {}
     for text in texts:
-        parsed = parse_baseline(text, by_name)
-        if isinstance(parsed.value, str):
+        parsed = parse_baseline(text, by_name, of_text(specs))
+        if parsed.value == "input":
             raise UsageError("--baseline input is for export; here give a number or @FILE")
         if parsed.name is None and isinstance(parsed.value, Path) and len(specs) > 1:
             raise UsageError(
                 f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
             )
-        for name in by_name if parsed.name is None else [parsed.name]:
+        for name in _of_numbers(specs) if parsed.name is None else [parsed.name]:
             if name in found:
                 raise UsageError(f"--baseline: input {name!r} has two")
             value = parsed.value
@@ -167,6 +167,12 @@ def read_baselines(
             else:
                 found[name] = value
     return found
+
+
+def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:
+    """The inputs that a number is for; all of them if they hold nothing but text, so that it is refused."""
+    texts = of_text(specs)
+    return [spec.name for spec in specs if spec.name not in texts] or texts
 
 
 def read_target_option(text: str | None) -> Any:

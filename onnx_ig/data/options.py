@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,13 @@ Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
 
 @dataclass(frozen=True)
 class Baseline:
-    """One ``--baseline``: a number, the word ``input``, or a file; ``name`` is None when not given."""
+    """One ``--baseline``: a number, the word ``input``, or a file; for an input of text a text in place of a number.
+
+    ``name`` is None when not given.
+    """
 
     name: str | None
-    value: float | Path | Literal["input"]
+    value: float | Path | str
 
 
 def split_name(text: str, declared: Iterable[str]) -> tuple[str | None, str]:
@@ -38,8 +41,8 @@ def split_name(text: str, declared: Iterable[str]) -> tuple[str | None, str]:
     return None, text
 
 
-def parse_baseline(text: str, declared: Iterable[str] = ()) -> Baseline:
-    """``0``, ``0.5``, ``input``, ``@FILE``, each also as ``NAME=...``.
+def parse_baseline(text: str, declared: Iterable[str] = (), of_text: Collection[str] = ()) -> Baseline:
+    """``0``, ``0.5``, ``input``, ``@FILE``, each also as ``NAME=...``; anything for a NAME in ``of_text``.
 
     Raises UsageError for anything else, InputError for NaN and infinity.
     """
@@ -49,10 +52,13 @@ def parse_baseline(text: str, declared: Iterable[str] = ()) -> Baseline:
         return Baseline(name, "input")
     if value.startswith("@"):
         return Baseline(name, _file(value, "--baseline"))
+    if name in of_text:
+        return Baseline(name, value)
     try:
         number = float(value)
     except ValueError:
         names = f"; the inputs are {', '.join(map(repr, declared))}" if declared else ""
+        names += "".join(f"; for text write {name}=TEXT" for name in list(of_text)[:1])
         raise UsageError(
             f"--baseline {text!r} is not a number, the word input, or @FILE (each also as NAME=...){names}"
         ) from None

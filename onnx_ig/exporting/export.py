@@ -19,7 +19,7 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.contract import KEY as CONTRACT
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.plan import BaselineSpec, Plan, TargetSpec
-from onnx_ig.checking.conformance import replace_data_sets, require_own_data_sets
+from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_place_for_data_sets
 from onnx_ig.common.arrays import as_tuple, named_arrays
 from onnx_ig.common.destination import require_free_file, writing
 from onnx_ig.common.types import Algorithm, Array, Form, Rule
@@ -76,8 +76,8 @@ def export(
             returns a key, a field or a position. Default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
-        baselines: ``input`` (a graph input), a number, an array of the input's shape or with one row; or a dict by
-        name.
+        baselines: ``input`` (a graph input), a number or, for an input of text, a text, an array of the input's shape
+            or with one row; or a dict by name.
         method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``.
         path_as_input: make the path's nodes and weights graph inputs.
         steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
@@ -92,7 +92,7 @@ def export(
         with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
             values of the model's own inputs by name, else they are the example inputs, or drawn.
         reference: the nn.Module that tells what the test data expect, where ``source`` is not that itself.
-        overwrite: replace a file that is there already; never one that the model is read from.
+        overwrite: replace a file that is there already, and its test data; never one that the model is read from.
 
     Returns:
         The path written. Weights over 2 GB lie beside it in ``<path>.data``.
@@ -105,8 +105,7 @@ def export(
     target_path = Path(path)
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
     require_free_file(target_path, files, overwrite=overwrite)
-    if with_test_data is not False:
-        require_own_data_sets(target_path)
+    require_place_for_data_sets(target_path, wanted=with_test_data is not False, overwrite=overwrite)
     baked = (
         None
         if path_as_input or form == "step" or algorithm == "input-x-gradient"
@@ -172,6 +171,8 @@ def _published(path: Path, sources: Collection[Path], overwrite: bool) -> Iterat
         made = [file for file in Path(folder).iterdir() if file.is_file()]
         for file in made:
             require_free_file(path.parent / file.name, sources, overwrite=overwrite)
+        wanted = any(Path(folder).glob(f"{FOLDER}*"))
+        require_place_for_data_sets(path, wanted=wanted, overwrite=overwrite)
         with writing(path):
             replace_data_sets(Path(folder), path)
             for file in sorted(made, key=lambda file: file == draft):  # the model last: it makes the rest visible

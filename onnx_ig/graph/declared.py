@@ -70,6 +70,11 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     return "f" if dtype.kind == "V" and dtype.name.startswith(("bfloat", "float")) else dtype.kind
 
 
+def of_text(specs: Iterable[InputSpec]) -> list[str]:
+    """The names of the inputs that hold text."""
+    return [spec.name for spec in specs if spec.dtype.kind == "O"]
+
+
 def cast_to_declared(array: Array, spec: InputSpec, where: str) -> Array:
     """Cast to the declared type: boolean → integer → floating point only, and only if no value changes; text to text.
 
