@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import captum.attr
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
 import onnx_ig
-from onnx_ig.errors import InputError
+from onnx_ig.checking.verification import verify
+from onnx_ig.cli.app import app
+from onnx_ig.errors import InputError, OnnxIgWarning, UsageError, VerificationError
+from tests.doors import NODES, WEIGHTS
 
 torch.manual_seed(0)
 _LINEAR = nn.Linear(6, 3).eval()
@@ -25,6 +33,15 @@ _BASELINES: list[Callable[[Tensor], Any]] = [
 
 def _net(x: Tensor) -> Tensor:
     return torch.tanh(_LINEAR(x))
+
+
+class _Module(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._function(x)
 
 
 # the function; the same as Captum needs it; the additional arguments of N examples; the target; which N it takes
@@ -126,3 +143,72 @@ def test_rows_that_belong_together(name: str) -> None:
     ours = onnx_ig.IntegratedGradients(function, batch_axis=None).attribute(x, target=target, n_steps=5)
     whole = captum.attr.IntegratedGradients(lambda batch: torch.stack([function(rows) for rows in batch]))
     assert torch.allclose(ours, whole.attribute(x[None], target=target, n_steps=5)[0].float(), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+@pytest.mark.parametrize("name", ["neighbours in a graph", "four rows in and two out", "four rows flattened"])
+def test_rows_that_belong_together_in_files(name: str, tmp_path: Path) -> None:
+    """Of a number, a row for all, and rows of their own as baselines; in plain clients and on the command line."""
+    function, target = TOGETHER[name]
+    x = torch.linspace(-1, 2, 24).view(4, 6).sin()
+    model = onnx_ig.load(_Module(function), example_inputs=x)
+    (given,) = [str(v.name) for v in model.inputs]
+    np.save(tmp_path / "x.npy", x.numpy())
+    whole = captum.attr.IntegratedGradients(lambda batch: torch.stack([function(rows) for rows in batch]))
+    starts: dict[str, Any] = {"0.25": 0.25, "@row.npy": torch.full((1, 6), 0.2), "@rows.npy": x.flip(0) / 2}
+    for text, start in starts.items():
+        full = start if isinstance(start, float) else start.expand(4, 6)[None]
+        wanted = whole.attribute(x[None], full, target=target, n_steps=3)[0].numpy()
+        is_array = isinstance(start, Tensor)
+        if is_array:
+            np.save(tmp_path / text[1:], start.numpy())
+        baked = start.numpy() if is_array else start
+        for form in ("complete", "step"):
+            path = tmp_path / f"{form}.onnx"
+            options: dict[str, Any] = {"baselines": "input" if is_array and form == "step" else baked}
+            options |= {"n_steps": 3} if form == "complete" else {"form": form}
+            onnx_ig.export(model, path, target=target, batch_axis=None, overwrite=True, **options)
+            session = onnxruntime.InferenceSession(path)
+            names, feeds = {i.name for i in session.get_inputs()}, {given: x.numpy()}
+            if f"baseline_{given}" in names:
+                feeds[f"baseline_{given}"] = full[0].numpy()
+            found = np.zeros(())
+            for node, weight in zip(NODES, WEIGHTS, strict=True) if form == "step" else [(0, 0)]:
+                point = {"path_nodes": node, "path_weights": weight}
+                fed = feeds | {k: np.array([v], np.float32) for k, v in point.items() if k in names}
+                found = found + session.run([f"attribution_{given}"], fed)[0]
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+        if text != "@rows.npy":
+            continue
+        given_baseline = f" --baseline {text.replace('@', f'@{tmp_path}/')}"
+        (tmp_path / "model.onnx").write_bytes(ir.to_proto(model.ir_model).SerializeToString())
+        indices = ",".join(map(str, target))
+        for source, more in (
+            ("model.onnx", f"{given_baseline} --batch-axis none --target {indices}"),
+            ("complete.onnx", ""),
+            ("step.onnx", given_baseline if is_array else ""),
+        ):
+            steps = "" if source == "complete.onnx" else " --n-steps 3"
+            words = (
+                f"attribute {tmp_path / source} -i {tmp_path / 'x.npy'} -o {tmp_path / 'out'}{steps}{more} --overwrite"
+            )
+            result = CliRunner().invoke(app, words.split())
+            assert result.exit_code == 0, result.output
+            with np.load(tmp_path / "out" / "attributions.npz") as saved:
+                np.testing.assert_allclose(saved[f"attribution_{given}"], wanted, atol=1e-6)
+    with pytest.raises(UsageError, match="a loop-free model needs a batch axis"):
+        onnx_ig.export(model, tmp_path / "loop_free.onnx", target=target, batch_axis=None, steps_per_run=0)
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+def test_rows_that_belong_together_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    function, target = TOGETHER["sentences of a document"]
+    x = torch.linspace(-1, 2, 24).view(4, 6).sin()
+    options: dict[str, Any] = {"inputs": x, "target": target, "n_steps": 3, "samples": 0}
+    for baseline in (0.25, torch.full((1, 6), 0.2), (x.flip(0) / 2,)):
+        verify(_Module(function), baselines=baseline, batch_axis=None, **options).require()
+    with pytest.raises(UsageError, match="let the module transpose its inputs"):
+        verify(_Module(function), batch_axis=1, **options)
+    monkeypatch.setattr("onnx_ig.methods.integrated_gradients.path_nodes_and_weights", lambda *_: (NODES, WEIGHTS / 2))
+    with pytest.raises(VerificationError), pytest.warns(OnnxIgWarning, match="do not add up"):
+        verify(_Module(function), batch_axis=None, **options).require()

@@ -83,6 +83,26 @@ def integrated_gradients(
     return tuple(total), delta
 
 
+def of_a_batch_of_one(module: Module, inputs: int) -> nn.Module:
+    """``module``, whose inputs hold one example without an axis for examples, as one of batches of one.
+
+    Args:
+        inputs: how many of its arguments are inputs; the others are passed unchanged.
+    """
+    return _OfABatchOfOne(module, inputs)
+
+
+class _OfABatchOfOne(nn.Module):
+    def __init__(self, module: Module, inputs: int) -> None:
+        super().__init__()
+        self.training = False
+        self._module, self._inputs = module, inputs
+
+    def forward(self, *arguments: Any) -> Any:
+        given = [a[0] for a in arguments[: self._inputs]]
+        return self._module(*given, *arguments[self._inputs :])[None]
+
+
 def _rule(method: str, n: int) -> list[tuple[float, float]]:
     """Path nodes and weights, written a second time on purpose: the first is among what is judged."""
     if n < (2 if method == "riemann_trapezoid" else 1):

@@ -65,11 +65,12 @@ def verify(
             relative difference of an ONNX model's derivative, 1e-5, and of its gradient as computed, 1e-2.
         float64: the torch reference computes in float64.
         output, at: of an ONNX model, as for :class:`onnx_ig.InputXGradient`.
-        batch_axis: where the examples lie in an ONNX model's inputs, as for :class:`onnx_ig.IntegratedGradients`.
+        batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the inputs hold one
+            example, as for :class:`onnx_ig.IntegratedGradients`.
 
     Raises:
         InputError: an ONNX model with undeclared dimensions and no ``inputs``, or one that cannot be judged there.
-        UsageError: a ``batch_axis`` of a PyTorch source.
+        UsageError: another axis than the first of a PyTorch source.
     """
     rng = np.random.default_rng(seed)
     given = inputs if inputs is not None else example_inputs
@@ -79,14 +80,15 @@ def verify(
         model = examples_first(model, batch_axis)
         shared = {"output": output, "at": at, "provider": provider, "batch_axis": batch_axis and 0}
         return against_differences(model, given, additional_forward_args, target, samples, tolerance, shared, rng)
-    if batch_axis != 0:
-        raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: the PyTorch reference has examples on axis 0")
+    if batch_axis:
+        raise UsageError(f"batch_axis={batch_axis} goes with ONNX models: let the module transpose its inputs")
     module = _module(source, weights, output)
     if given is None:
         raise InputError("verifying a PyTorch source needs inputs: give inputs= or example_inputs=")
     drawn = drawn_samples(given, samples, True, rng)
+    options = {"provider": provider, "batch_axis": batch_axis}
     rows = _against_torch(
-        module, drawn, additional_forward_args, baselines, target, n_steps, method, tolerance, float64, provider
+        module, drawn, additional_forward_args, baselines, target, n_steps, method, tolerance, float64, options
     )
     return report(rows, f"torch autograd in {'float64' if float64 else 'the model’s precision'}")
 
@@ -101,7 +103,7 @@ def _against_torch(
     method: Rule,
     tolerance: float | None,
     float64: bool,
-    provider: ProviderSpec,
+    options: dict[str, Any],
 ) -> list[Row]:
     import torch
 
@@ -110,16 +112,22 @@ def _against_torch(
     dtype = torch.float64 if float64 else None
     additional = tuple(torch.as_tensor(a) if isinstance(a, np.ndarray) else a for a in arrays.as_tuple(additional))
     bound = tolerance or _TOLERANCE
-    gradient, integrated = InputXGradient(module, provider=provider), IntegratedGradients(module, provider=provider)
+    gradient, integrated = InputXGradient(module, **options), IntegratedGradients(module, **options)
+    one_example = options["batch_axis"] is None
     rows = []
     for name, xs in drawn:
         tensors = tuple(x if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in arrays.as_tuple(xs))
-        chosen = target if target is not None else _predicted(module(*tensors, *arrays.as_tuple(additional)))
-        expected = reference.input_x_gradient(module, tensors, chosen, additional, dtype)
+        judge, given, starts = module, tensors, baselines
+        if one_example:
+            judge = reference.of_a_batch_of_one(module, len(tensors))
+            given = tuple(x[None] for x in tensors)
+            starts = tuple(_whole(start, x) for start, x in zip(_each(baselines, len(tensors)), tensors, strict=True))
+        chosen = target if target is not None else _predicted(judge(*given, *arrays.as_tuple(additional)))
+        expected = reference.input_x_gradient(judge, given, chosen, additional, dtype)
         got = gradient.attribute(tensors, chosen, additional)
         rows.append(_compared(f"input-x-gradient, {name}", got, expected, None, bound))
         expected, expected_delta = reference.integrated_gradients(
-            module, tensors, baselines, chosen, additional, n_steps, method, dtype=dtype
+            judge, given, starts, chosen, additional, n_steps, method, dtype=dtype
         )
         got, delta = integrated.attribute(
             tensors, baselines, chosen, additional, n_steps, method, return_convergence_delta=True
@@ -132,6 +140,15 @@ def _against_torch(
         error, median = float(np.max(relative)), float(np.median(relative))
         rows.append(Row(f"convergence delta, {name}", error, median, None, worst, bound, error <= bound))
     return rows
+
+
+def _each(baselines: Any, count: int) -> tuple[Any, ...]:
+    return baselines if isinstance(baselines, tuple) else (baselines,) * count
+
+
+def _whole(start: Any, x: Any) -> Any:
+    """A baseline of the rows of one example, or of one row for all, as that of a batch of one."""
+    return start if start is None or not np.ndim(start) else x.new_tensor(arrays.to_array(start)).expand_as(x)[None]
 
 
 def _compared(what: str, got: Any, expected: Any, delta: float | None, bound: float) -> Row:

@@ -122,12 +122,11 @@ def verify(
         "samples": samples,
         "provider": provider,
         "output": output,
+        "batch_axis": batch_axis,
     }
     if is_torch_source(source):
         if at is not None:
             raise UsageError("--at goes with .onnx files: torch's reference explains the inputs")
-        if batch_axis != 0:
-            raise UsageError("--batch-axis goes with .onnx files: the PyTorch reference has the examples on axis 0")
         keywords |= {
             "n_steps": n_steps or options.DEFAULT_STEPS,
             "method": method or options.DEFAULT_METHOD,
@@ -135,7 +134,7 @@ def verify(
         }
     else:
         _refuse_reference_options(method=method, n_steps=n_steps, float64=float64, baseline=baselines)
-        keywords |= {"at": at, "batch_axis": batch_axis}
+        keywords |= {"at": at}
     if is_factory(source):
         made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
         names = list(made.arguments)
