@@ -1,7 +1,8 @@
-"""Half precision: gradients that float16 would lose or overflow, sums in float32, bfloat16, float16 inside float32."""
+"""Half precision: gradients that float16 would lose or overflow, sums in float32, float16 inside float32, bfloat16."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import torch
+from click.testing import CliRunner
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
 import onnx_ig
-from onnx_ig.errors import ModelError
+from onnx_ig.cli import app
 from onnx_ig.runtime.session import Session
 
 X = np.random.default_rng(0).uniform(0.2, 1, (3, 4))
@@ -68,10 +72,10 @@ def test_what_float16_cannot_hold_is_infinite_and_never_plausible() -> None:
     assert np.isinf(got).all()
 
 
-@pytest.mark.filterwarnings("default:.* was not (run|checked)")  # no kernels of bfloat16 here
+@pytest.mark.filterwarnings("default:.* holds bfloat16")
 @pytest.mark.parametrize("dtype", TYPES)
 def test_element_types_in_the_exported_file(dtype: str, tmp_path: Path) -> None:
-    """In onnx's reference evaluator: ONNX Runtime has no bfloat16 kernels on CPU."""
+    """In onnx's reference evaluator, which alone computes in bfloat16."""
     kind = TYPES[dtype]
     model = parsed(f"f ({dtype}[N, 4] x) => ({dtype}[N, 2] y) {{ s = Tanh (x) y = MatMul (s, w) }}", w=W.astype(kind))
     file = onnx_ig.export(model, tmp_path / "ig.onnx", target=1, n_steps=20)
@@ -83,10 +87,75 @@ def test_element_types_in_the_exported_file(dtype: str, tmp_path: Path) -> None:
     assert error.max() < 8 * float(ml_dtypes.finfo(kind).eps)
 
 
-def test_a_type_without_kernels_is_refused_with_what_to_do() -> None:
-    model = parsed("f (bfloat16[N, 4] x) => (bfloat16[N, 4] y) { y = Tanh (x) }")
-    with pytest.raises(ModelError, match=r"Tanh.*bfloat16.*convert the model to float32"):
-        onnx_ig.InputXGradient(model, provider="cpu").attribute(X.astype(ml_dtypes.bfloat16), target=1)
+def in_bfloat16() -> onnx.ModelProto:
+    """y = tanh x · W, and beside it what names a type in an attribute, a body and a sequence."""
+    return parsed(
+        """f (bfloat16[N, 4] x, bool flag) => (bfloat16[N, 2] y) {
+        zero = ConstantOfShape <value = bfloat16[1] {0}> (shape) h = Add (x, zero)
+        s = If (flag) <then_branch = g () => (bfloat16[N, 4] a) { a = Tanh (h) },
+                       else_branch = g () => (bfloat16[N, 4] b) { b = Cast <to = 16> (h) }>
+        several = SequenceConstruct (s) first = SequenceAt (several, place) y = MatMul (first, w) }""",
+        w=W.astype(ml_dtypes.bfloat16), shape=np.array([4]), place=np.array(0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["IntegratedGradients", "InputXGradient"])
+def test_bfloat16_is_computed_in_float32_and_said(method: str, tmp_path: Path) -> None:
+    model, x = in_bfloat16(), X.astype(ml_dtypes.bfloat16)
+    onnx.save(model, tmp_path / "m.onnx")
+    expected = np.tanh(X) if method == "IntegratedGradients" else X * (1 - np.tanh(X) ** 2)
+    for source in (model, tmp_path / "m.onnx", model.SerializeToString()):
+        with pytest.warns(onnx_ig.OnnxIgWarning, match="holds bfloat16.*computed in float32"):
+            found = getattr(onnx_ig, method)(source, provider="cpu").attribute(
+                x, target=1, additional_forward_args=np.array(True)
+            )
+        assert found.dtype == x.dtype
+        np.testing.assert_allclose(found.astype(np.float64), expected * W[:, 1], rtol=0.02)
+
+
+@pytest.mark.filterwarnings("default:.* holds bfloat16")
+def test_bfloat16_in_files(tmp_path: Path) -> None:
+    """What is written by the command line is float32, whose arrays any program reads."""
+    np.save(tmp_path / "x.npy", X.astype(np.float32))
+    np.save(tmp_path / "flag.npy", np.array(True))
+    onnx.save(in_bfloat16(), tmp_path / "m.onnx")
+    onnx_ig.export(in_bfloat16(), tmp_path / "step.onnx", form="step", target=1, baselines=0)
+    for file in ("m.onnx", "step.onnx"):
+        arguments = [
+            "attribute",
+            str(tmp_path / file),
+            "-i",
+            f"x={tmp_path / 'x.npy'}",
+            "--extra",
+            f"flag={tmp_path / 'flag.npy'}",
+        ]
+        target = ["--target", "1"] if file == "m.onnx" else []
+        done = CliRunner().invoke(app, [*arguments, *target, "-o", str(tmp_path / "out"), "--overwrite"])
+        assert done.exit_code == 0 and "computed in float32" in done.stderr, done.output
+        with np.load(tmp_path / "out/attributions.npz", allow_pickle=False) as arrays:
+            assert arrays["attribution_x"].dtype == np.float32
+            np.testing.assert_allclose(arrays["attribution_x"], np.tanh(X) * W[:, 1], rtol=0.02)
+
+
+def test_bfloat16_in_torch_is_as_near_as_its_rounding() -> None:
+    """Modules in bfloat16 and under autocast, against autograd in float64 at the same weights."""
+    net = nn.Sequential(nn.Conv1d(3, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)).eval().bfloat16().float()
+    x = torch.linspace(-1, 1, 24).reshape(2, 3, 4)
+
+    def autocast(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            result: torch.Tensor = net(x).float()
+        return result
+
+    cases: list[tuple[Any, torch.Tensor]] = [(copy.deepcopy(net).bfloat16(), x.bfloat16()), (autocast, x)]
+    for function, given in cases:
+        exact = given.double().requires_grad_()
+        (gradient,) = torch.autograd.grad(copy.deepcopy(net).double()(exact)[:, 1].sum(), exact)
+        expected = (exact * gradient).detach()
+        with pytest.warns(onnx_ig.OnnxIgWarning, match="computed in float32"):
+            found = onnx_ig.InputXGradient(function).attribute(given, target=1)
+        assert found.dtype == given.dtype
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=0.02 * float(expected.abs().max()))
 
 
 def test_float16_inside_a_float32_model() -> None:

@@ -68,17 +68,6 @@ def test_attributions(name: str) -> None:
     torch.testing.assert_close(found, _X * gradient, rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_refused_with_what_to_do() -> None:
-    net = nn.Sequential(nn.Conv1d(3, 2, 1), nn.Flatten()).eval()
-
-    def autocast(x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return net(x).float()
-
-    with pytest.raises(ModelError, match=r"convert the model to float32 .*without autocast"):
-        onnx_ig.InputXGradient(autocast).attribute(torch.rand(2, 3, 4), target=1)
-
-
 class _Packed(nn.Module):
     def __init__(self) -> None:
         super().__init__()

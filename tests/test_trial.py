@@ -17,8 +17,8 @@ from click.testing import CliRunner
 import onnx_ig
 from onnx_ig.cli.app import app
 from onnx_ig.errors import ModelError, OnnxIgWarning
-from onnx_ig.exporting import export as exporting
-from onnx_ig.exporting import trial
+from onnx_ig.exporting.export import export as exporting
+from onnx_ig.exporting.export import trial
 from onnx_ig.runtime.session import Session
 
 PLAIN = "(float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {1, -2, 3, 4, -5, 6}> { s = Sin (x) y = MatMul (s, w) }"
@@ -160,7 +160,7 @@ def not_checked() -> Any:
 
 
 def test_a_model_that_no_runtime_here_opens_is_written_and_told(tmp_path: Path) -> None:
-    text = "(bfloat16[N, 3] x) => (bfloat16[N, 3] y) { s = Sin (x) y = Gelu (s) }".replace("Gelu", "Cos")
+    text = "(double[N, 3] x) => (double[N, 3] y) { y = Atan (x) }"
     with not_checked(), pytest.warns(OnnxIgWarning, match="was not run: ONNX Runtime opens the model itself no more"):
         onnx_ig.export(model(text), tmp_path / "ig.onnx")
     assert (tmp_path / "ig.onnx").is_file()

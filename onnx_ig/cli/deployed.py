@@ -27,6 +27,7 @@ from onnx_ig.loading.model import Model
 from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.providers import open_session
+from onnx_ig.runtime.widening import warn_widened
 
 
 def attribute_deployed(
@@ -80,6 +81,8 @@ class _Run:
         self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
         self._range_unknown = opened.range_unknown
         self._session = open_session(path, options.provider)
+        if self._session.widened:
+            warn_widened(path)
 
     def found(self) -> Found:
         """Run, and put the results in order."""

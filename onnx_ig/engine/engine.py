@@ -30,6 +30,7 @@ from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
+from onnx_ig.runtime.widening import warn_widened
 
 _ALIKE = 1.5  # sizes of an example between which the memory of a row is estimated
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
@@ -101,6 +102,8 @@ class Engine:
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
         self.session: AnySession = open_session(self._built, provider)
+        if self.session.widened:
+            warn_widened("the model")
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
         self._rows: int | None = None  # that fitted, after more did not

@@ -22,6 +22,7 @@ from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxI
 from onnx_ig.graph.declared import cast_to_declared, kind_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.session import Session
+from onnx_ig.runtime.widening import warn_widened
 
 _POINTS = 2
 _WHOLE = (None, 1, 0)  # 0 and 1 at random, or one of them: flags, lengths
@@ -61,6 +62,8 @@ def try_out(
     except (ModelError, OutOfMemoryError) as error:
         _not_run(path, _why(forward, None, None, contract, error))
         return
+    if session.widened:
+        warn_widened(path.name, " where it is tried here; the file itself needs a runtime that takes bfloat16")
     expected = next(y.shape for y in tensors_of(model.ir_model.graph) if y.name == contract.output)
     rank = None if expected is None else len(expected)
     starts = [start for start in baselines.values() if isinstance(start, np.ndarray)]

@@ -56,6 +56,7 @@ class OpenVinoSession:
 
     working_set_bytes = 512 << 20  # up to here larger batches were faster, BERT's by a tenth
     device = None  # it computes in the process's own memory
+    widened = False
     # Each core then goes its own way: on two of them an LSTM was a fifth faster, a vision transformer a tenth.
     at_once = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 

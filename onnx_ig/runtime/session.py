@@ -19,6 +19,7 @@ from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, 
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
+from onnx_ig.runtime.widening import BFLOAT16, in_float32
 
 ProviderSpec = Provider | Sequence[str | tuple[str, Mapping[str, Any]]]
 
@@ -63,6 +64,10 @@ class _Opened:
 class Session:
     """A model opened in ONNX Runtime. Threads may share it.
 
+    Attributes:
+        widened: it holds bfloat16, which NumPy and ONNX Runtime cannot hand each other, and for which there are hardly
+            any kernels: it is computed in float32.
+
     Args:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model (also over 2 GB).
         provider: ``auto`` (``cuda`` if it really opens, else ``cpu``), ``cpu``, ``cuda``, ``cuda-tf32`` (float32
@@ -80,6 +85,7 @@ class Session:
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
         self._model, self._threads = model, threads
         self._requested, self._strict = _requested_providers(import_onnxruntime(), provider)
+        self.widened, self._narrow_outputs = False, frozenset[str]()
         self.open({})
 
     def open(self, dimensions: Mapping[str, int]) -> None:
@@ -90,27 +96,16 @@ class Session:
         Raises:
             See the class.
         """
-        ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # what it logs as an error comes as an exception, also where that is caught
-        # its threads would look for work between two Runs, at the cost of what runs there: torch, the other session
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.enable_mem_pattern = False  # it plans the largest run as one block beside what the arena holds already
-        for name, size in dimensions.items():
-            options.add_free_dimension_override_by_name(name, size)
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
         self._opened: _Opened | None = None
-        weights: dict[str, Any] = {}
         give_back_freed_memory()
-        with scratch_folder() as scratch:
-            try:
-                model = self._model
-                if isinstance(model, ir.Model):
-                    model, weights = self._fastest_form(ort, model.clone(), options)
-                session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
-            except Exception as error:  # ONNX Runtime's exceptions share no public base class
-                raise _translated(error, "open the model") from error
+        try:
+            session, weights = self._new_session(dimensions)
+        except ModelError as error:
+            if not lacks_kernel(error) or not self._widen():
+                raise
+            session, weights = self._new_session(dimensions)
+        if "tensor(bfloat16)" in {x.type for x in (*session.get_inputs(), *session.get_outputs())} and self._widen():
+            session, weights = self._new_session(dimensions)
         give_back_freed_memory()
         session.disable_fallback()  # a run that fails on the GPU would be repeated on the CPU
         self.providers: list[str] = session.get_providers()
@@ -125,6 +120,38 @@ class Session:
         self.input_names: list[str] = [value.name for value in session.get_inputs()]
         self.output_names: list[str] = [value.name for value in session.get_outputs()]
         self._opened = _Opened(session, weights)
+
+    def _new_session(self, dimensions: Mapping[str, int]) -> tuple[Any, Mapping[str, Any]]:
+        """ONNX Runtime's session of the model, and the weights that it reads where they lie."""
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # what it logs as an error comes as an exception, also where that is caught
+        # its threads would look for work between two Runs, at the cost of what runs there: torch, the other session
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.enable_mem_pattern = False  # it plans the largest run as one block beside what the arena holds already
+        for name, size in dimensions.items():
+            options.add_free_dimension_override_by_name(name, size)
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        weights: dict[str, Any] = {}
+        with scratch_folder() as scratch:
+            try:
+                model = self._model
+                if isinstance(model, ir.Model):
+                    model, weights = self._fastest_form(ort, model.clone(), options)
+                session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
+            except Exception as error:  # ONNX Runtime's exceptions share no public base class
+                raise _translated(error, "open the model") from error
+        return session, weights
+
+    def _widen(self) -> bool:
+        """Have float32 in place of bfloat16; whether there was any."""
+        wide = in_float32(self._model)
+        if wide is None:
+            return False
+        self._model, self._narrow_outputs = wide
+        self.widened = True
+        return True
 
     def _fastest_form(self, ort: ModuleType, model: ir.Model, options: Any) -> tuple[ir.Model, dict[str, Any]]:
         """``model`` changed to the form that the provider runs fastest, and ``options`` with it.
@@ -169,6 +196,7 @@ class Session:
         Raises:
             OutOfMemoryError: they do not fit in the device's memory.
         """
+        feeds = self._fed(feeds)
         if self.device is None:
             return dict(feeds)
         number = int(self._now_open().session.get_provider_options()[self.provider].get("device_id", 0))
@@ -187,10 +215,20 @@ class Session:
         names = list(outputs) if outputs is not None else self.output_names
         opened = self._now_open()  # held until the Run has ended
         try:
-            values = opened.session.run(names, dict(feeds))
+            values = opened.session.run(names, self._fed(feeds))
         except Exception as error:
             raise _translated(error, "run the model") from error
-        return dict(zip(names, values, strict=True))
+        found = dict(zip(names, values, strict=True))
+        return found | {name: found[name].astype(BFLOAT16) for name in self._narrow_outputs & found.keys()}
+
+    def _fed(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """``feeds`` in the types that the opened model declares."""
+        if not self.widened:
+            return dict(feeds)
+        return {
+            n: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype == BFLOAT16 else v
+            for n, v in feeds.items()
+        }
 
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes."""
@@ -247,12 +285,15 @@ def _translated(error: Exception, doing: str) -> Exception:
             "an encoder of the model does not know one of the given categories, nor takes unknown ones: give data, and "
             "for what is attributed a baseline, of known categories (the baselines are 0 and no text unless given)"
         )
-    advice = ""
-    if "NOT_IMPLEMENTED" in text or "tensor(bfloat16)" in text:
-        advice = (
-            ". It has no kernel for this operator at these types (hardly any for bfloat16 on CPUs): convert the model "
-            "to float32 (in PyTorch model.float(), without autocast), or choose another provider"
-        )
+    found = ModelError(f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}")
+    if not lacks_kernel(found):
+        return found
     return ModelError(
-        f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}{advice}"
+        f"{found}. It has no kernel for this operator at these types: convert the model to float32 (in PyTorch "
+        "model.float(), without autocast), or choose another provider"
     )
+
+
+def lacks_kernel(error: ModelError) -> bool:
+    """Whether ONNX Runtime refused a model because it has no kernel for an operator at the model's types."""
+    return any(sign in str(error) for sign in ("NOT_IMPLEMENTED", "tensor(bfloat16)"))

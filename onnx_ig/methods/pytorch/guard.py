@@ -73,7 +73,8 @@ class TorchGuard:
             self._exports.drop(self._export)
             return False
         worst, at = _largest_difference(compared)
-        allowed = max(tolerance([*self._call.fed, *(c.torch for c in compared)]), rounding)
+        tensors = [*self._call.fed, *(c.torch for c in compared)]
+        allowed = max(tolerance(tensors, self._export.model.ir_model), rounding)
         suspicious = max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
         if not made_now and not worst <= min(suspicious, allowed):
             self._exports.drop(self._export)
