@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import onnx_ig
-from onnx_ig.errors import ModelError
 from onnx_ig.pytorch.substitutes import _embedding_bag
 
 _X = torch.linspace(-1, 2, 9).reshape(3, 3)
@@ -66,18 +65,3 @@ def test_attributions(name: str) -> None:
     (gradient,) = torch.autograd.grad(function(x, *additional)[:, 1].sum(), x)
     found = onnx_ig.InputXGradient(function).attribute(_X, target=1, additional_forward_args=additional or None)
     torch.testing.assert_close(found, _X * gradient, rtol=0, atol=1e-5)
-
-
-class _Packed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.LSTM(4, 2, batch_first=True)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return self.layer(packed)[1][0][-1]
-
-
-def test_packed_sequences_are_refused_with_what_to_do() -> None:
-    with pytest.raises(ModelError, match=r"packed sequences: .*gather its steps at lengths - 1"):
-        onnx_ig.InputXGradient(_Packed().eval()).attribute(torch.rand(2, 3, 4), 1, torch.tensor([3, 2]))

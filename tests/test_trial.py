@@ -17,8 +17,8 @@ from click.testing import CliRunner
 import onnx_ig
 from onnx_ig.cli.app import app
 from onnx_ig.errors import ModelError, OnnxIgWarning
-from onnx_ig.exporting.export import export as exporting
-from onnx_ig.exporting.export import trial
+from onnx_ig.exporting import export as exporting
+from onnx_ig.exporting import trial
 from onnx_ig.runtime.session import Session
 
 PLAIN = "(float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {1, -2, 3, 4, -5, 6}> { s = Sin (x) y = MatMul (s, w) }"

@@ -9,13 +9,13 @@ do, the prefix ends where the examples have no axis to themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.graph.builder import is_static
-from onnx_ig.graph.node import attr_int, attr_str
+from onnx_ig.graph.node import attr_int, attr_str, constant
 from onnx_ig.graph.reading import read_by
 
 # Affine in their first input, whatever the others are, as long as those do not move along the path.
@@ -65,7 +65,7 @@ def affine_frontier(
         axes = {y: _axis(y, examples) if batched else 0 for y in node.outputs if y.shape is not None}
         known = {y: axis for y, axis in axes.items() if axis is not None}
         straight = all(x not in moving or x in affine for x in node.inputs if x is not None)
-        if straight and _is_affine(node, moving) and len(known) == len(node.outputs):
+        if straight and len(known) == len(node.outputs) and _is_affine(node, moving) and not _moves_rows(node, affine):
             affine.update(known)
             costly |= node.op_type in _COSTLY
         else:
@@ -97,6 +97,23 @@ def _is_affine(node: ir.Node, moving: set[ir.Value]) -> bool:
     if node.op_type == "Dropout":
         return len(node.outputs) == 1 and (len(node.inputs) < 3 or node.inputs[2] is None)
     return True
+
+
+def _moves_rows(node: ir.Node, affine: Mapping[ir.Value, int]) -> bool:
+    """Whether rows change places along the examples' axis of the first input, as where sequences are sorted by length.
+
+    What brings them back counts the examples alone, and not those that path points add.
+    """
+    x = node.inputs[0]
+    if x not in affine or x is None or node.op_type not in ("Gather", "GatherElements", "GatherND", "Slice"):
+        return False
+    axis = affine[x]
+    if node.op_type == "GatherND":
+        return attr_int(node, "batch_dims", 0) <= axis
+    if node.op_type != "Slice":
+        return attr_int(node, "axis", 0) in (axis, axis - len(x.shape or ()))
+    axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
+    return axes is None or bool({axis, axis - len(x.shape or ())} & set(axes.tolist()))
 
 
 def _axis(x: ir.Value, examples: set[str | None]) -> int | None:

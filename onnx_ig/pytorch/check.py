@@ -83,13 +83,18 @@ def check_export(
 
 
 def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Generator) -> Tensor:
-    """The example tiled to ``batch`` examples; redrawn within its own range if attributed or asked for."""
+    """The example as ``batch`` examples; redrawn within its own range if attributed or asked for."""
     value = argument.example.detach().cpu()
     if argument.per_example:
-        value = value[torch.arange(batch) % value.shape[0]]
+        value = value[stretched(value.shape[0], batch)]
     if value.numel() and (argument.attributed or redraw_all):
         value = redrawn(value, generator)
     return value.to(argument.example.device)
+
+
+def stretched(given: int, wanted: int) -> Tensor:
+    """Which of the ``given`` examples to take for ``wanted``: in order, because lengths may have to be sorted."""
+    return torch.arange(wanted) * given // wanted
 
 
 def redrawn(value: Tensor, generator: torch.Generator) -> Tensor:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from onnx_ig.common.types import Array
 from onnx_ig.pytorch.advice import advice_for
-from onnx_ig.pytorch.check import Argument, check_export, run_torch
+from onnx_ig.pytorch.check import Argument, check_export, run_torch, stretched
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
@@ -229,7 +229,7 @@ def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
     given = next((argument.example.shape[0] for argument in arguments if argument.per_example), 2)
     count = next(n for n in itertools.count(max(given, 2)) if n not in lengths)
     return [
-        replace(a, example=a.example[torch.arange(count) % given]) if a.per_example and count != given else a
+        replace(a, example=a.example[stretched(given, count)]) if a.per_example and count != given else a
         for a in arguments
     ]
 

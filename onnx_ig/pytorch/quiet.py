@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +41,7 @@ class _Silence(threading.local):
 
 
 _SILENCE = _Silence()
+_CHANGED: list[tuple[Any, str, Any]] = []  # owner, name, what is there while something is exported
 _IGNORED: Any = ("ignore", _SILENCE, Warning, None, 0)
 
 
@@ -52,7 +54,8 @@ def exporting() -> Iterator[None]:
         _SILENCE.depth += 1
         try:
             torch.backends.mha.set_fastpath_enabled(False)
-            yield
+            with _changed():
+                yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)
             _SILENCE.depth -= 1
@@ -76,8 +79,25 @@ def in_exports(owner: Any, name: str, instead: Callable[..., Any]) -> Callable[.
     def call(*args: Any, **kwargs: Any) -> Any:
         return (instead if _SILENCE.depth else elsewhere)(*args, **kwargs)
 
-    setattr(owner, name, staticmethod(call) if isinstance(owner, type) else call)
+    bound = isinstance(owner, type) and not isinstance(vars(owner)[name], types.FunctionType)
+    _CHANGED.append((owner, name, staticmethod(call) if bound else call))
     return elsewhere
+
+
+@contextlib.contextmanager
+def _changed() -> Iterator[None]:
+    """Put the functions of :func:`in_exports` where torch looks for them; torch.jit could not compile them."""
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in _CHANGED]
+    try:
+        for owner, name, call in _CHANGED:
+            setattr(owner, name, call)
+        yield
+    finally:
+        for owner, name, value in before:
+            if value is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
 
 
 @contextlib.contextmanager
