@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_ig.checking.verification import verify
+    from onnx_ig.deployed.attribution_model import AttributionModel
+    from onnx_ig.deployed.attribution_model import open as open
     from onnx_ig.differentiation import differentiate
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
     from onnx_ig.exporting.export import export
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttributionModel",
     "InputXGradient",
     "IntegratedGradients",
     "LayerGradientXActivation",
@@ -39,6 +42,7 @@ _HOME = {
     "IntegratedGradients": "methods.integrated_gradients",
     "LayerGradientXActivation": "methods.layers",
     "LayerIntegratedGradients": "methods.layers",
+    "AttributionModel": "deployed.attribution_model",
     "Model": "loading.model",
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
@@ -46,6 +50,7 @@ _HOME = {
     "differentiate": "differentiation",
     "export": "exporting.export",
     "load": "loading.model",
+    "open": "deployed.attribution_model",
     "verify": "checking.verification",
 }
 
@@ -59,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "open"])  # which an import of * would put over the builtin

@@ -51,6 +51,8 @@ _RULES: dict[Rule, Callable[[int], NodesAndWeights]] = {
 }
 
 METHODS: tuple[Rule, ...] = tuple(_RULES)
+DEFAULT_METHOD: Rule = "gausslegendre"  # Captum's
+DEFAULT_STEPS = 50  # Captum's
 """Names of the quadrature rules, the default first."""
 
 

@@ -31,6 +31,7 @@ ORDER = (
     "data",
     "engine",
     "methods",
+    "deployed",
     "checking",
     "exporting",
     "report",

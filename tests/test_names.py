@@ -71,7 +71,7 @@ def test_names(case: str, exported: bool, monkeypatch: pytest.MonkeyPatch) -> No
         command = " ".join(["exported.onnx", *rest]).replace("--at embedded", "")
     if code:  # judged before anything is computed
         monkeypatch.setattr("onnx_ig.cli.plain.open_engine", None)
-        monkeypatch.setattr("onnx_ig.cli.deployed.open_session", None)
+        monkeypatch.setattr("onnx_ig.deployed.attribution_model.open_session", None)
     done = attribute(command, names)
     assert done.exit_code == code and words in done.stderr, done.stderr
     assert Path("out").exists() == (code == 0)

@@ -140,12 +140,13 @@ def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
     from onnx_ig.cli.display import Bar
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.plain import attribute_plain
+    from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.inspection import contract_of
 
     contract = contract_of(model)
     with Bar("attribution") as bar:
         if contract is not None:
-            return attribute_deployed(path, model, contract, request, bar)
+            return attribute_deployed(AttributionModel(model, file=path, provider=request.provider), request, bar)
         with obstacles_named(model):
             return attribute_plain(model, request, bar)
 

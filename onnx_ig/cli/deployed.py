@@ -1,45 +1,31 @@
-"""Run an attribution model as it is: the complete form in one Run, the step form in chunks of its path.
-
-What is baked into the file cannot be asked for differently; the contract in the file says what that is.
-"""
+"""Attribute by an attribution model: its own inputs are read from files, options held against what is baked in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.cli.baked import baked_target, refuse_contradictions
-from onnx_ig.cli.deployed_examples import layout_in_file, require_examples_apart_in_file
-from onnx_ig.cli.open_target import OpenTarget
-from onnx_ig.cli.options import DEFAULT_METHOD, DEFAULT_STEPS
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Values, check_rows, read_values
+from onnx_ig.cli.values import read_values
 from onnx_ig.common.types import Array, Progress
-from onnx_ig.engine.completeness import completeness_gap
-from onnx_ig.engine.grid import Grid, filled
-from onnx_ig.engine.memory import bytes_per_run, rows_per_run
-from onnx_ig.errors import InputError, UsageError
+from onnx_ig.deployed.attribution_model import AttributionModel
+from onnx_ig.deployed.run import Call
+from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
-from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
-from onnx_ig.quadrature import path_nodes_and_weights
-from onnx_ig.runtime.providers import open_session
-from onnx_ig.runtime.widening import warn_widened
 
 
-def attribute_deployed(
-    path: str, model: Model, contract: Contract, options: AttributeOptions, progress: Progress
-) -> Found:
-    """Attributions by the attribution model at ``path``, whose normalised copy is ``model``.
+def attribute_deployed(opened: AttributionModel, options: AttributeOptions, progress: Progress) -> Found:
+    """Attributions by the attribution model that is ``opened``.
 
     Raises:
         UsageError: an option contradicts what is baked into the file.
         InputError, ProviderError, OutOfMemoryError: see those classes.
     """
-    refuse_contradictions(contract, options)
+    contract, model = opened.contract, opened.model
+    _refuse_contradictions(contract, options)
     own = {entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")}
     attributed = contract.named("attributed")
     values = read_values(
@@ -51,274 +37,88 @@ def attribute_deployed(
             f"this attribution model attributes {', '.join(attributed)}: give exactly these with -i, "
             "others with --extra"
         )
-    if contract.at == attributed:
-        check_inputs(values.inputs, options.allow_nonfinite)
-    return _Run(path, model, contract, options, values, progress).found()
+    batched = contract.layout != "none"
+    examples = len(next(iter(values.inputs.values()))) if batched else 1
+    options.names.check(_reported_shapes(model, contract, values.inputs), examples, _output_dims(model, contract))
+    found = opened.explained(
+        Call(
+            inputs=values.inputs,
+            extra=values.extra,
+            baselines=values.baselines,
+            target=options.target,
+            predict=True,
+            method=options.method,
+            n_steps=options.n_steps,
+            internal_batch_size=options.internal_batch_size,
+            allow_nonfinite=options.allow_nonfinite,
+        ),
+        progress,
+    )
+    return Found(
+        algorithm=contract.algorithm,
+        attributions=found.attributions,
+        score=found.score,
+        provider=opened.session.provider,
+        inputs={name: value for name, value in values.inputs.items() if name in contract.at},
+        batched=batched,
+        target=found.target,
+        baseline_score=found.baseline_score,
+        convergence_delta=found.convergence_delta,
+        method=found.method,
+        n_steps=found.n_steps,
+        pictures={name: value for name, value in values.pictures.items() if name in contract.at},
+        example_names=values.example_names if batched else (),
+        notes=(*values.notes, *found.notes),
+        straight_through=contract.straight_through,
+    )
 
 
-class _Run:
-    """One attribution by a deployed model."""
+def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> None:
+    """Options that choose what is explained, and how: all of them are baked in.
 
-    def __init__(
-        self, path: str, model: Model, contract: Contract, options: AttributeOptions, values: Values, progress: Progress
-    ) -> None:
-        self._model, self._contract, self._options, self._values, self._progress = (
-            model,
-            contract,
-            options,
-            values,
-            progress,
-        )
-        self._shapes = {str(x.name): x.shape for x in model.inputs}
-        first = next(iter(values.inputs.values()))
-        self._examples = 1 if contract.layout == "none" else len(first)
-        self._per_example = {k: v for k, v in values.extra.items() if k in contract.named("per_example")}
-        check_rows(self._per_example, self._examples)
-        options.names.check(self._reported_shapes(), self._examples, self._output_dims())
-        self._grid = Grid(layout_in_file(contract), self._examples)
-        self._baselines = self._open_baselines()
-        opened = OpenTarget(model, contract, options.provider, self._grid, self._own_feeds)
-        self._target = opened.rows(options.target, self._examples, options.internal_batch_size)
-        self._range_unknown = opened.range_unknown
-        self._session = open_session(path, options.provider)
-        if self._session.widened:
-            warn_widened(path)
-
-    def found(self) -> Found:
-        """Run, and put the results in order."""
-        contract, values = self._contract, self._values
-        layout = self._grid.layout
-        ride = layout.batched and contract.algorithm == "integrated-gradients"  # path points do, as further rows
-        if ride or (self._examples > 1 and (layout.batched or layout.whole)):
-            self._require_independent_examples()
-        results = self._stepped() if contract.form == "step" else self._complete()
-        notes = values.notes
-        if contract.form == "step" and names.BASELINE_SCORE not in results:
-            notes += (
-                (
-                    "F(baseline) and the delta are unknown: the file's baseline or target is baked and the "
-                    "path begins at an inner tensor"
-                ),
+    Raises:
+        UsageError: one asks for something else.
+    """
+    for option, asked, baked in _pairs(contract, options):
+        if asked is not None and asked != baked:
+            raise UsageError(
+                f"{option} {_text(asked)}: this attribution model has {_text(baked)} baked in; leave the option out, "
+                "or export again"
             )
-        if contract.algorithm == "integrated-gradients" and contract.multiply_by_inputs:
-            known = (results.get(name) for name in (names.CONVERGENCE_DELTA, names.SCORE, names.BASELINE_SCORE))
-            gap = completeness_gap(*known)
-            notes += () if gap is None else (gap,)
-        if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._options.allow_nonfinite:
-            raise InputError(
-                f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
-            )
-        path = contract.baked.get("path")
-        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice()
-        integrated = contract.algorithm == "integrated-gradients"
-        target = results.get(names.TARGET_USED, self._target)
-        if target is None:
-            target = baked_target(contract, self._examples)
-        return Found(
-            algorithm=contract.algorithm,
-            attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
-            score=results[names.SCORE],
-            provider=self._session.provider,
-            inputs={name: value for name, value in values.inputs.items() if name in contract.at},
-            batched=contract.layout != "none",
-            target=target,
-            baseline_score=results.get(names.BASELINE_SCORE),
-            convergence_delta=results.get(names.CONVERGENCE_DELTA),
-            method=method if integrated else None,
-            n_steps=n_steps if integrated else None,
-            pictures={name: value for name, value in values.pictures.items() if name in contract.at},
-            example_names=values.example_names if contract.layout != "none" else (),
-            notes=notes,
-            straight_through=contract.straight_through,
-        )
 
-    def _reported_shapes(self) -> dict[str, Sequence[int | None] | None]:
-        """The shape of each tensor that is reported, the axis of examples included, as far as the file tells."""
-        contract = self._contract
-        declared = {str(y.name): y.shape for y in self._model.outputs}
-        shapes: dict[str, Sequence[int | None] | None] = {}
-        for name in contract.at:
-            shape = declared.get(contract.prefix + names.ATTRIBUTION + name)
-            given = self._values.inputs.get(name)
-            known = None if shape is None else [d if isinstance(d, int) else None for d in shape]
-            known = known if given is None else list(given.shape)
-            shapes[name] = [1, *known] if known is not None and contract.layout == "none" else known
-        return shapes
 
-    def _output_dims(self) -> list[int | None]:
-        """The explained output's dimensions for one example, as declared; empty where they are not."""
-        shape = next((y.shape for y in self._model.outputs if y.name == self._contract.output), None)
-        dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
-        return dims if self._contract.layout == "none" else dims[1:]
+def _pairs(contract: Contract, options: AttributeOptions) -> Iterator[tuple[str, Any, Any]]:
+    yield "--algorithm", options.algorithm, contract.algorithm
+    yield "--output", options.output, contract.output
+    yield "--at", list(options.at) or None, contract.at
+    yield "--multiply-by-inputs", options.multiply_by_inputs, contract.multiply_by_inputs
+    unknown = sorted(set(options.per_example) - set(contract.named("per_example")))
+    yield "--per-example", unknown or None, contract.named("per_example") or "none"
+    if options.batch_axis or (options.batch_axis is None and contract.layout != "none"):
+        yield "--batch-axis", options.batch_axis or "none", f"0 ({contract.layout})"
 
-    def _require_independent_examples(self) -> None:
-        """Refuse a file whose model mixes examples."""
-        together = self._grid.layout.whole
-        feeds = self._feeds(slice(0, self._examples if together else 2))
-        for name, value in self._baselines.items():
-            feeds[self._contract.prefix + names.BASELINE + name] = value if together else value[:1]
-        path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.named("path") else {}
-        require_examples_apart_in_file(self._model, self._contract, self._session, self._options.provider, feeds, path)
 
-    # -- the two forms ------------------------------
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
-    def _complete(self) -> dict[str, Array]:
-        """One Run for all examples, or as many Runs as memory or a fixed batch demand."""
-        path: dict[str, Array] = {}
-        if self._contract.named("path"):
-            path = self._path_feeds(*path_nodes_and_weights(*self._path_choice()))
-        parts: dict[str, list[Array]] = {}
 
-        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            for name, value in result.items():
-                parts.setdefault(name, []).append(self._grid.own(value, rows))
-            self._progress(rows.stop, self._examples)
+def _reported_shapes(
+    model: Model, contract: Contract, inputs: dict[str, Array]
+) -> dict[str, Sequence[int | None] | None]:
+    """The shape of each tensor that is reported, the axis of examples included, as far as the file tells."""
+    declared = {str(y.name): y.shape for y in model.outputs}
+    shapes: dict[str, Sequence[int | None] | None] = {}
+    for name in contract.at:
+        shape = declared.get(contract.prefix + names.ATTRIBUTION + name)
+        given = inputs.get(name)
+        known = None if shape is None else [d if isinstance(d, int) else None for d in shape]
+        known = known if given is None else list(given.shape)
+        shapes[name] = [1, *known] if known is not None and contract.layout == "none" else known
+    return shapes
 
-        self._grid.evaluate(
-            lambda rows, *_: {**self._feeds(rows), **path},
-            self._runs(self._result_names()),
-            take,
-            rows=self._grid.rows_at_one_point(self._options.internal_batch_size),
-        )
-        return {
-            self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
-            for name, values in parts.items()
-        }
 
-    def _stepped(self) -> dict[str, Array]:
-        """Σ over chunks of the path; the scores come from Runs of their own, at points that carry no weight."""
-        nodes, weights = path_nodes_and_weights(*self._path_choice())
-        sums: dict[str, Array] = {}
-        done = 0
-
-        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
-            return {**self._feeds(rows), **self._path_feeds(*filled(nodes, weights, points, size))}
-
-        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            nonlocal done
-            for name, part in result.items():
-                if self._plain(name) == names.TARGET_USED:
-                    self._grid.put(sums, name, part, rows)
-                else:
-                    wide = part.astype(np.promote_types(part.dtype, np.float32))
-                    self._grid.put(sums, name, wide, rows, add=True)
-            done += (rows.stop - rows.start) * (points.stop - points.start)
-            self._progress(done, self._examples * len(nodes))
-
-        runs = self._runs(self._result_names())
-        self._grid.evaluate(feeds, runs, take, rows=self._rows_per_run(), points=len(nodes))
-        results = {self._plain(name): value for name, value in sums.items()}
-        for name in self._contract.at:
-            result = results[names.ATTRIBUTION + name]
-            declared = next(
-                y.dtype for y in self._model.outputs if y.name == self._contract.prefix + names.ATTRIBUTION + name
-            )
-            results[names.ATTRIBUTION + name] = result if declared is None else result.astype(declared.numpy())
-        results[names.SCORE] = self._end_score(at_baseline=False)
-        inner = self._contract.at != self._contract.named("attributed")
-        if not inner or self._baselines_are_inputs():
-            results[names.BASELINE_SCORE] = self._end_score(at_baseline=True)
-            total = sum(
-                results[names.ATTRIBUTION + n].reshape(self._examples, -1).sum(axis=1, dtype=np.float64)
-                for n in self._contract.at
-            )
-            results[names.CONVERGENCE_DELTA] = total - (results[names.SCORE] - results[names.BASELINE_SCORE])
-        return results
-
-    def _end_score(self, *, at_baseline: bool) -> Array:
-        """F at one end of the path.
-
-        At the inputs path point 0 is exactly the baseline; at an inner tensor the rest of the model keeps x's
-        value, so the inputs themselves are put at the baseline. F(x) is read at point 1, of a path that begins at
-        x too where that is open: x' + (x − x') is x up to rounding only.
-        """
-        inner = self._contract.at != self._contract.named("attributed")
-        node = np.array([0.0 if at_baseline and not inner else 1.0])
-        scores: dict[str, Array] = {}
-        name = self._contract.prefix + names.PATH_SCORES
-
-        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
-            fed = self._feeds(rows)
-            for key in self._baselines:
-                baseline = self._contract.prefix + names.BASELINE + key
-                if not at_baseline:
-                    fed[baseline] = fed[key]
-                elif inner:
-                    fed[key] = np.ascontiguousarray(np.broadcast_to(fed[baseline], fed[key].shape))
-            return {**fed, **self._path_feeds(node, np.zeros(1))}
-
-        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            self._grid.put(scores, name, result[name].reshape(-1), rows)
-
-        self._grid.evaluate(feeds, self._runs([name]), take, rows=self._rows_per_run())
-        return scores[name]
-
-    def _runs(self, wanted: Sequence[str]) -> Callable[[Sequence[Mapping[str, Array]]], list[dict[str, Array]]]:
-        return lambda several: [self._session.run(feeds, wanted) for feeds in several]
-
-    def _baselines_are_inputs(self) -> bool:
-        """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""
-        return len(self._baselines) == len(self._values.inputs) and self._contract.baked.get("target") != "predicted"
-
-    # -- feeds ------------------------------
-
-    def _own_feeds(self, rows: slice) -> dict[str, Array]:
-        """What the source model itself is fed."""
-        per_row = {**self._values.inputs, **self._per_example}
-        feeds = {
-            n: self._grid.rows_of(v, rows) if n in per_row else v for n, v in {**self._values.extra, **per_row}.items()
-        }
-        return {name: np.ascontiguousarray(value) if value.ndim else value for name, value in feeds.items()}
-
-    def _feeds(self, rows: slice) -> dict[str, Array]:
-        """What every Run is fed, but the path."""
-        feeds = self._own_feeds(rows)
-        for name, value in self._baselines.items():
-            whole = self._contract.layout == "batched" and len(value) == 1
-            feeds[self._contract.prefix + names.BASELINE + name] = value if whole else self._grid.rows_of(value, rows)
-        for name in self._contract.named("target"):
-            assert self._target is not None
-            feeds[name] = self._grid.rows_of(self._target, rows)
-        return feeds
-
-    def _open_baselines(self) -> dict[str, Array]:
-        """The baselines that are graph inputs: one row or N where the batch is dynamic, else of the input's shape."""
-        contract, inputs = self._contract, self._values.inputs
-        is_open = {name for name in inputs if contract.prefix + names.BASELINE + name in contract.named("baseline")}
-        found = broadcast_baselines(inputs, self._values.baselines, self._options.allow_nonfinite)
-        if contract.layout != "batched":
-            found = {name: np.broadcast_to(value, inputs[name].shape) for name, value in found.items()}
-        return {name: value for name, value in found.items() if name in is_open}
-
-    # -- the path ------------------------------
-
-    def _path_choice(self) -> tuple[str, int]:
-        return self._options.method or DEFAULT_METHOD, self._options.n_steps or DEFAULT_STEPS
-
-    def _path_feeds(self, nodes: Array, weights: Array) -> dict[str, Array]:
-        dtype = next(x.dtype for x in self._model.inputs if x.name == self._contract.prefix + names.PATH_NODES)
-        assert dtype is not None
-        pairs: Mapping[str, Array] = {names.PATH_NODES: nodes, names.PATH_WEIGHTS: weights}
-        return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
-
-    def _rows_per_run(self) -> int:
-        at_most = self._options.internal_batch_size
-        if self._grid.layout.whole:
-            return self._grid.rows_together(at_most)
-        if self._contract.layout != "batched":
-            return at_most or 1
-        shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
-        shapes |= dict.fromkeys(self._contract.named("path"), (1,))
-        return rows_per_run(bytes_per_run(self._model.ir_model, shapes), self._session, at_most)
-
-    # -- names ------------------------------
-
-    def _result_names(self) -> list[str]:
-        known = [names.ATTRIBUTION + name for name in self._contract.at]
-        known += [names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.TARGET_USED]
-        return [
-            name for name in (self._contract.prefix + plain for plain in known) if name in self._session.output_names
-        ]
-
-    def _plain(self, name: str) -> str:
-        return name.removeprefix(self._contract.prefix)
+def _output_dims(model: Model, contract: Contract) -> list[int | None]:
+    """The explained output's dimensions for one example, as declared; empty where they are not."""
+    shape = next((y.shape for y in model.outputs if y.name == contract.output), None)
+    dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
+    return dims if contract.layout == "none" else dims[1:]

@@ -8,9 +8,9 @@ from typing import Any
 from onnx_ig.attribution import default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape
-from onnx_ig.cli.options import DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS
+from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Values, check_rows, chosen_target, read_values
+from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Attribution, Request
@@ -18,8 +18,14 @@ from onnx_ig.engine.opening import open_engine
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
-from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target, check_inputs
-from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.methods.arguments import (
+    broadcast_baselines,
+    broadcast_target,
+    check_inputs,
+    check_rows,
+    chosen_target,
+)
+from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 
 
 def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:
@@ -32,7 +38,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     algorithm = options.algorithm or DEFAULT_ALGORITHM
     integrated = algorithm == DEFAULT_ALGORITHM
     if not integrated:
-        refuse_path_options(options)
+        _refuse_path_options(options)
     method, n_steps = options.method or DEFAULT_METHOD, options.n_steps or DEFAULT_STEPS
     nodes, weights = path_nodes_and_weights(method, n_steps)
 
@@ -60,7 +66,9 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     per_example = {name: value for name, value in values.extra.items() if name in engine.plan.per_example}
     check_rows({name: value for name, value in per_example.items() if len(value) != 1}, examples)
     dims = engine.output_dims(values.inputs, values.extra)
-    target: Any = chosen_target(options.target, dims, lambda: engine.predicted(values.inputs, values.extra))
+    target: Any = chosen_target(
+        options.target, dims, lambda: engine.predicted(values.inputs, values.extra), predict=True
+    )
     request = Request(
         inputs=values.inputs,
         target=broadcast_target(target, examples, dims),
@@ -130,7 +138,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
         broadcast_target(options.target, 1 if alone else examples, known)
 
 
-def refuse_path_options(options: AttributeOptions) -> None:
+def _refuse_path_options(options: AttributeOptions) -> None:
     """Raise UsageError for options of a path where there is none."""
     given = {"--method": options.method, "--n-steps": options.n_steps, "--baseline": options.baselines}
     for name, value in given.items():

@@ -8,6 +8,7 @@ import re
 _OPTIONS: tuple[tuple[str, str], ...] = (
     (r"\b[a-z_]+=[^\s();,]+ \((--[a-z-]+ [^\s()]+)\)", r"\1"),  # batch_axis=None (--batch-axis none)
     (r"\b[a-z_]+=\([^()]*\), (--[a-z-]+ [^\s()]+)", r"\1"),  # target=(0, 3), --target 0,3
+    (r"\b[a-z_]+= \((--[a-z-]+)\)", r"\1"),  # target= (--target) 3
     (r"(--[a-z-]+(?: [A-Z]+=[A-Z]+)?) \([a-z_]+=[A-Za-z]*\)", r"\1"),  # --overwrite (overwrite=True)
     (r"\(-i, inputs=\)", "(-i)"),
     (r"\bbatch_axis=None\b", "--batch-axis none"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnx_ig.common import arrays
+from onnx_ig.common.tables import is_table, like_table
 from onnx_ig.common.types import Array
 from onnx_ig.methods import arguments
 
@@ -44,3 +45,16 @@ def described(method: Any, forward_func: Any, **options: Any) -> str:
     source = repr(str(forward_func)) if isinstance(forward_func, (str, os.PathLike)) else name
     chosen = [f"{key}={value!r}" for key, value in options.items() if value not in (None, "auto")]
     return f"{type(method).__name__}({', '.join([source, *chosen])})"
+
+
+def in_form_of_inputs(attributions: Mapping[str, Array], inputs: Any, names: Sequence[str], by_name: bool) -> Any:
+    """Attributions of the inputs ``names`` as the caller gave the inputs: one, a tuple, a list, a dict or a table."""
+    if is_table(inputs):
+        return like_table(attributions, inputs)
+    if by_name:
+        return {name: like_input(attributions[name], inputs[name]) for name in names}
+    given = arrays.inputs_as_tuple(inputs)
+    values = tuple(like_input(attributions[n], v) for n, v in zip(names, given, strict=True))
+    if not arrays.holds_several(inputs):
+        return values[0]
+    return list(values) if isinstance(inputs, list) else values

@@ -6,7 +6,7 @@ Source of the forms: Captum's documentation of ``attribute``; see :mod:`onnx_ig.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -56,6 +56,30 @@ def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
         raise InputError(f"the inputs disagree on the number of examples (axis 0): {sizes}")
 
 
+def baselines_by_name(baselines: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What ``baselines``, in any of their forms, say for each of the inputs ``names``; those without one are left out.
+
+    Raises:
+        InputError: one for an unknown name, or another count.
+    """
+    if is_table(baselines) and not set(names).isdisjoint(columns := columns_of(baselines)):
+        baselines = {name: value for name, value in columns.items() if name in names}
+    if isinstance(baselines, Mapping):
+        unknown = [name for name in baselines if name not in names]
+        if unknown:
+            raise InputError(f"a baseline is given for {unknown[0]!r}, which is not attributed ({', '.join(names)})")
+        given = [baselines.get(name) for name in names]
+    elif isinstance(baselines, (tuple, list)):
+        given = list(baselines)
+    elif baselines is None or isinstance(baselines, numbers.Number):
+        given = [baselines] * len(names)
+    else:
+        given = [baselines]
+    if len(given) != len(names):
+        raise InputError(f"{len(given)} baselines for {len(names)} inputs ({', '.join(names)})")
+    return {name: baseline for name, baseline in zip(names, given, strict=True) if baseline is not None}
+
+
 def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfinite: bool = False) -> dict[str, Array]:
     """One array per input, of its shape or with axis 0 of one.
 
@@ -66,23 +90,10 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
     Raises:
         InputError: another shape (both are printed), another count, not finite.
     """
-    if is_table(baselines) and not inputs.keys().isdisjoint(columns := columns_of(baselines)):
-        baselines = {name: value for name, value in columns.items() if name in inputs}
-    if isinstance(baselines, Mapping):
-        unknown = [name for name in baselines if name not in inputs]
-        if unknown:
-            raise InputError(f"a baseline is given for {unknown[0]!r}, which is not attributed ({', '.join(inputs)})")
-        given = [baselines.get(name) for name in inputs]
-    elif isinstance(baselines, (tuple, list)):
-        given = list(baselines)
-    else:
-        given = [baselines] if len(inputs) == 1 or baselines is not None else [None] * len(inputs)
-        if len(inputs) > 1 and isinstance(baselines, numbers.Number):
-            given = [baselines] * len(inputs)
-    if len(given) != len(inputs):
-        raise InputError(f"{len(given)} baselines for {len(inputs)} inputs ({', '.join(inputs)})")
+    given = baselines_by_name(baselines, list(inputs))
     result = {}
-    for (name, x), baseline in zip(inputs.items(), given, strict=True):
+    for name, x in inputs.items():
+        baseline = given.get(name)
         value = np.asarray(_nothing(x.dtype) if baseline is None else to_array(baseline))
         if value.ndim == 0:
             value = np.full((1, *x.shape[1:]) if x.ndim else (), value)
@@ -173,6 +184,42 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
             f"output {shape}"
         )
     return rows[:, 0] if len(dims) == 1 else rows
+
+
+def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array], *, predict: bool = False) -> Any:
+    """``target``, the class of the largest output in place of ``"predicted"``; None for one number per example.
+
+    Args:
+        dims: the output's dimensions for one example; ``predicted``: gives the class of each example.
+        predict: None means ``"predicted"`` too.
+
+    Raises:
+        InputError: the output has several axes, and no class.
+    """
+    if not ((target is None and predict) or (isinstance(target, str) and target == "predicted")):
+        return target
+    if all(d == 1 for d in dims):
+        return None
+    if len(dims) > 1:
+        shape, example = ", ".join(["N", *map(str, dims)]), ",".join("0" for _ in dims)
+        raise InputError(
+            f"the output has shape [{shape}], not [N, classes], so that no class is predicted: give the target as "
+            f"{len(dims)} indices (--target {example}, or @FILE)"
+        )
+    return predicted()
+
+
+def check_rows(per_example: Mapping[str, Array], examples: int) -> None:
+    """Additional inputs with one row per example have as many rows as there are examples.
+
+    Raises:
+        InputError: one has not.
+    """
+    for name, value in per_example.items():
+        if value.ndim == 0 or len(value) != examples:
+            raise InputError(
+                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s) is needed"
+            )
 
 
 def _one_index_each(target: Any) -> bool:

@@ -15,20 +15,19 @@ import numpy as np
 
 from onnx_ig.common import arrays
 from onnx_ig.common.kept import Kept
-from onnx_ig.common.tables import is_table, like_table
 from onnx_ig.common.types import Array, Progress, Rule
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Attribution, Engine, Request
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.errors import OnnxIgWarning, UsageError
 from onnx_ig.methods import arguments
-from onnx_ig.methods.answers import delta_type, described, first, like, like_input
+from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
 from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember, wrapped
 from onnx_ig.methods.requests import Scorer, path_point, request_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
-from onnx_ig.quadrature import path_nodes_and_weights
+from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 from onnx_ig.runtime.session import ProviderSpec
 
 # How far providers that compute with fewer bits lie off, relative to the largest output.
@@ -203,15 +202,7 @@ class Method(Batches, CaptumMember):
         if self._places is not None:
             inner = [like(result.attributions[name], first(inputs)) for name in self._places]
             return inner[0] if isinstance(self._at, str) else inner
-        if is_table(inputs):
-            return like_table(result.attributions, inputs)
-        if bound.names_given:
-            return {name: like_input(result.attributions[name], inputs[name]) for name in bound.inputs}
-        given = arrays.inputs_as_tuple(inputs)
-        values = tuple(like_input(result.attributions[n], v) for n, v in zip(bound.inputs, given, strict=True))
-        if not arrays.holds_several(inputs):
-            return values[0]
-        return list(values) if isinstance(inputs, list) else values
+        return in_form_of_inputs(result.attributions, inputs, list(bound.inputs), bound.names_given)
 
 
 class IntegratedGradients(Method):
@@ -230,8 +221,8 @@ class IntegratedGradients(Method):
         baselines: Any = None,
         target: Any = None,
         additional_forward_args: Any = None,
-        n_steps: int = 50,
-        method: Rule = "gausslegendre",
+        n_steps: int = DEFAULT_STEPS,
+        method: Rule = DEFAULT_METHOD,
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array
 from onnx_ig.engine.engine import Engine, Request
-from onnx_ig.errors import InputError
 from onnx_ig.methods import arguments
 from onnx_ig.methods.bound import Bound
 
@@ -25,8 +24,7 @@ def request_of(engine: Engine, bound: Bound, baselines: dict[str, Array], target
     layout, declared = engine.plan.layout, engine.plan.per_example
     examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
     dims = engine.output_dims(bound.inputs, bound.extra)
-    if isinstance(target, str) and target == "predicted":
-        target = predicted(engine, bound, dims)
+    target = arguments.chosen_target(target, dims, lambda: engine.predicted(bound.inputs, bound.extra))
     return Request(
         inputs=bound.inputs,
         target=arguments.broadcast_target(target, examples, dims),
@@ -35,16 +33,6 @@ def request_of(engine: Engine, bound: Bound, baselines: dict[str, Array], target
         per_example={n: v for n, v in bound.extra.items() if n in declared},
         shared={n: v for n, v in bound.extra.items() if n not in declared},
     )
-
-
-def predicted(engine: Engine, bound: Bound, dims: Sequence[int]) -> Array | None:
-    """The class of the largest output of each example; None for one number per example."""
-    if all(d == 1 for d in dims):
-        return None
-    if len(dims) > 1:
-        shape = ", ".join(["N", *map(str, dims)])
-        raise InputError(f"target 'predicted' needs an output [N, classes], not [{shape}]: give indices")
-    return engine.predicted(bound.inputs, bound.extra)
 
 
 def path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:

@@ -46,14 +46,14 @@ class OnnxForward:
             InputError: an input left unfed or fed twice, an unknown name, a wrong shape or type.
         """
         declared = {str(x.name): x for x in self._model.inputs}
-        attributed = named_arrays(_by_column(inputs, declared), list(declared), "inputs")
+        attributed = named_arrays(by_column(inputs, declared), list(declared), "inputs")
         extra: dict[str, Array] = {}
         if is_table(inputs):
             floats = {name: value for name, value in attributed.items() if is_float(declared[name])} or attributed
             extra = {name: value for name, value in attributed.items() if name not in floats}
             attributed = floats
         rest = [name for name in declared if name not in attributed and name not in extra]
-        extra |= named_arrays(_by_column(additional_forward_args, rest), rest, "additional_forward_args")
+        extra |= named_arrays(by_column(additional_forward_args, rest), rest, "additional_forward_args")
         extra = {n: v for n, v in self._model.defaults.items() if n not in attributed} | extra
         unfed = [name for name in declared if name not in attributed and name not in extra]
         if unfed:
@@ -63,7 +63,7 @@ class OnnxForward:
                 "it, else in additional_forward_args"
             )
         attributed, extra = (
-            {name: _fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
+            {name: fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
         )
         require_examples({name: value.shape for name, value in attributed.items()})
         ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
@@ -105,7 +105,7 @@ def unpickled(form: Any) -> Any:
     return form.unpacked() if isinstance(form, PackedModel) else form
 
 
-def _by_column(values: Any, names: Collection[str]) -> Any:
+def by_column(values: Any, names: Collection[str]) -> Any:
     """A table as the arrays of its columns, or as one of all together, if they have none of the inputs' ``names``.
 
     Raises:
@@ -123,7 +123,7 @@ def _by_column(values: Any, names: Collection[str]) -> Any:
     return values.to_numpy() if strange else columns
 
 
-def _fitted(value: Array, declared: ir.Value) -> Array:
+def fitted(value: Array, declared: ir.Value) -> Array:
     """``value`` in the declared type, and as a column where it is a vector and a column is declared."""
     if declared.dtype is not None:
         value = cast_to_declared(value, spec_of(declared), "the given values")

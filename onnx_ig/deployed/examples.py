@@ -23,6 +23,7 @@ from onnx_ig.engine.independence import (
 from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession
+from onnx_ig.runtime.session import ProviderSpec
 
 
 def layout_in_file(contract: Contract) -> Layout:
@@ -39,7 +40,7 @@ def require_examples_apart_in_file(
     model: Model,
     contract: Contract,
     session: AnySession,
-    provider: str,
+    provider: ProviderSpec,
     feeds: Mapping[str, Array],
     path: Mapping[str, Array],
 ) -> None:

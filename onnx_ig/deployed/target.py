@@ -9,13 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.cli.values import chosen_target
 from onnx_ig.common.types import Array
 from onnx_ig.engine.grid import Grid
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.model import Model, tensors_of
-from onnx_ig.methods.arguments import UNKNOWN_RANGE, broadcast_target
+from onnx_ig.methods.arguments import UNKNOWN_RANGE, broadcast_target, chosen_target
 from onnx_ig.runtime.providers import open_session
+from onnx_ig.runtime.session import ProviderSpec
 
 
 class OpenTarget:
@@ -29,14 +29,23 @@ class OpenTarget:
     """
 
     def __init__(
-        self, model: Model, contract: Contract, provider: str, grid: Grid, feeds: Callable[[slice], dict[str, Array]]
+        self,
+        model: Model,
+        contract: Contract,
+        provider: ProviderSpec,
+        grid: Grid,
+        feeds: Callable[[slice], dict[str, Array]],
     ) -> None:
         self._model, self._contract, self._provider, self._grid, self._feeds = model, contract, provider, grid, feeds
         self._output = next((v for v in tensors_of(model.ir_model.graph) if v.name == contract.output), None)
         self.range_unknown = bool(contract.named("target")) and self._output is None
 
-    def rows(self, asked: Any, examples: int, internal_batch_size: int | None) -> Array | None:
+    def rows(
+        self, asked: Any, examples: int, internal_batch_size: int | None, *, predict: bool = False
+    ) -> Array | None:
         """int64 [N] or [N, axes]; None where the target is baked, or there is none to choose.
+
+        ``predict``: where nothing is asked, the predicted class.
 
         Raises:
             InputError: of the wrong kind or out of range; UsageError: the file cannot predict it.
@@ -48,7 +57,7 @@ class OpenTarget:
             return self._output_at_x(internal_batch_size)
 
         dims = self._dims(output)
-        target = chosen_target(asked, dims, lambda: np.argmax(output(), axis=-1).reshape(-1))
+        target = chosen_target(asked, dims, lambda: np.argmax(output(), axis=-1).reshape(-1), predict=predict)
         return broadcast_target(target, examples, dims)
 
     def _dims(self, output: Callable[[], Array]) -> list[int]:
@@ -67,7 +76,7 @@ class OpenTarget:
         """The tensor F is selected from, by the part of the file that is the source model's forward pass."""
         contract = self._contract
         if self._output is None:
-            raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give --target")
+            raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give target=")
         own = [entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")]
         graph = ir.convenience.extract(self._model.ir_model.graph, own, [contract.output])
         session = open_session(ir.Model(graph, ir_version=self._model.ir_model.ir_version), self._provider)

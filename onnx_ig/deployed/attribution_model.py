@@ -1,0 +1,157 @@
+"""Attribution models from Python: a file that `onnx_ig.export` wrote, called like the method that it holds."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.common import arrays
+from onnx_ig.common.types import Array, Progress, Rule
+from onnx_ig.deployed.run import Call, Explained, Run
+from onnx_ig.errors import InputError, OnnxIgWarning, UsageError
+from onnx_ig.inspection import contract_of
+from onnx_ig.loading.model import Model, load
+from onnx_ig.methods.answers import delta_type, first, in_form_of_inputs, like
+from onnx_ig.methods.arguments import baselines_by_name
+from onnx_ig.methods.sources import by_column, fitted
+from onnx_ig.runtime.providers import AnySession, open_session
+from onnx_ig.runtime.session import ProviderSpec
+from onnx_ig.runtime.widening import warn_widened
+
+
+class AttributionModel:
+    """An attribution model in a file, or as a model in memory; opened when it is first called.
+
+    Args:
+        source: what :func:`onnx_ig.export` wrote: its path, or anything :func:`onnx_ig.load` reads.
+        provider: where it runs, as in :class:`onnx_ig.IntegratedGradients`.
+        file: where a model in memory was read from; the runtime opens the file itself.
+
+    Attributes:
+        contract: what the file computes, how it is called, and what is baked in.
+
+    Raises:
+        UsageError: another model, or no such file; ModelError: see :func:`onnx_ig.load`.
+    """
+
+    def __init__(
+        self, source: Any, *, provider: ProviderSpec = "auto", file: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._model = load(source)
+        contract = contract_of(self._model)
+        if contract is None:
+            raise UsageError(
+                f"{self._model.name} is no attribution model: write one with onnx_ig.export, or explain the model "
+                "itself with onnx_ig.IntegratedGradients"
+            )
+        self.contract: Contract = contract
+        self._file = os.fspath(source) if isinstance(source, (str, os.PathLike)) else file
+        self._provider = provider
+        self._session: AnySession | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}
+
+    def __repr__(self) -> str:
+        return f"AttributionModel({self._model.name!r}: {self.contract.algorithm}, {self.contract.form})"
+
+    @property
+    def model(self) -> Model:
+        """The file's graph, normalised."""
+        return self._model
+
+    @property
+    def session(self) -> AnySession:
+        """The file, open."""
+        if self._session is None:
+            self._session = open_session(self._file or self._model.ir_model, self._provider)
+            if self._session.widened:
+                warn_widened(self._model.name)
+        return self._session
+
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """The attributions that the file computes, in the form of ``inputs``: arrays or tensors; one, several, a dict.
+
+        What is baked into the file may be left out; asking for it differently is a UsageError.
+
+        Args:
+            inputs, baselines, target, additional_forward_args, internal_batch_size, allow_nonfinite, progress: as
+                :meth:`onnx_ig.IntegratedGradients.attribute` takes them.
+            n_steps, method: the path, where it is an input of the file; default: 50 points of Gauss-Legendre.
+            return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N].
+
+        Raises:
+            UsageError: not as baked, or a delta that the file cannot tell; InputError, ProviderError, ModelError,
+                OutOfMemoryError: see those classes.
+        """
+        attributed = self.contract.named("attributed")
+        own = {str(x.name): x for x in self._model.inputs if x.name in self._own()}
+        given = arrays.named_arrays(by_column(inputs, attributed), attributed, "inputs")
+        rest = [name for name in own if name not in attributed]
+        extra = arrays.named_arrays(by_column(additional_forward_args, rest), rest, "additional_forward_args")
+        extra = {name: value for name, value in self._model.defaults.items() if name in rest} | extra
+        for name, values in ((n, given if n in attributed else extra) for n in own):
+            if name not in values:
+                raise InputError(f"the attribution model's input {name!r} is not fed: it attributes {attributed}")
+        call = Call(
+            inputs={name: fitted(given[name], own[name]) for name in attributed},
+            extra={name: fitted(extra[name], own[name]) for name in rest},
+            baselines=baselines_by_name(baselines, attributed),
+            target=target,
+            method=method,
+            n_steps=n_steps,
+            internal_batch_size=internal_batch_size,
+            allow_nonfinite=allow_nonfinite,
+        )
+        found = self.explained(call, progress)
+        for note in found.notes:
+            warnings.warn(note, OnnxIgWarning, stacklevel=2)
+        attributions = self._returned(found, inputs)
+        if not return_convergence_delta:
+            return attributions
+        if found.convergence_delta is None:
+            raise UsageError("this attribution model tells no convergence delta: leave return_convergence_delta out")
+        delta = np.asarray(found.convergence_delta, delta_type(call.inputs))
+        return attributions, like(delta, first(inputs))
+
+    def explained(self, call: Call, progress: Progress | None = None) -> Explained:
+        """What the file answers to ``call``."""
+        return Run(self._model, self.contract, call, self.session, self._provider, progress).explained()
+
+    def _own(self) -> set[str]:
+        """The inputs of the model that is explained."""
+        roles = ("attributed", "per_example", "shared")
+        return {entry.name for entry in self.contract.inputs if entry.role in roles}
+
+    def _returned(self, found: Explained, inputs: Any) -> Any:
+        attributed, at = self.contract.named("attributed"), self.contract.at
+        if at == attributed:
+            return in_form_of_inputs(found.attributions, inputs, attributed, isinstance(inputs, Mapping))
+        inner: list[Array] = [like(found.attributions[name], first(inputs)) for name in at]
+        return inner[0] if len(inner) == 1 else inner
+
+
+def open(source: Any, *, provider: ProviderSpec = "auto") -> AttributionModel:
+    """The attribution model in ``source``, ready to be called: ``onnx_ig.open("explained.onnx").attribute(x)``.
+
+    Args and errors: those of :class:`AttributionModel`.
+    """
+    return AttributionModel(source, provider=provider)

@@ -1,0 +1,103 @@
+"""What an attribution model has baked in, held against what is asked for: a difference is a usage error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.common.types import Array
+from onnx_ig.errors import UsageError
+
+_OPTIONS = {
+    "target": "--target",
+    "baselines": "--baseline",
+    "method": "--method",
+    "n_steps": "--n-steps",
+}
+
+
+def require_as_baked(
+    contract: Contract,
+    target: Any,
+    baselines: Mapping[str, Any],
+    method: str | None,
+    n_steps: int | None,
+    internal_batch_size: int | None,
+) -> None:
+    """Compare what a call asks for with the file; None asks for nothing.
+
+    Raises:
+        UsageError: something that is baked is asked for differently, or cannot be chosen in this form.
+    """
+    path = contract.baked.get("path")
+    for argument, asked in (("method", method), ("n_steps", n_steps)):
+        if asked is not None and path and asked != path[argument]:
+            _refuse(argument, asked, path[argument])
+    if contract.algorithm == "input-x-gradient":
+        for argument, given in (("method", method), ("n_steps", n_steps), ("baselines", baselines or None)):
+            if given is not None:
+                raise UsageError(
+                    f"{argument}= ({_OPTIONS[argument]}) goes with integrated-gradients: input-x-gradient has no path "
+                    "and no baseline"
+                )
+    _check_target(contract, target)
+    _check_baselines(contract, baselines)
+    if contract.form == "complete" and contract.algorithm == "integrated-gradients" and internal_batch_size:
+        raise UsageError(
+            "internal_batch_size= (--internal-batch-size): the complete form of an attribution model has the size of "
+            "its chunks baked in (steps_per_run= of export); export it with form='step' to choose it here"
+        )
+
+
+def _check_target(contract: Contract, asked: Any) -> None:
+    if asked is None or contract.named("target"):
+        return
+    baked = contract.baked.get("target")
+    if baked is None:  # one number per example
+        if asked not in (0, (0,)) if isinstance(asked, (int, tuple, str)) else True:
+            _refuse("target", asked, "none (the output is one number per example)")
+        return
+    wanted = (
+        asked
+        if isinstance(asked, str)
+        else list(asked)
+        if isinstance(asked, tuple)
+        else [asked]
+        if isinstance(asked, int)
+        else None
+    )
+    if wanted != baked:
+        _refuse("target", "one per example" if wanted is None else asked, baked)
+
+
+def _check_baselines(contract: Contract, asked: Mapping[str, Any]) -> None:
+    for name, value in asked.items():
+        key = names.BASELINE + name
+        if contract.prefix + key in contract.named("baseline"):
+            continue
+        one = isinstance(value, (str, int, float, np.generic)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+        if not one or value != contract.baked.get(key):
+            _refuse("baselines", value if one else "an array", f"{contract.baked.get(key)} for {name!r}")
+
+
+def baked_target(contract: Contract, examples: int) -> Array | None:
+    """The indices baked in, for each example: [N] or [N, axes]; None where none are."""
+    indices = contract.baked.get("target")
+    if not isinstance(indices, list):
+        return None
+    return np.tile(np.array(indices, np.int64), (examples, 1)) if len(indices) > 1 else np.full(examples, indices[0])
+
+
+def _refuse(argument: str, asked: Any, baked: Any) -> NoReturn:
+    raise UsageError(
+        f"{argument}= ({_OPTIONS[argument]}) {_text(asked)}: this attribution model has {_text(baked)} baked in; leave "
+        "it out, or export again"
+    )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,314 @@
+"""Run an attribution model as it is: the complete form in one Run, the step form in chunks of its path.
+
+The one idea: what is baked into the file cannot be asked for differently; the contract in the file says what that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.contract import Contract
+from onnx_ig.common.types import Array, Progress
+from onnx_ig.deployed.baked import baked_target, require_as_baked
+from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
+from onnx_ig.deployed.target import OpenTarget
+from onnx_ig.engine.completeness import completeness_gap
+from onnx_ig.engine.grid import Grid, filled
+from onnx_ig.engine.memory import bytes_per_run, rows_per_run
+from onnx_ig.errors import InputError
+from onnx_ig.loading.model import Model
+from onnx_ig.methods.arguments import broadcast_baselines, check_inputs, check_rows
+from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
+from onnx_ig.runtime.providers import AnySession
+from onnx_ig.runtime.session import ProviderSpec
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call of an attribution model is given, by the names of its inputs.
+
+    Attributes:
+        inputs: the attributed inputs, all of them; ``extra``: the others of the source model.
+        baselines: a number or an array for each attributed input, or for some.
+        target: as :meth:`onnx_ig.IntegratedGradients.attribute` takes it; ``predict``: None means the predicted class.
+        method, n_steps: of the path, where that is an input of the file; None: the usual ones.
+    """
+
+    inputs: Mapping[str, Array]
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    baselines: Mapping[str, Any] = field(default_factory=dict)
+    target: Any = None
+    predict: bool = False
+    method: str | None = None
+    n_steps: int | None = None
+    internal_batch_size: int | None = None
+    allow_nonfinite: bool = False
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What an attribution model answered: ``attributions`` by the names of ``contract.at``, the rest by example.
+
+    ``notes`` say what a reader of the attributions should know. ``method`` and ``n_steps`` are None without a path.
+    """
+
+    attributions: Mapping[str, Array]
+    score: Array
+    target: Array | None
+    baseline_score: Array | None
+    convergence_delta: Array | None
+    method: str | None
+    n_steps: int | None
+    notes: tuple[str, ...]
+
+
+class Run:
+    """One call of an attribution model that is open in ``session``; ``model`` is its normalised copy.
+
+    Raises:
+        UsageError: something contradicts what is baked into the file.
+        InputError, ProviderError, OutOfMemoryError: see those classes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        contract: Contract,
+        call: Call,
+        session: AnySession,
+        provider: ProviderSpec,
+        progress: Progress | None = None,
+    ) -> None:
+        require_as_baked(contract, call.target, call.baselines, call.method, call.n_steps, call.internal_batch_size)
+        if contract.at == contract.named("attributed"):
+            check_inputs(call.inputs, call.allow_nonfinite)
+        self._model, self._contract, self._call = model, contract, call
+        self._session, self._provider = session, provider
+        self._progress: Progress = progress or (lambda *_: None)
+        first = next(iter(call.inputs.values()))
+        self._examples = 1 if contract.layout == "none" else len(first)
+        self._per_example = {k: v for k, v in call.extra.items() if k in contract.named("per_example")}
+        check_rows(self._per_example, self._examples)
+        self._grid = Grid(layout_in_file(contract), self._examples)
+        self._baselines = self._open_baselines()
+        opened = OpenTarget(model, contract, provider, self._grid, self._own_feeds)
+        self._target = opened.rows(call.target, self._examples, call.internal_batch_size, predict=call.predict)
+        self._range_unknown = opened.range_unknown
+
+    def explained(self) -> Explained:
+        """Run, and put the results in order."""
+        contract = self._contract
+        layout = self._grid.layout
+        ride = layout.batched and contract.algorithm == "integrated-gradients"  # path points do, as further rows
+        if ride or (self._examples > 1 and (layout.batched or layout.whole)):
+            self._require_independent_examples()
+        results = self._stepped() if contract.form == "step" else self._complete()
+        if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._call.allow_nonfinite:
+            raise InputError(
+                f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
+            )
+        path = contract.baked.get("path")
+        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice()
+        integrated = contract.algorithm == "integrated-gradients"
+        target = results.get(names.TARGET_USED, self._target)
+        return Explained(
+            attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
+            score=results[names.SCORE],
+            target=baked_target(contract, self._examples) if target is None else target,
+            baseline_score=results.get(names.BASELINE_SCORE),
+            convergence_delta=results.get(names.CONVERGENCE_DELTA),
+            method=method if integrated else None,
+            n_steps=n_steps if integrated else None,
+            notes=self._notes(results),
+        )
+
+    def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:
+        contract = self._contract
+        notes: tuple[str, ...] = ()
+        if contract.form == "step" and names.BASELINE_SCORE not in results:
+            notes += (
+                "F(baseline) and the delta are unknown: the file's baseline or target is baked and the path begins at "
+                "an inner tensor",
+            )
+        if contract.algorithm == "integrated-gradients" and contract.multiply_by_inputs:
+            known = (results.get(name) for name in (names.CONVERGENCE_DELTA, names.SCORE, names.BASELINE_SCORE))
+            gap = completeness_gap(*known)
+            notes += () if gap is None else (gap,)
+        return notes
+
+    def _require_independent_examples(self) -> None:
+        """Refuse a file whose model mixes examples."""
+        together = self._grid.layout.whole
+        feeds = self._feeds(slice(0, self._examples if together else 2))
+        for name, value in self._baselines.items():
+            feeds[self._contract.prefix + names.BASELINE + name] = value if together else value[:1]
+        path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.named("path") else {}
+        require_examples_apart_in_file(self._model, self._contract, self._session, self._provider, feeds, path)
+
+    # -- the two forms ------------------------------
+
+    def _complete(self) -> dict[str, Array]:
+        """One Run for all examples, or as many Runs as memory or a fixed batch demand."""
+        path: dict[str, Array] = {}
+        if self._contract.named("path"):
+            path = self._path_feeds(*path_nodes_and_weights(*self._path_choice()))
+        parts: dict[str, list[Array]] = {}
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            for name, value in result.items():
+                parts.setdefault(name, []).append(self._grid.own(value, rows))
+            self._progress(rows.stop, self._examples)
+
+        self._grid.evaluate(
+            lambda rows, *_: {**self._feeds(rows), **path},
+            self._runs(self._result_names()),
+            take,
+            rows=self._grid.rows_at_one_point(self._call.internal_batch_size),
+        )
+        return {
+            self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
+            for name, values in parts.items()
+        }
+
+    def _stepped(self) -> dict[str, Array]:
+        """Σ over chunks of the path; the scores come from Runs of their own, at points that carry no weight."""
+        nodes, weights = path_nodes_and_weights(*self._path_choice())
+        sums: dict[str, Array] = {}
+        done = 0
+
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
+            return {**self._feeds(rows), **self._path_feeds(*filled(nodes, weights, points, size))}
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            nonlocal done
+            for name, part in result.items():
+                if self._plain(name) == names.TARGET_USED:
+                    self._grid.put(sums, name, part, rows)
+                else:
+                    wide = part.astype(np.promote_types(part.dtype, np.float32))
+                    self._grid.put(sums, name, wide, rows, add=True)
+            done += (rows.stop - rows.start) * (points.stop - points.start)
+            self._progress(done, self._examples * len(nodes))
+
+        runs = self._runs(self._result_names())
+        self._grid.evaluate(feeds, runs, take, rows=self._rows_per_run(), points=len(nodes))
+        results = {self._plain(name): value for name, value in sums.items()}
+        for name in self._contract.at:
+            result = results[names.ATTRIBUTION + name]
+            declared = next(
+                y.dtype for y in self._model.outputs if y.name == self._contract.prefix + names.ATTRIBUTION + name
+            )
+            results[names.ATTRIBUTION + name] = result if declared is None else result.astype(declared.numpy())
+        results[names.SCORE] = self._end_score(at_baseline=False)
+        inner = self._contract.at != self._contract.named("attributed")
+        if not inner or self._baselines_are_inputs():
+            results[names.BASELINE_SCORE] = self._end_score(at_baseline=True)
+            total = sum(
+                results[names.ATTRIBUTION + n].reshape(self._examples, -1).sum(axis=1, dtype=np.float64)
+                for n in self._contract.at
+            )
+            results[names.CONVERGENCE_DELTA] = total - (results[names.SCORE] - results[names.BASELINE_SCORE])
+        return results
+
+    def _end_score(self, *, at_baseline: bool) -> Array:
+        """F at one end of the path.
+
+        At the inputs path point 0 is exactly the baseline; at an inner tensor the rest of the model keeps x's
+        value, so the inputs themselves are put at the baseline. F(x) is read at point 1, of a path that begins at
+        x too where that is open: x' + (x − x') is x up to rounding only.
+        """
+        inner = self._contract.at != self._contract.named("attributed")
+        node = np.array([0.0 if at_baseline and not inner else 1.0])
+        scores: dict[str, Array] = {}
+        name = self._contract.prefix + names.PATH_SCORES
+
+        def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
+            fed = self._feeds(rows)
+            for key in self._baselines:
+                baseline = self._contract.prefix + names.BASELINE + key
+                if not at_baseline:
+                    fed[baseline] = fed[key]
+                elif inner:
+                    fed[key] = np.ascontiguousarray(np.broadcast_to(fed[baseline], fed[key].shape))
+            return {**fed, **self._path_feeds(node, np.zeros(1))}
+
+        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
+            self._grid.put(scores, name, result[name].reshape(-1), rows)
+
+        self._grid.evaluate(feeds, self._runs([name]), take, rows=self._rows_per_run())
+        return scores[name]
+
+    def _runs(self, wanted: Sequence[str]) -> Callable[[Sequence[Mapping[str, Array]]], list[dict[str, Array]]]:
+        return lambda several: [self._session.run(feeds, wanted) for feeds in several]
+
+    def _baselines_are_inputs(self) -> bool:
+        """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""
+        return len(self._baselines) == len(self._call.inputs) and self._contract.baked.get("target") != "predicted"
+
+    # -- feeds ------------------------------
+
+    def _own_feeds(self, rows: slice) -> dict[str, Array]:
+        """What the source model itself is fed."""
+        per_row = {**self._call.inputs, **self._per_example}
+        feeds = {
+            n: self._grid.rows_of(v, rows) if n in per_row else v for n, v in {**self._call.extra, **per_row}.items()
+        }
+        return {name: np.ascontiguousarray(value) if value.ndim else value for name, value in feeds.items()}
+
+    def _feeds(self, rows: slice) -> dict[str, Array]:
+        """What every Run is fed, but the path."""
+        feeds = self._own_feeds(rows)
+        for name, value in self._baselines.items():
+            whole = self._contract.layout == "batched" and len(value) == 1
+            feeds[self._contract.prefix + names.BASELINE + name] = value if whole else self._grid.rows_of(value, rows)
+        for name in self._contract.named("target"):
+            assert self._target is not None
+            feeds[name] = self._grid.rows_of(self._target, rows)
+        return feeds
+
+    def _open_baselines(self) -> dict[str, Array]:
+        """The baselines that are graph inputs: one row or N where the batch is dynamic, else of the input's shape."""
+        contract, inputs = self._contract, self._call.inputs
+        is_open = {name for name in inputs if contract.prefix + names.BASELINE + name in contract.named("baseline")}
+        found = broadcast_baselines(inputs, self._call.baselines, self._call.allow_nonfinite)
+        if contract.layout != "batched":
+            found = {name: np.broadcast_to(value, inputs[name].shape) for name, value in found.items()}
+        return {name: value for name, value in found.items() if name in is_open}
+
+    # -- the path ------------------------------
+
+    def _path_choice(self) -> tuple[str, int]:
+        return self._call.method or DEFAULT_METHOD, self._call.n_steps or DEFAULT_STEPS
+
+    def _path_feeds(self, nodes: Array, weights: Array) -> dict[str, Array]:
+        dtype = next(x.dtype for x in self._model.inputs if x.name == self._contract.prefix + names.PATH_NODES)
+        assert dtype is not None
+        pairs: Mapping[str, Array] = {names.PATH_NODES: nodes, names.PATH_WEIGHTS: weights}
+        return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
+
+    def _rows_per_run(self) -> int:
+        at_most = self._call.internal_batch_size
+        if self._grid.layout.whole:
+            return self._grid.rows_together(at_most)
+        if self._contract.layout != "batched":
+            return at_most or 1
+        shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
+        shapes |= dict.fromkeys(self._contract.named("path"), (1,))
+        return rows_per_run(bytes_per_run(self._model.ir_model, shapes), self._session, at_most)
+
+    # -- names ------------------------------
+
+    def _result_names(self) -> list[str]:
+        known = [names.ATTRIBUTION + name for name in self._contract.at]
+        known += [names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.TARGET_USED]
+        return [
+            name for name in (self._contract.prefix + plain for plain in known) if name in self._session.output_names
+        ]
+
+    def _plain(self, name: str) -> str:
+        return name.removeprefix(self._contract.prefix)
