@@ -1,4 +1,4 @@
-"""A loop over inputs of other lengths exports a torch function twice, not each time, and gives Captum's answers."""
+"""A loop over inputs of other lengths exports a torch function once or twice, and gives Captum's answers."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _mask(n: int, t: int) -> Tensor:
 torch.manual_seed(0)
 # the function, its arguments for a number of examples and a length, the target, and how many exports serve all lengths
 CASES: dict[str, tuple[Callable[..., Tensor], Callable[[int, int], tuple[Any, ...]], Any, int]] = {
-    "text": (nn.Sequential(_LINEAR, nn.Tanh()).eval(), lambda n, t: (torch.randn(n, t, 4),), (1, 2), 2),
-    "text and its mask": (_Attention().eval(), lambda n, t: (torch.randn(n, t, 4), _mask(n, t)), 1, 2),
+    "text": (nn.Sequential(_LINEAR, nn.Tanh()).eval(), lambda n, t: (torch.randn(n, t, 4),), (1, 2), 1),
+    "text and its mask": (_Attention().eval(), lambda n, t: (torch.randn(n, t, 4), _mask(n, t)), 1, 1),
     "pictures": (
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(),
         lambda n, t: (torch.randn(n, 1, t + 3, 2 * t + 2),),
@@ -72,6 +72,59 @@ def test_lengths_share_an_export(case: str) -> None:
         assert load.call_count - made <= 1
         assert load.call_count <= most or made <= most
     assert len(exports.Exports.of(function)._kept) <= exports._KEPT
+
+
+def test_fifty_lengths_export_once() -> None:
+    function, arguments, target, _ = CASES["text and its mask"]
+    method = onnx_ig.IntegratedGradients(function)
+    exports.Exports.of(function)._kept.clear()
+    with mock.patch.object(exports, "load_torch", wraps=exports.load_torch) as load:
+        for length in range(51, 1, -1):
+            x, mask = arguments(1, length)
+            method.attribute(x, target=target, additional_forward_args=mask, n_steps=16)
+    assert load.call_count == 1
+
+
+# lengths in turn, and how many exports serve them: an axis of length one is a constant to torch
+@pytest.mark.parametrize(("lengths", "most"), [([5, 1, 4, 1], 2), ([1, 5, 1, 4], 2), ([2, 3], 1), ([4, 4, 4], 1)])
+def test_a_length_of_one_has_an_export_of_its_own(lengths: list[int], most: int) -> None:
+    function = _Attention().eval()
+    with mock.patch.object(exports, "load_torch", wraps=exports.load_torch) as load:
+        for length in lengths:
+            x, mask = torch.randn(1, length, 4), torch.ones(1, length, dtype=torch.long)
+            keywords = {"target": 1, "additional_forward_args": mask, "n_steps": 6}
+            ours = onnx_ig.IntegratedGradients(function).attribute(x, **keywords)
+            theirs = captum.attr.IntegratedGradients(function).attribute(x, **keywords)
+            assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max().clamp(min=1e-2)
+    assert load.call_count == most
+
+
+def _by_length(x: Tensor) -> Tensor:
+    """Two functions: which one, the length tells."""
+    return (torch.tanh(x) if x.shape[1] > 4 else x * x).sum(1)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """To a multiple of four places, which all count."""
+    return torch.tanh(nn.functional.pad(x, (0, 0, 0, -x.shape[1] % 4), value=1.0)).mean(1)
+
+
+_PLACES = nn.Parameter(torch.randn(1, 6, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "lengths"),
+    [(_by_length, [6, 3, 7, 2]), (_padded, [6, 7, 8, 3]), (lambda x: (x * _PLACES).sum(1), [6, 6])],
+    ids=["a branch by length", "padding by length", "one length alone"],
+)
+def test_what_depends_on_the_length_is_never_answered_for_another(
+    function: Callable[..., Tensor], lengths: list[int]
+) -> None:
+    for length in lengths:
+        x = torch.randn(1, length, 3)
+        ours = onnx_ig.IntegratedGradients(function).attribute(x, target=0, n_steps=6)
+        theirs = captum.attr.IntegratedGradients(function).attribute(x, target=0, n_steps=6)
+        assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
 
 
 def test_engines_are_shared_by_the_objects_of_a_function() -> None:

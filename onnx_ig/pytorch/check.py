@@ -18,6 +18,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime.session import Session, lacks_kernel
 
+BATCH = "batch"  # the name of the examples' axis
 # relative to the largest element of torch's output
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 _HALVES = {torch.float16: ir.DataType.FLOAT16, torch.bfloat16: ir.DataType.BFLOAT16}

@@ -6,11 +6,10 @@ reproduces torch on inputs that neither has seen.
 
 from __future__ import annotations
 
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -28,8 +27,14 @@ from torch import Tensor
 
 from onnx_ig.common.types import Array
 from onnx_ig.pytorch.advice import advice_for
+<<<<<<< HEAD
 from onnx_ig.pytorch.check import Argument, check_export, run_torch, stretched
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
+=======
+from onnx_ig.pytorch.candidates import Candidate, candidates
+from onnx_ig.pytorch.check import Argument, check_export
+from onnx_ig.pytorch.exporters import Exporter, reason, run_exporter
+>>>>>>> 0724bf5 (Sequences are exported with any length at once where torch can)
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
 from onnx_ig.pytorch.own_derivative import own_derivatives, warn_of
@@ -68,6 +73,7 @@ def export_torch(
     dynamic_batch: bool | Literal["auto"] = True,
     input_names: Sequence[str] | None = None,
     second_example: tuple[Any, Any] | None = None,
+    any_length: bool = False,
     keep_decisions: bool = False,
     per_example: Sequence[bool] | None = None,
 ) -> TorchExport:
@@ -86,6 +92,8 @@ def export_torch(
         input_names: names for the tensor arguments; the parameters' names if None.
         second_example: other ``inputs`` and ``additional_forward_args``: the axes along which these have other lengths
             are dynamic. (not for files)
+        any_length: in attributed sequences [N, T, H] T is dynamic too, and with it the axes of that length in other
+            arguments, where the dynamo exporter leaves them so. (not for files)
         keep_decisions: accept what holds decisions by data (``if x.mean() > 0``) as the examples take them: the caller
             sees to it that others are never asked.
         per_example: of each tensor among the arguments, whether it has a row per example; None: the first has, and of
@@ -124,7 +132,8 @@ def export_torch(
         Argument(name, tensor, i < len(attributed), has, other)
         for i, (name, tensor, has, other) in enumerate(zip(names, tensors, per_example, others, strict=True))
     ]
-    return _export_checked(source, positional, arguments, output, dynamic_batch, keep_decisions)
+    tried = candidates(arguments, dynamic_batch, any_length=any_length)
+    return _export_checked(source, positional, arguments, output, tried, keep_decisions)
 
 
 def _export_checked(
@@ -132,12 +141,12 @@ def _export_checked(
     positional: Sequence[Any],
     arguments: Sequence[Argument],
     output: str | int | None,
-    dynamic_batch: bool | Literal["auto"],
+    tried: Sequence[Candidate],
     keep_decisions: bool = False,
 ) -> TorchExport:
     """The first candidate that reproduces torch; one export at a time."""
     with EXPORT_LOCK:
-        return _first_that_reproduces(function, positional, arguments, output, dynamic_batch, keep_decisions)
+        return _first_that_reproduces(function, positional, arguments, output, tried, keep_decisions)
 
 
 def _first_that_reproduces(
@@ -145,7 +154,7 @@ def _first_that_reproduces(
     positional: Sequence[Any],
     arguments: Sequence[Argument],
     output: str | int | None,
-    dynamic_batch: bool | Literal["auto"],
+    tried: Sequence[Candidate],
     keep_decisions: bool = False,
 ) -> TorchExport:
     output_name = pick_output(call_judged(function, positional, output), output)[0]
@@ -155,37 +164,34 @@ def _first_that_reproduces(
     reads = reads_of(module, arguments)
     warn_of(own_derivatives(module, [argument.example for argument in arguments]), stacklevel=3)
     failures: list[str] = []
-    batches = [True, False] if dynamic_batch == "auto" else [dynamic_batch]
-    for dynamic in batches:
-        prepared = _some_examples(arguments) if dynamic else list(arguments)
-        for exporter in EXPORTERS:
-            try:
-                model = run_exporter(exporter, module, prepared, output_name, dynamic)
-                check_export(model, module, prepared, dynamic)
-            except MissingDependencyError:
-                raise
-            except Exception as error:  # torch's exporters raise anything
-                batch = "any batch size" if dynamic else "the examples' batch size"
-                failures.append(f"{exporter} exporter, {batch}: {reason(error)}")
-                continue
-            if exporter == "torchscript" and not keep_decisions:  # dynamo holds none: it cannot follow them
-                refuse_frozen_decisions(model, module, arguments, reads)
-            if exporter == "dynamo" and (place := next((r.place for r in reads if isinstance(r.value, float)), None)):
-                warnings.warn(
-                    f"the model reads its data as a number ({place}), through which torch has no gradient and ONNX has "
-                    "one: attributions may differ from torch's",
-                    OnnxIgWarning,
-                    stacklevel=3,
-                )
-            note = f"exported by torch's {exporter} exporter" + ("" if dynamic else ", batch size fixed")
-            note += "".join(f"; {failure}" for failure in failures)
-            if dynamic_batch == "auto" and not dynamic:
-                warnings.warn(f"the batch size is fixed to the example's: {note}", OnnxIgWarning, stacklevel=3)
-            return TorchExport(model, exporter, dynamic, note)
-    tried = "\n  ".join(failures)
-    advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if dynamic_batch is True else ""
+    for candidate in tried:
+        exporter, dynamic = candidate.exporter, candidate.dynamic
+        try:
+            model = run_exporter(exporter, module, candidate.arguments, output_name, dynamic)
+            check_export(model, module, candidate.arguments, dynamic)
+        except MissingDependencyError:
+            raise
+        except Exception as error:  # torch's exporters raise anything
+            failures.append(f"{exporter} exporter, {candidate.what}: {reason(error)}")
+            continue
+        if exporter == "torchscript" and not keep_decisions:  # dynamo holds none: it cannot follow them
+            refuse_frozen_decisions(model, module, arguments, reads)
+        if exporter == "dynamo" and (place := next((r.place for r in reads if isinstance(r.value, float)), None)):
+            warnings.warn(
+                f"the model reads its data as a number ({place}), through which torch has no gradient and ONNX has "
+                "one: attributions may differ from torch's",
+                OnnxIgWarning,
+                stacklevel=3,
+            )
+        note = f"exported by torch's {exporter} exporter" + ("" if dynamic else ", batch size fixed")
+        note += "".join(f"; {failure}" for failure in failures)
+        if not dynamic and any(other.dynamic for other in tried):
+            warnings.warn(f"the batch size is fixed to the example's: {note}", OnnxIgWarning, stacklevel=3)
+        return TorchExport(model, exporter, dynamic, note)
+    advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if all(c.dynamic for c in tried) else ""
     advice += advice_for(module, [argument.example for argument in arguments])
-    raise ModelError(f"PyTorch's exporters cannot export this model:\n  {tried}{advice}")
+    listed = "\n  ".join(failures)
+    raise ModelError(f"PyTorch's exporters cannot export this model:\n  {listed}{advice}")
 
 
 def _export_program(
@@ -209,7 +215,7 @@ def _export_program(
         for name, value, user_input in zip(input_names or user_inputs, values, user_inputs, strict=True)
     ]
     dynamic = any(argument.per_example for argument in arguments)
-    result = _export_checked(module, values, arguments, output, dynamic)
+    result = _export_checked(module, values, arguments, output, candidates(arguments, dynamic))
     if not dynamic:
         return TorchExport(result.model, result.exporter, False, f"{result.note} in {path}")
     return result
@@ -219,6 +225,7 @@ def _is_symbolic(placeholder: Any) -> bool:
     return bool(placeholder.dim()) and not isinstance(placeholder.shape[0], int)
 
 
+<<<<<<< HEAD
 def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
     """The arguments with as many examples as no dynamic axis is long, and more than one.
 
@@ -243,6 +250,10 @@ def _rows(
 
     with EXPORT_LOCK:
         return rows_of(positional, attributed, evaluate, certain=1)
+=======
+def _per_example(tensor: Tensor, examples: int, attributed: bool) -> bool:
+    return tensor.dim() > 0 and tensor.shape[0] == examples and (attributed or examples > 1 or tensor.dim() > 1)
+>>>>>>> 0724bf5 (Sequences are exported with any length at once where torch can)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -23,13 +23,12 @@ import onnx_ig.pytorch.packed_sequences
 import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all three)
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.graph.pad_axes import name_axes_before_pooling
-from onnx_ig.pytorch.check import Argument
+from onnx_ig.pytorch.check import BATCH, Argument
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule
 from onnx_ig.pytorch.squeezed_axes import name_squeezed_axes
 
 OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
-BATCH = "batch"
 Exporter = Literal["dynamo", "torchscript"]
 EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
 

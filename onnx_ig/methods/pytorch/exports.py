@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from onnx_ig.attribution.layout import dims_of
 from onnx_ig.common.kept import Kept
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, load_torch
 from onnx_ig.methods.bound import ENGINES_KEPT
-from onnx_ig.pytorch.check import run_torch
+from onnx_ig.pytorch.check import BATCH, run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
@@ -161,7 +162,7 @@ class Export:
         signature: of the call that it was made for; ``output``: the kind of its result.
         state: of the function's modules then.
         reads: what the function read of its arguments into Python then.
-        lengths: the dynamic axes, as places in the signature; those that had the same two lengths together.
+        lengths: the dynamic axes besides the examples', as places in the signature; those of one length together.
         noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
         engines: opened for the model, by all objects that explain the function.
     """
@@ -180,8 +181,8 @@ class Export:
         if not self.lengths or not _alike(self.signature, signature):
             return self.signature == signature
         given = [{signature[i].shape[axis] for i, axis in places} for places in self.lengths]
-        fixed = {(i, axis) for i, axis, *_ in _differing(self.signature, signature)}
-        return fixed <= {place for places in self.lengths for place in places} and all(
+        changed = {(i, axis) for i, axis, _ in _differing(self.signature, signature)}
+        return changed <= {place for places in self.lengths for place in places} and all(
             len(sizes) == 1 and sizes != {1} for sizes in given
         )
 
@@ -195,15 +196,26 @@ def _without_lengths(signature: _Signature) -> _Signature:
     return tuple((k.dtype, len(k.shape), k.rows) if isinstance(k, _Kind) else k for k in signature)
 
 
-def _differing(first: _Signature, second: _Signature) -> list[tuple[int, int, int, int]]:
+def _differing(first: _Signature, second: _Signature) -> list[tuple[int, int, tuple[int, int]]]:
     """Place in the signature, axis, and the two lengths, wherever they differ."""
     pairs = [(i, a, b) for i, (a, b) in enumerate(zip(first, second, strict=True)) if isinstance(a, _Kind)]
     return [
-        (i, axis, one, another)
+        (i, axis, (one, another))
         for i, a, b in pairs
         for axis, (one, another) in enumerate(zip(a.shape, b.shape, strict=True))
         if one != another
     ]
+
+
+def _dynamic_axes(model: Model, signature: _Signature) -> _Lengths:
+    """Those of the model's inputs, by place in the signature; none where a length is computed from others."""
+    kinds = [(i, kind) for i, kind in enumerate(signature) if isinstance(kind, _Kind)]
+    together: dict[str, list[tuple[int, int]]] = {}
+    for (i, kind), x in zip(kinds, model.inputs, strict=True):
+        for axis, size in enumerate(dims_of(x)[int(kind.rows) :]):
+            if isinstance(size, str) and size != BATCH:
+                together.setdefault(size, []).append((i, axis))
+    return list(together.values()) if all(map(str.isidentifier, together)) else []
 
 
 class Exports:
@@ -250,38 +262,33 @@ class Exports:
 
     def _made(self, call: Call) -> tuple[Export, Tensor]:
         """A new export; the guard refuses calls that decide otherwise than the one that it is made for."""
-        made = self._with_dynamic_lengths(call)
-        if made is None:
+        model = self._for_seen_lengths(call)
+        if model is None:
             inputs = tuple(x.clone() for x in call.inputs)  # the function may write into what it is given
             options = {"output": call.output, "keep_decisions": True, "per_example": call.per_example}
-            made = load_torch(call.function, inputs, call.additional, **options), []
+            model = load_torch(call.function, inputs, call.additional, any_length=True, **options)
         with recorded(call.fed) as reads:
             result = call.evaluate(call.fed)
         self._seen[_without_lengths(call.signature)] = call.signature, call.some_examples()
-        export = Export(made[0], call.signature, call.kind_of(result), _state(call.function), reads, made[1])
-        return export, result
+        lengths = _dynamic_axes(model, call.signature)
+        return Export(model, call.signature, call.kind_of(result), _state(call.function), reads, lengths), result
 
-    def _with_dynamic_lengths(self, call: Call) -> tuple[Model, _Lengths] | None:
+    def _for_seen_lengths(self, call: Call) -> Model | None:
         """For a call that differs in nothing but lengths from one before; None where torch cannot."""
         kind = _without_lengths(call.signature)
         if kind not in self._seen or kind in self._not_dynamic:
             return None
         signature, second = self._seen[kind]
-        first, differing = call.some_examples(), _differing(call.signature, signature)
-        if any(one == 1 for *_, one, _ in differing):  # torch takes such an axis for a constant
-            first, second = second, first
-        if not differing or (any(one == 1 for *_, one, _ in differing) and any(other == 1 for *_, other in differing)):
+        differing = _differing(call.signature, signature)
+        if not differing or any(1 in lengths for *_, lengths in differing):  # torch takes such an axis for a constant
             return None
+        first = call.some_examples()
+        options = {"output": call.output, "keep_decisions": True, "per_example": call.per_example}
         try:
-            options = {"output": call.output, "keep_decisions": True, "per_example": call.per_example}
-            model = load_torch(call.function, *first, second_example=second, **options)
+            return load_torch(call.function, *first, second_example=second, **options)
         except ModelError:
             self._not_dynamic.add(kind)
             return None
-        together: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for i, axis, *lengths in differing:
-            together.setdefault((lengths[0], lengths[1]), []).append((i, axis))
-        return model, list(together.values())
 
     def drop(self, export: Export) -> None:
         """Forget an export that is found to be of another function."""
