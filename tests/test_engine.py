@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 import onnx_ig
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.engine import engine as engine_module
+from onnx_ig.engine import memory
 from onnx_ig.engine.grid import Grid
 from onnx_ig.errors import InputError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.session import Session
@@ -133,13 +135,27 @@ def test_pieces_of_one_shape_are_evaluated_together() -> None:
 
 def test_memory_decides_the_batch() -> None:
     graph = onnx_ig.load(model("N, 3", "N, 2")).ir_model
-    small, large = (engine_module.bytes_per_run(graph, {"x": shape}) for shape in ((1, 3), (100_000, 3)))
+    small, large = (memory.bytes_per_run(graph, {"x": shape}) for shape in ((1, 3), (100_000, 3)))
     on_cpu = cast(Any, SimpleNamespace(device=None, working_set_bytes=1 << 24))
-    rows = engine_module.rows_per_run
+    rows = memory.rows_per_run
     assert rows(small, on_cpu) > 100 * rows(large, on_cpu) >= 100
     assert rows(small, on_cpu, 7) == 7 and rows(large, on_cpu, 1000) == rows(large, on_cpu)
     on_gpu = cast(Any, SimpleNamespace(device="cuda", working_set_bytes=1 << 24))
     assert rows(large, on_gpu, 1000) == 1000 and rows(large, on_gpu) == rows(large, on_cpu)
+
+
+def test_few_shapes_ask_the_model_for_memory() -> None:
+    graph = onnx_ig.load(model("N, T", "N, 2")).ir_model
+    known = memory.BytesPerRow(graph)
+    with mock.patch.object(memory, "bytes_per_run", wraps=memory.bytes_per_run) as asked:
+        first = known.per_row({"x": (1, 100)})
+        assert known.per_row({"x": (1, 120)}) >= memory.bytes_per_run(graph, {"x": (1, 120)})
+        asked.reset_mock()
+        assert known.per_row({"x": (1, 3000)}, enough=900 * first) == 900 * first
+        assert known.per_row({"x": (1, 3)}, enough=first) == first
+        assert not asked.called
+        assert known.per_row({"x": (1, 3000)}, enough=900 * first - 1) < 900 * first
+        assert asked.call_count == 1
 
 
 def test_provider_asked_for_by_name_must_be_used() -> None:

@@ -7,7 +7,6 @@ the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,14 +24,13 @@ from onnx_ig.engine.independence import (
     require_rows_run_alone,
     require_rows_undisturbed,
 )
-from onnx_ig.engine.memory import bytes_per_run, rows_per_run
+from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
 from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.runtime.widening import warn_widened
 
-_ALIKE = 1.5  # sizes of an example between which the memory of a row is estimated
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 
 
@@ -107,7 +105,7 @@ class Engine:
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
         self._rows: int | None = None  # that fitted, after more did not
-        self._bytes: dict[tuple[str, ...], dict[int, int]] = {}  # by what is fed: its elements, and bytes per row
+        self._bytes = BytesPerRow(self._built)
         weights = (value.const_value for value in self._built.graph.initializers.values())
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
         self._independent = False
@@ -348,7 +346,7 @@ class Engine:
         take: Callable[[slice, slice, Any], None],
     ) -> None:
         """Give ``take`` what ``runner`` makes of the ``feeds`` of each piece of the grid."""
-        rows = self._rows_per_run(request, internal_batch_size)
+        rows = self._rows_per_run(request, points, internal_batch_size)
         at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
         if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
             at_once = 1  # each would have to read the weights for itself
@@ -359,25 +357,23 @@ class Engine:
     def _grid(self, request: Request) -> Grid:
         return Grid(self.plan.layout, request.examples)
 
-    def _rows_per_run(self, request: Request, at_most: int | None) -> int:
+    def _rows_per_run(self, request: Request, points: int, at_most: int | None) -> int:
         if not self.plan.layout.batched:
             if self.plan.layout.whole:
                 return self._grid(request).rows_together(at_most)
             return 1 if self.plan.layout.apart else at_most or 1
-        rows = rows_per_run(self._row_bytes(request), self.session, at_most)
+        wanted = request.examples * points
+        if wanted == 1:
+            return 1
+        row_bytes = self._row_bytes(request, enough=bytes_at_once(self.session) // wanted)
+        rows = rows_per_run(row_bytes, self.session, at_most)
         return rows if self._rows is None else min(rows, self._rows)
 
-    def _row_bytes(self, request: Request) -> int:
-        """The bytes that one row's tensors take at once."""
+    def _row_bytes(self, request: Request, enough: int = 0) -> int:
+        """The bytes that one row's tensors take at once, or a bound of them that is not above ``enough``."""
         shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
         shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
-        known, elements = self._bytes.setdefault(tuple(shapes), {}), max(1, sum(map(math.prod, shapes.values())))
-        nearest = min(known, key=lambda size: abs(math.log(elements / size)), default=0)
-        if not nearest or not 1 / _ALIKE <= elements / nearest <= _ALIKE:  # asking the model takes long
-            known[elements] = bytes_per_run(self._built, shapes)
-            nearest = elements
-        # attention takes memory for every pair of places
-        return math.ceil(known[nearest] * max(1.0, elements / nearest) ** 2)
+        return self._bytes.per_row(shapes, enough)
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
         grid = self._grid(request)

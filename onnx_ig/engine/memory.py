@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx_ig.runtime.providers import AnySession
 
 _SHARE_OF_FREE_MEMORY = 0.25
 _TEXT_BYTES = 32  # an element of a tensor of text, whatever its length: C++'s string
+_ALIKE = 1.5  # sizes of a row of which one estimate serves both
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -59,6 +61,29 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
     return most
 
 
+class BytesPerRow:
+    """:func:`bytes_per_run` for one row, asked of the model, which takes long, for few of the shapes that come."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._known: dict[tuple[str, ...], dict[int, int]] = {}  # by what is fed: its elements, and the bytes
+
+    def per_row(self, shapes: Mapping[str, tuple[int, ...]], enough: int = 0) -> int:
+        """The bytes for a row of ``shapes``, or an upper bound that is not above ``enough``.
+
+        A row of r times as many elements takes at most r² as much: attention holds every pair of places.
+        """
+        known, elements = self._known.setdefault(tuple(shapes), {}), max(1, sum(map(math.prod, shapes.values())))
+        bounds = {size: math.ceil(held * max(1.0, elements / size) ** 2) for size, held in known.items()}
+        if bounds and min(bounds.values()) <= enough:
+            return min(bounds.values())
+        nearest = min(known, key=lambda size: abs(math.log(elements / size)), default=0)
+        if nearest and 1 / _ALIKE <= elements / nearest <= _ALIKE:
+            return bounds[nearest]
+        known[elements] = bytes_per_run(self._model, shapes)
+        return known[elements]
+
+
 def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = None) -> int:
     """Rows per Run such that their tensors stay within a share of the free memory and the session's working set.
 
@@ -67,9 +92,13 @@ def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = 
     """
     if at_most is not None and session.device is not None:
         return at_most
-    budget = min(session.working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
-    fit = max(1, budget // max(1, bytes_per_row))
+    fit = max(1, bytes_at_once(session) // max(1, bytes_per_row))
     return fit if at_most is None else min(fit, at_most)
+
+
+def bytes_at_once(session: AnySession) -> int:
+    """How much the tensors of a Run may take."""
+    return min(session.working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
 
 
 def free_memory() -> int:

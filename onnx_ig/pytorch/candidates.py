@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from onnx_ig.pytorch.check import Argument
+from onnx_ig.pytorch.check import Argument, stretched
 from onnx_ig.pytorch.exporters import EXPORTERS, Exporter
 
 
@@ -83,6 +83,6 @@ def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
     given = next((argument.example.shape[0] for argument in arguments if argument.per_example), 2)
     count = next(n for n in itertools.count(max(given, 2)) if n not in lengths)
     return [
-        replace(a, example=a.example[torch.arange(count) % given]) if a.per_example and count != given else a
+        replace(a, example=a.example[stretched(given, count)]) if a.per_example and count != given else a
         for a in arguments
     ]

@@ -27,14 +27,9 @@ from torch import Tensor
 
 from onnx_ig.common.types import Array
 from onnx_ig.pytorch.advice import advice_for
-<<<<<<< HEAD
-from onnx_ig.pytorch.check import Argument, check_export, run_torch, stretched
-from onnx_ig.pytorch.exporters import EXPORTERS, Exporter, reason, run_exporter
-=======
 from onnx_ig.pytorch.candidates import Candidate, candidates
-from onnx_ig.pytorch.check import Argument, check_export
+from onnx_ig.pytorch.check import Argument, check_export, run_torch
 from onnx_ig.pytorch.exporters import Exporter, reason, run_exporter
->>>>>>> 0724bf5 (Sequences are exported with any length at once where torch can)
 from onnx_ig.pytorch.files import load_exported_program, load_factory
 from onnx_ig.pytorch.frozen import reads_of, refuse_frozen_decisions
 from onnx_ig.pytorch.own_derivative import own_derivatives, warn_of
@@ -225,22 +220,6 @@ def _is_symbolic(placeholder: Any) -> bool:
     return bool(placeholder.dim()) and not isinstance(placeholder.shape[0], int)
 
 
-<<<<<<< HEAD
-def _some_examples(arguments: Sequence[Argument]) -> list[Argument]:
-    """The arguments with as many examples as no dynamic axis is long, and more than one.
-
-    torch.export takes an axis of length 1 for a constant, and axes of the same length for one; equal examples are as
-    good as others.
-    """
-    lengths = {argument.example.shape[axis] for argument in arguments for axis in argument.lengths}
-    given = next((argument.example.shape[0] for argument in arguments if argument.per_example), 2)
-    count = next(n for n in itertools.count(max(given, 2)) if n not in lengths)
-    return [
-        replace(a, example=a.example[stretched(given, count)]) if a.per_example and count != given else a
-        for a in arguments
-    ]
-
-
 def _rows(
     function: Callable[..., Any], positional: Sequence[Any], attributed: int, output: str | int | None
 ) -> list[bool]:
@@ -250,10 +229,6 @@ def _rows(
 
     with EXPORT_LOCK:
         return rows_of(positional, attributed, evaluate, certain=1)
-=======
-def _per_example(tensor: Tensor, examples: int, attributed: bool) -> bool:
-    return tensor.dim() > 0 and tensor.shape[0] == examples and (attributed or examples > 1 or tensor.dim() > 1)
->>>>>>> 0724bf5 (Sequences are exported with any length at once where torch can)
 
 
 def _tensor(value: Any) -> Tensor:
