@@ -20,7 +20,8 @@ import torch
 
 import onnx_ig.pytorch.operator_table
 import onnx_ig.pytorch.packed_sequences
-import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all three)
+import onnx_ig.pytorch.second_trace
+import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all four)
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.graph.pad_axes import name_axes_before_pooling
 from onnx_ig.pytorch.check import BATCH, Argument
