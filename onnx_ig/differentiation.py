@@ -40,6 +40,13 @@ def differentiate(
         NotDifferentiableError: a node on the path has no rule; the message names it.
         InputError: an unknown or non-float name.
         UsageError: an attribution model, which holds its gradient already.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> gradient = onnx_ig.differentiate(model, wrt=["x"])
+    >>> [x.name for x in gradient.graph.input], [y.name for y in gradient.graph.output]
+    (['x', 'cotangent_y'], ['y', 'grad_x'])
     """
     loaded = load(model)
     refuse_attribution_model(loaded)

@@ -71,6 +71,13 @@ def verify(
     Raises:
         InputError: an ONNX model with undeclared dimensions and no ``inputs``, or one that cannot be judged there.
         UsageError: another axis than the first of a PyTorch source.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> onnx_ig.verify(model, inputs=x).passed
+    True
     """
     rng = np.random.default_rng(seed)
     given = inputs if inputs is not None else example_inputs

@@ -37,6 +37,13 @@ class AttributionModel:
 
     Raises:
         UsageError: another model, or no such file; ModelError: see :func:`onnx_ig.load`.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> explained = onnx_ig.export(model, "input_x_gradient.onnx", algorithm="input-x-gradient", overwrite=True)
+    >>> onnx_ig.AttributionModel(explained)
+    AttributionModel('input_x_gradient': input-x-gradient, complete)
     """
 
     def __init__(
@@ -153,5 +160,13 @@ def open(source: Any, *, provider: ProviderSpec = "auto") -> AttributionModel:
     """The attribution model in ``source``, ready to be called: ``onnx_ig.open("explained.onnx").attribute(x)``.
 
     Args and errors: those of :class:`AttributionModel`.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> explained = onnx_ig.export(model, "any_target.onnx", overwrite=True)
+    >>> print(onnx_ig.open(explained).attribute(x, target=1).round(3))
+    [[ 0. 16.]]
     """
     return AttributionModel(source, provider=provider)

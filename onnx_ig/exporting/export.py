@@ -101,6 +101,14 @@ def export(
         UsageError, ModelError, InputError, NotDifferentiableError: see those classes; nothing is written. A model with
             a dynamic batch is run on a few examples (``example_inputs``, else drawn ones): InputError if it mixes them,
             a warning where it cannot be run.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> print(onnx_ig.export(model, "explained.onnx", target="predicted", n_steps=20, overwrite=True))
+    explained.onnx
+    >>> [y.name for y in onnx.load("explained.onnx").graph.output][:3]
+    ['y', 'target_used', 'attribution_x']
     """
     target_path = Path(path)
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}

@@ -113,6 +113,12 @@ def load(
         UsageError: no such file, no example inputs, or ``shapes`` that do not fit the inputs.
         ModelError: not a model, unsafe to read, an opset before 7, or not convertible to a working opset; of a PyTorch
             model see :func:`onnx_ig.pytorch.export.export_torch`.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> onnx_ig.load(model)
+    Model('square': x FLOAT[n,2] → y FLOAT[n,2])
     """
     if is_torch_source(source):
         return load_torch(source, example_inputs, additional_forward_args, weights=weights, output=output)

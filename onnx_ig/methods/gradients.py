@@ -38,7 +38,15 @@ class _AtInput(Method):
 
 
 class InputXGradient(_AtInput):
-    """Input × Gradient: attribution = x · ∇F(x; t), elementwise."""
+    """Input × Gradient: attribution = x · ∇F(x; t), elementwise.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> print(onnx_ig.InputXGradient(model).attribute(x, target=1).round(3))
+    [[ 0. 32.]]
+    """
 
     @wrapped
     def attribute(
@@ -79,13 +87,20 @@ class Saliency(_AtInput):
     """Saliency: attribution = |∇F(x; t)|, or ∇F(x; t) with ``abs=False``, elementwise.
 
     Args: see :class:`onnx_ig.methods.integrated_gradients.Method`.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> print(onnx_ig.Saliency(model).attribute(x, target=1).round(3))
+    [[0. 8.]]
     """
 
     def __init__(
         self,
         forward_func: Any,
         *,
-        output: str | None = None,
+        output: str | int | None = None,
         at: str | Sequence[str] | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,

@@ -206,7 +206,16 @@ class Method(Batches, CaptumMember):
 
 
 class IntegratedGradients(Method):
-    """Integrated Gradients: attribution = (x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t)."""
+    """Integrated Gradients: attribution = (x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t).
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> attributions, delta = onnx_ig.IntegratedGradients(model).attribute(x, target=1, return_convergence_delta=True)
+    >>> print(attributions.round(3), bool(abs(delta[0]) < 1e-3))
+    [[ 0. 16.]] True
+    """
 
     algorithm = "integrated-gradients"
 

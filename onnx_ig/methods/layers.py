@@ -116,6 +116,13 @@ class LayerGradientXActivation(LayerMethod):
     Args:
         memory_efficient: taken for Captum's sake; pieces are as small as the memory asks for.
         The others: see :class:`LayerMethod`.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     model (float[n, 2] x) => (float[n, 2] y) { h = Mul(x, x) y = Mul(h, h) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> print(onnx_ig.LayerGradientXActivation(model, "h").attribute(x, target=1).round(3))
+    [[  0. 512.]]
     """
 
     def __init__(
@@ -174,6 +181,13 @@ class LayerIntegratedGradients(LayerMethod):
     """Layer Integrated Gradients: attribution = (v − v') · Σ_k w_k ∂F/∂v at v' + a_k (v − v'), v = v(x), v' = v(x').
 
     Everything that does not pass through the layers keeps its value at x. Several layers move together.
+
+    >>> import numpy as np, onnx.parser, onnx_ig
+    >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
+    ...     model (float[n, 2] x) => (float[n, 2] y) { h = Mul(x, x) y = Mul(h, h) }''')
+    >>> x = np.array([[3, -4]], np.float32)
+    >>> print(onnx_ig.LayerIntegratedGradients(model, "h").attribute(x, target=1).round(2))
+    [[  0. 256.]]
     """
 
     def has_convergence_delta(self) -> bool:

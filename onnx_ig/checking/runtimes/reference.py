@@ -34,11 +34,6 @@ class _Evaluator:
         return {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
 
 
-def os_path(path: Path) -> str:
-    """The evaluator takes str only; given a path it also finds weights in files beside it."""
-    return str(path)
-
-
 def _version() -> str:
     return str(onnx.__version__)
 
