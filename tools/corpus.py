@@ -33,7 +33,7 @@ from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.errors import NotDifferentiableError, OnnxIgError
 from onnx_ig.loading.model import Model, load, tensors_of
 from onnx_ig.runtime.session import Session
-from tools.kernels.torch_ops import Conv, ConvTranspose
+from tests.judging.kernels.torch_ops import Conv, ConvTranspose
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tools" / "data" / "public_models.tsv"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tests.architectures import convnext, densenet, mobile, plain, resnet, transformer, unet
-from tests.networks import randomise
+from tests.helpers.architectures import convnext, densenet, mobile, plain, resnet, transformer, unet
+from tests.helpers.networks import randomise
 
 _PICTURE = (3, 224, 224)
 

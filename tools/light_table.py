@@ -3,7 +3,7 @@
     python tools/light_table.py
 
 Nodes before and after, and the time of the model with its gradient over the model alone in ONNX Runtime on CPU, one
-picture, medians in turn. That the gradients are right is what tests/test_light_models.py shows.
+picture, medians in turn. That the gradients are right is what tests/methods/test_light_models.py shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import onnx_ig
 from onnx_ig.engine.forward import ForwardModel
 from onnx_ig.runtime.session import Session
-from tests.test_light_models import NAMES, logits_of, with_weights
+from tests.helpers.light_models import NAMES, logits_of, with_weights
 from tools.gradient_table import take_turns
 
 

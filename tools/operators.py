@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table)
 from onnx_ig.autodiff.registry import Entry, registered
 from onnx_ig.checking.kernels import table as table_of_kernels
-from tools.judge import judge
-from tools.node_tests import operators_of, standard_cases
+from tests.judging.judge import judge
+from tests.judging.node_tests import operators_of, standard_cases
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "tools" / "results" / "operators.md"

@@ -29,9 +29,9 @@ from onnx_ig.checking.conformance import TOLERANCE, conform, read_data_sets
 from onnx_ig.checking.runtimes import RUNTIMES, Timed
 from onnx_ig.errors import MissingDependencyError, ModelError
 from onnx_ig.loading.model import Model, load
-from tests.architectures.resnet import resnet18
-from tests.networks import NETWORKS, Network
-from tests.node_runtime import node_path
+from tests.helpers.architectures.resnet import resnet18
+from tests.helpers.networks import NETWORKS, Network
+from tests.helpers.node_runtime import node_path
 
 _MODELS = Path(__file__).parent.parent / "models"
 _STEPS = 9

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tests.helpers.packages import from_pypi
 from tools.benchmarking.subjects import Tensors
-from tools.packages import from_pypi
 
 ONNX2TORCH = "onnx2torch==1.5.15"
 _OPSET = 14  # the newest that it takes whole: of opset 18's ReduceMean, say, it knows nothing

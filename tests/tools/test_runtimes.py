@@ -1,0 +1,24 @@
+"""The table of runtimes: every form of the small models gives the reference's numbers in every runtime."""
+
+from pathlib import Path
+
+import pytest
+
+from onnx_ig.checking.runtimes import RUNTIMES
+from tests.helpers.node_runtime import node_path
+from tools import runtimes
+
+# every form of two small models, one form of the others; `python -m tools.runtimes` makes the whole table
+CELLS = [(name, form) for name in ("digits_cnn", "lstm") for form in runtimes.FORMS]
+CELLS += [(name, "complete, loop") for name in ("tabular_mlp", "vit", "bert")] + [("resnet18", "input-x-gradient")]
+
+
+@pytest.mark.parametrize(("name", "form"), CELLS)
+def test_every_runtime_gives_the_reference_s_numbers(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_PATH", node_path())
+    path = runtimes.make(runtimes.SUBJECTS[name](), form, tmp_path)
+    for runtime in RUNTIMES:
+        cell = runtimes.judge(name, form, path, runtime)
+        assert cell.error is not None and cell.error <= 1e-4, cell
