@@ -131,6 +131,12 @@ def test_the_order_is_printed() -> None:
     assert rows == list(ORDER)
 
 
+def test_commands_are_listed() -> None:
+    """tools/README.md has a line for each module of tools/ that can be started, and for no other."""
+    rows = re.findall(r"^\| `python -m tools\.(\w+)` \|", (ROOT / "tools" / "README.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(f.stem for f in (ROOT / "tools").glob("*.py") if "__main__" in f.read_text())
+
+
 WRONG = {
     "upwards": ("errors.py", "from onnx_ig.cli import app\n", "onnx_ig.errors imports onnx_ig.cli"),
     "lazily": ("graph/x.py", "def f():\n    import onnx_ig.loading.model\n", "onnx_ig.graph.x imports onnx_ig.loading"),

@@ -1,7 +1,7 @@
 """Time and memory of Integrated Gradients: ours, Captum's, and the limit of two forward passes per path point.
 
-    python tools/benchmark.py [NAME ...] [--steps N] [--rounds N] [--examples N] [--runs N] [--data FILE.npz] [--write]
-    python tools/benchmark.py --growth [NAME ...] [--rounds N] [--write]
+    python -m tools.benchmark [NAME ...] [--steps N] [--rounds N] [--examples N] [--runs N] [--data FILE.npz] [--write]
+    python -m tools.benchmark --growth [NAME ...] [--rounds N] [--write]
 
 NAME is one of full_size.MODELS, or an .onnx file (of which Captum explains what onnx2torch makes). Time: in one
 process, taking turns, medians; further rounds where calls are short. Captum runs with its default (all path points at
@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tools.benchmarking.alone import memory, started, written
 from tools.benchmarking.growth import SIZES, grown

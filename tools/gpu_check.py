@@ -1,6 +1,6 @@
 """Check and time the attribution models on an NVIDIA GPU, against torch and Captum on the same GPU.
 
-    python tools/gpu_check.py [--models NAME ...] [--parts PART ...] [--precisions fp32 tf32 fp16] [--examples 1 64]
+    python -m tools.gpu_check [--models NAME ...] [--parts PART ...] [--precisions fp32 tf32 fp16] [--examples 1 64]
                               [--layouts contiguous channels_last] [--quick] [--write]
 
 Five parts, each a table. correctness: attributions of two examples against torch in float64. placement: how many nodes
@@ -30,8 +30,6 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from onnx_ig.errors import OnnxIgError
 from tools.gpu.contenders import Setting
 from tools.gpu.device import LAYOUTS, PRECISIONS, Device
@@ -59,7 +57,7 @@ def main() -> int:
         print(json.dumps(peak_alone(options.alone, Subject(options.models[0], options.folder), setting)))
         return 0
     head = {"device": device.name, "date": str(date.today()), "versions": device.versions()}
-    head["command"] = " ".join(["python tools/gpu_check.py", *sys.argv[1:]])
+    head["command"] = " ".join(["python -m tools.gpu_check", *sys.argv[1:]])
     print(json.dumps(head), flush=True)
     rows: list[Row] = []
     columns: list[str] = []

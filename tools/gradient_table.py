@@ -1,6 +1,6 @@
 """Print, for real architectures at full size, what the gradient costs over the forward pass, and how exact it is.
 
-    python tools/gradient_table.py [NAME ...] [--batch N] [--rounds N]
+    python -m tools.gradient_table [NAME ...] [--batch N] [--rounds N]
 
 For each model: nodes before and after differentiation; the largest error of the gradient against torch in float64 over
 its largest element, for one input; the time of the model with its gradient over the time of the model alone, in ONNX
@@ -12,18 +12,14 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onnx_ig.autodiff.gradient import gradient_model
 from onnx_ig.loading.model import load

@@ -1,6 +1,6 @@
 """A loop over texts of different lengths with a small BERT: ours against Captum's, first call, exports and all.
 
-    python tools/length_loop.py [--places inputs layer] [--lengths N] [--ascending]
+    python -m tools.length_loop [--places inputs layer] [--lengths N] [--ascending]
 
 Both explain every text once, in turns in one process: at the embeddings as inputs (IntegratedGradients), or at the
 embedding layer (LayerIntegratedGradients). Printed are seconds in all, of the first call and of the median call, by the
@@ -19,8 +19,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captum.attr
 import torch
@@ -57,7 +55,7 @@ def main() -> None:
         for name, calls in taken.items():
             clock, processor = ([call[i] for call in calls] for i in (0, 1))
             memory = subprocess.run(
-                [sys.executable, *sys.argv, "--places", place, "--alone", name],
+                [sys.executable, "-m", "tools.length_loop", *sys.argv[1:], "--places", place, "--alone", name],
                 capture_output=True,
                 text=True,
                 check=True,

@@ -1,6 +1,6 @@
 """Print what the gradient costs on the nine published architectures in onnx's own test data (see gradient_table).
 
-    python tools/light_table.py
+    python -m tools.light_table
 
 Nodes before and after, and the time of the model with its gradient over the model alone in ONNX Runtime on CPU, one
 picture, medians in turn. That the gradients are right is what tests/methods/test_light_models.py shows.
@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig
 from onnx_ig.engine.forward import ForwardModel

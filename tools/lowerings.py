@@ -1,6 +1,6 @@
 """Time the ways of writing a gradient that were chosen between, in ONNX Runtime and in OpenVINO on the CPU.
 
-    python tools/lowerings.py [--rounds N] [--write]
+    python -m tools.lowerings [--rounds N] [--write]
 
 Each choice is a small graph in several forms, which are checked to agree. ``--write`` saves tools/results/lowerings.md.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,8 +18,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig
 from onnx_ig.runtime.openvino_session import OpenVinoSession
@@ -188,7 +185,7 @@ def main() -> None:
     if options.write:
         RESULTS.write_text(
             f"# Ways of writing a gradient, on CPU\n\n{date.today()}, {os.cpu_count()} cores, medians of "
-            f"{options.rounds} rounds in turn (`python tools/lowerings.py --write`).\n\n" + "\n".join(lines) + "\n"
+            f"{options.rounds} rounds in turn (`python -m tools.lowerings --write`).\n\n" + "\n".join(lines) + "\n"
         )
 
 

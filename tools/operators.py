@@ -1,8 +1,8 @@
 """The table of operators: how each is differentiated, how many node tests are right, which runtimes have a kernel.
 
-python tools/operators.py            judge everything and print the table (minutes)
-python tools/operators.py --refresh  ... and write it to tools/results/operators.md
-python tools/operators.py --check    fail when operators, ways or case counts differ from that file (seconds)
+python -m tools.operators            judge everything and print the table (minutes)
+python -m tools.operators --refresh  ... and write it to tools/results/operators.md
+python -m tools.operators --check    fail when operators, ways or case counts differ from that file (seconds)
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import onnx_ig.autodiff.rules
 import onnx_ig.loading.foreign  # noqa: F401  (both fill the table)
@@ -204,7 +202,7 @@ def rendered(rows: list[Row]) -> str:
         f"rule*: the body brings a model down to opset {WORKING}; the rule serves where another node keeps it newer.",
         "",
         "Right: the gradient agrees with central differences in float64, and in float32 in ONNX Runtime. Written by",
-        "`python tools/operators.py --refresh`; runtimes from onnx_ig/checking/kernels.tsv (early 2026; a lead, "
+        "`python -m tools.operators --refresh`; runtimes from onnx_ig/checking/kernels.tsv (early 2026; a lead, "
         "not proof).",
         "",
         f"| operator | by | why zero or refused | node tests | {' | '.join(COLUMNS)} | right / judged | "
@@ -236,7 +234,7 @@ def main() -> int:
     if options.check:
         differences = stale(table(judged=False))
         print(
-            "\n".join(["the table of operators is stale: run tools/operators.py --refresh", *differences])
+            "\n".join(["the table of operators is stale: run python -m tools.operators --refresh", *differences])
             if differences
             else "ok"
         )

@@ -1,6 +1,6 @@
 """Show where the time of Integrated Gradients goes: operator by operator, in our sessions on the CPU.
 
-    python tools/profile_table.py [NAME ...] [--provider cpu|openvino ...] [--rows N] [--runs N] [--write]
+    python -m tools.profile_table [NAME ...] [--provider cpu|openvino ...] [--rows N] [--runs N] [--write]
 
 NAME is one of full_size.MODELS, or an .onnx file. For each, and each runtime: the operators of one Run of the session
 that holds the path points, grouped by shapes, by the runtime's own profiler, medians; what the products (with the
@@ -24,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onnx_ig.checking.runtimes import RUNTIMES
 from onnx_ig.runtime.providers import open_session
@@ -65,7 +63,7 @@ def main() -> None:
     parts = [
         "# Where the time of Integrated Gradients goes, on CPU, fp32",
         f"{date.today()}, {os.cpu_count()} cores, {', '.join(f'{e.title} {e.version()}' for e in _RUNTIMES.values())}, "
-        f"medians of {options.runs} Runs (`python tools/profile_table.py {shlex.join(sys.argv[1:])}`).",
+        f"medians of {options.runs} Runs (`python -m tools.profile_table {shlex.join(sys.argv[1:])}`).",
         "One Run of the session that holds the path points, after a first one; a loop's products are those of all its "
         "trips. ONNX Runtime's profiler notes each node of each trip, which doubles a loop's time; it leaves out the "
         "shapes of weights that have been rearranged, and has the channels with which the blocks of convolutions are "

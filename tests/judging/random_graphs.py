@@ -1,7 +1,5 @@
 """Judge the gradients of random graphs: chains and DAGs of 3–30 operators, random shapes, declared and undeclared.
 
-    python -m tests.judging.random_graphs [N]   N graphs (2,000 unless given), two processes; exit 1 when one is wrong
-
 Hypothesis draws a graph over the tables of graphs/, judge.py compares its gradient with central
 differences in float64 and with ONNX Runtime in float32. What the judge calls wrong is looked at again, so that rounding
 and corners are told from mistakes by measurement: see :func:`excuse`.
@@ -9,24 +7,18 @@ and corners are told from mistakes by measurement: see :func:`excuse`.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from onnx_ig.checking.exact.forward import Forward
 from onnx_ig.checking.exact.widening import as_float64
@@ -215,29 +207,3 @@ def reproduction(case: Case) -> str:
     with np.printoptions(threshold=10_000, floatmode="unique"):
         feeds = "\n".join(f"# {n} = {x!r}" for n, x in case.inputs.items())
     return f"{onnx.printer.to_text(case.model)}\n{feeds}"
-
-
-def main() -> int:
-    """Run as a command: judge graphs and print the counts; 1 when a graph is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("total", nargs="?", type=int, default=2000, metavar="N", help="how many (default: 2000)")
-    total = parser.parse_args().total
-    tally, number = Tally(), 0
-    with ProcessPoolExecutor(2) as pool:
-        while (judged := tally.outcomes["right"] + tally.outcomes["wrong"]) < total:
-            blocks = -(-(total - judged) // BLOCK)
-            for part in pool.map(run_block, range(number, number + blocks)):
-                tally = tally + part
-                print(f"{tally.outcomes.total():6} {dict(tally.outcomes)}", *part.failures, flush=True)
-            number += blocks
-    print("\noperators, and in how many right graphs each stood:")
-    print(", ".join(f"{op_type} {count}" for op_type, count in sorted(tally.operators.items())))
-    print("\nright graphs by number of operators:", dict(sorted(tally.sizes.items())))
-    for reason, count in tally.reasons.most_common():
-        print(f"{count:6} {reason}")
-    print("\n" + ", ".join(f"{name} {count}" for name, count in tally.outcomes.most_common()))
-    return 1 if tally.outcomes["wrong"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

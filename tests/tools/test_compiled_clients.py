@@ -21,7 +21,7 @@ def built(client: str, folder: Path) -> Path | None:
     return build(client, folder)
 
 
-@pytest.mark.parametrize("client", ["java", "rust"])  # go and csharp: tools/check_clients.py, their compilers are slow
+@pytest.mark.parametrize("client", ["java", "rust"])  # go and csharp: tools.check_clients, their compilers are slow
 def test_compiles(client: str, tmp_path: Path) -> None:
     built(client, tmp_path)
 

@@ -1,4 +1,4 @@
-"""tools/gpu_check.py: its mechanics, tried on CPU; what cannot be measured, or is wrong, never passes."""
+"""tools.gpu_check: its mechanics, tried on CPU; what cannot be measured, or is wrong, never passes."""
 
 from __future__ import annotations
 

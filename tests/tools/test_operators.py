@@ -4,4 +4,4 @@ from tools.operators import stale, table
 
 
 def test_table_is_fresh() -> None:
-    assert not stale(table(judged=False)), "run: python tools/operators.py --refresh"
+    assert not stale(table(judged=False)), "run: python -m tools.operators --refresh"

@@ -1,1 +1,1 @@
-"""The parts of tools/benchmark.py: what is measured, how, and the tables."""
+"""The parts of tools.benchmark: what is measured, how, and the tables."""

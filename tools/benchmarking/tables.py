@@ -142,7 +142,7 @@ def growth_report(rows: Sequence[Row], rounds: int) -> str:
     """How the cost grows."""
     heading = "# Growth of the cost of Integrated Gradients in ONNX Runtime on CPU, fp32"
     note = (
-        f"`python tools/benchmark.py --growth`, medians of {rounds} rounds in turn; the line nearest in relative terms."
+        f"`python -m tools.benchmark --growth`, medians of {rounds} rounds in turn; the line nearest in relative terms."
     )
     return "\n\n".join([heading, machine(), note, rendered(GROWTH, rows)]) + "\n"
 

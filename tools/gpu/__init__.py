@@ -1,1 +1,1 @@
-"""The parts of tools/gpu_check.py: what is measured on a GPU, on which models, and how."""
+"""The parts of tools.gpu_check: what is measured on a GPU, on which models, and how."""

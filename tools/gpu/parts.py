@@ -25,6 +25,7 @@ from tools.gradient_table import take_turns
 _TOLERANCE = {"fp32": 1e-3, "tf32": 1e-2, "fp16": 1e-2}
 _SHARE_OF_CAPTUMS = 4.0
 _MEGABYTE = 2**20
+_ROOT = Path(__file__).parent.parent.parent
 
 
 def correctness(subject: Subject, setting: Setting) -> Row:
@@ -111,11 +112,12 @@ def memory(subject: Subject, setting: Setting) -> Row:
 
 
 def _alone(side: str, subject: Subject, setting: Setting) -> float:
-    check = Path(__file__).parent.parent / "gpu_check.py"
-    command = [sys.executable, str(check), "--alone", side, "--folder", str(subject.folder), "--models", subject.name]
+    command = [sys.executable, "-m", "tools.gpu_check", "--alone", side]
+    command += ["--folder", str(subject.folder), "--models", subject.name]
     command += ["--provider", setting.device.kind, "--precisions", setting.precision, "--steps", str(setting.steps)]
     command += ["--examples", str(setting.examples), "--layouts", setting.layout]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT, env=environment)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     return float(json.loads(done.stdout.splitlines()[-1]))

@@ -1,1 +1,1 @@
-"""The parts of tools/profile_table.py: what a product costs, and the profiles of the two runtimes."""
+"""The parts of tools.profile_table: what a product costs, and the profiles of the two runtimes."""
