@@ -13,7 +13,7 @@ import numpy as np
 
 from onnx_ig.common.types import Array
 from onnx_ig.data import InputSpec, PictureOptions, read_input, split_name
-from onnx_ig.data.arrays import read_npy, read_npz
+from onnx_ig.data.readers import READERS
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.model import Model, is_torch_source, load, load_with_output
 
@@ -156,8 +156,8 @@ def _value(text: str, name: str, dtype: np.dtype[Any], pictures: PictureOptions 
         return np.random.default_rng(0).standard_normal(shape).astype(wanted)
     path = Path(text)
     wanted = dtype
-    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):  # no declared type: integers stay integers
-        arrays = {"": read_npy(path)} if path.suffix.lower() == ".npy" else read_npz(path)
+    if path.is_file() and path.suffix.lower() in READERS:  # no declared type: integers stay integers
+        arrays = READERS[path.suffix.lower()](path)
         array = arrays.get(name, next(iter(arrays.values())))
         wanted = array.dtype if array.dtype.kind in "iub" else dtype
     return read_input(path, InputSpec(name, wanted, None), pictures).value

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.data.arrays import read_npy, read_npz
+from onnx_ig.data.readers import READERS
 from onnx_ig.errors import InputError, UsageError
 
 Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
@@ -91,15 +91,13 @@ def read_target(path: Path) -> Array:
     if not path.is_file():
         raise UsageError(f"--target @{path}: no such file")
     suffix = path.suffix.lower()
-    if suffix == ".npz":
-        arrays = read_npz(path)
-        if len(arrays) != 1:
-            raise InputError(f"{path}: targets need one array, the file holds {', '.join(map(repr, arrays))}")
-        (target,) = arrays.values()
-    elif suffix == ".npy":
-        target = read_npy(path)
-    else:
-        raise InputError(f"{path}: targets are read from .npy or .npz, not {suffix or 'a file without suffix'}")
+    if suffix not in READERS:
+        kinds = " or ".join(READERS)
+        raise InputError(f"{path}: targets are read from {kinds}, not {suffix or 'a file without suffix'}")
+    arrays = READERS[suffix](path)
+    if len(arrays) != 1:
+        raise InputError(f"{path}: targets need one array, the file holds {', '.join(map(repr, arrays))}")
+    (target,) = arrays.values()
     if target.dtype.kind not in "iu" or target.ndim > 2:
         raise InputError(
             f"{path}: targets are integers of shape [N] or [N, axes]; the file holds {target.dtype} "

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.data.arrays import read_npy, read_npz
+from onnx_ig.data.arrays import read_npz
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
+from onnx_ig.data.readers import READERS
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
-_SUFFIXES = (".npy", ".npz", *PICTURE_SUFFIXES)
+_SUFFIXES = (*READERS, *PICTURE_SUFFIXES)
 _NOTES_SHOWN = 3  # of a folder's pictures
 
 
@@ -50,13 +51,10 @@ def read_input(
         array, picture, notes = read_picture(path, spec, options or PictureOptions())
         value, more = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
         return InputValue(value, (*notes, *more), picture)
-    if suffix == ".npy":
-        array = read_npy(path)
-    else:
-        arrays = read_npz(path)
-        if len(arrays) > 1 and spec.name not in arrays:
-            raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
-        array = arrays[spec.name] if spec.name in arrays else next(iter(arrays.values()))
+    arrays = READERS[suffix](path)
+    if len(arrays) > 1 and spec.name not in arrays:
+        raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
+    array = arrays[spec.name] if spec.name in arrays else next(iter(arrays.values()))
     value, changes = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
     return InputValue(value, tuple(changes))
 
