@@ -77,10 +77,44 @@ def check_export(
             expected = expected[None]
         allowed = tolerance([expected, *tensors], model)
         compare(expected, actual, allowed, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
+    if dynamic_batch:
+        _require_any_order(model, forward, arguments, evaluate)
     if any(argument.other is not None for argument in arguments):
         others = {a.name: a.example if a.other is None else a.other for a in arguments}
         expected = run_torch(forward, list(others.values()))
         compare(expected, evaluate(others), tolerance([expected, *others.values()], model), "other lengths", must=True)
+
+
+def _require_any_order(
+    model: ir.Model,
+    forward: Callable[..., Tensor],
+    arguments: Sequence[Argument],
+    evaluate: Callable[[dict[str, Tensor]], Array],
+) -> None:
+    """Where examples do not go in every order, each must still be itself in those orders in which they do.
+
+    Lengths that have to be sorted are that; offsets, by which an example ends where the next begins, are not.
+
+    Raises:
+        ModelError: an example's output depends on its neighbours.
+    """
+    size = max((a.example.shape[0] for a in arguments if a.per_example), default=1)
+
+    def picked(rows: Tensor) -> dict[str, Tensor]:
+        return {a.name: a.example[rows.to(a.example.device)] if a.per_example else a.example for a in arguments}
+
+    again = picked(torch.arange(size + 1) % size)
+    try:
+        expected = run_torch(forward, list(again.values()))
+        compare(expected, evaluate(again), tolerance([expected, *again.values()], model), "any order", must=False)
+        return
+    except Exception:  # the user's own code, or the runtime's on what it does not take
+        rows = stretched(size, size + 1)
+    whole = run_torch(forward, [a.example for a in arguments])
+    found = run_torch(forward, list(picked(rows).values()))
+    fits = whole.dim() and len(whole) == size and found.shape[1:] == whole.shape[1:] and len(found) == len(rows)
+    if not fits or not torch.allclose(found.double(), whole[rows].double(), rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ModelError("the torch model's examples go in one order alone, and each depends on its neighbours")
 
 
 def _vary(argument: Argument, batch: int, redraw_all: bool, generator: torch.Generator) -> Tensor:
