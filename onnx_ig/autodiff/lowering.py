@@ -8,12 +8,12 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.composites import composite_of
 from onnx_ig.autodiff.function_bodies import function_body, has_body
-from onnx_ig.autodiff.registry import lookup, prepare
-from onnx_ig.autodiff.reverse import REFUSAL, dependents
+from onnx_ig.autodiff.registry import LoweringRule, lookup, prepare
+from onnx_ig.autodiff.reverse import dependents
 from onnx_ig.autodiff.straight_through import add_surrogates
 from onnx_ig.errors import NotDifferentiableError
 from onnx_ig.graph.builder import OpBuilder, take_off
-from onnx_ig.graph.node import unknown_rank
+from onnx_ig.graph.node import REFUSAL, unknown_rank
 from onnx_ig.graph.reading import captured_by, is_float
 
 
@@ -84,12 +84,7 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
             return None
         outputs = list(prepared)
     elif entry is not None and entry.function is not None:
-        try:
-            outputs = list(entry.function(op, node))
-        except NotDifferentiableError as refusal:  # raised again if a cotangent gets there
-            take_off(op.graph, last)
-            node.meta[REFUSAL] = refusal
-            return None
+        return rewrite(op, node, entry.function)
     else:
         function = function_body(node, op.opset)
         if function is None:
@@ -98,6 +93,21 @@ def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
                 node.meta[REFUSAL] = unknown_rank(node, unknown[0])
             return None
         outputs = _instantiate(op, ir.from_proto(function), node)
+    return _replace(op.graph, node, take_off(op.graph, last), outputs)
+
+
+def rewrite(op: OpBuilder, node: ir.Node, rule: LoweringRule) -> dict[ir.Value, ir.Value] | None:
+    """Replace the node by what ``rule`` makes of it; returns its outputs with what took their place.
+
+    None where the rule refuses it: the node stays, and the refusal is raised if a cotangent gets there.
+    """
+    last = op.graph[-1]
+    try:
+        outputs = list(rule(op, node))
+    except NotDifferentiableError as refusal:
+        take_off(op.graph, last)
+        node.meta[REFUSAL] = refusal
+        return None
     return _replace(op.graph, node, take_off(op.graph, last), outputs)
 
 

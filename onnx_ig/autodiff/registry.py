@@ -51,7 +51,7 @@ class Entry:
 # Key of a node's ``meta``: the entry that is its alone.
 _OWN = "onnx_ig.rule"
 _TABLE: dict[tuple[str, str], Entry] = {}
-_PREPARATIONS: dict[tuple[str, str], PreparationRule] = {}
+_PREPARATIONS: dict[str, PreparationRule] = {}
 
 
 def _register(op_types: Sequence[str], domain: str, entry: Entry) -> None:
@@ -92,17 +92,17 @@ def refused(*op_types: str, reason: str, advice: str, domain: str = "") -> None:
     _register(op_types, domain, Entry("refused", rule, reason=reason))
 
 
-def lowering(*op_types: str, domain: str = "") -> Callable[[LoweringRule], LoweringRule]:
+def lowering(*op_types: str) -> Callable[[LoweringRule], LoweringRule]:
     """Register ``rule(op, node) -> one value per output``, the node written in operators that have rules."""
 
     def register(rule: LoweringRule) -> LoweringRule:
-        _register(op_types, domain, Entry("lowering", rule))
+        _register(op_types, "", Entry("lowering", rule))
         return rule
 
     return register
 
 
-def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThroughRule], StraightThroughRule]:
+def straight_through(*op_types: str) -> Callable[[StraightThroughRule], StraightThroughRule]:
     """Register ``rule(op, node, real) -> one float expression per output``, whose derivative is taken for the node's.
 
     The node stays and gives the value. ``real(x)`` is the tensor x as float numbers; None: that output is held
@@ -111,13 +111,13 @@ def straight_through(*op_types: str, domain: str = "") -> Callable[[StraightThro
     """
 
     def register(rule: StraightThroughRule) -> StraightThroughRule:
-        _register(op_types, domain, Entry("straight-through", rule))
+        _register(op_types, "", Entry("straight-through", rule))
         return rule
 
     return register
 
 
-def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule], PreparationRule]:
+def preparation(*op_types: str) -> Callable[[PreparationRule], PreparationRule]:
     """Register ``rule(op, node) -> one value per output, or None``: rewrites the forms of a node that its VJP rule
     does not take.
 
@@ -126,9 +126,9 @@ def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule],
 
     def register(rule: PreparationRule) -> PreparationRule:
         for op_type in op_types:
-            if (domain, op_type) in _PREPARATIONS:
-                raise ValueError(f"{domain or 'ai.onnx'}::{op_type} already has a preparation")
-            _PREPARATIONS[domain, op_type] = rule
+            if op_type in _PREPARATIONS:
+                raise ValueError(f"{op_type} already has a preparation")
+            _PREPARATIONS[op_type] = rule
         return rule
 
     return register
@@ -136,9 +136,9 @@ def preparation(*op_types: str, domain: str = "") -> Callable[[PreparationRule],
 
 def prepare(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """What the node's preparation makes of it: one value per output, None where there is nothing to do."""
-    if _OWN in node.meta:
+    if _OWN in node.meta or node.domain not in ("", "ai.onnx"):
         return None
-    rule = _PREPARATIONS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    rule = _PREPARATIONS.get(node.op_type)
     return None if rule is None else rule(op, node)
 
 

@@ -9,13 +9,11 @@ import onnx_ir as ir
 from onnx_ig.autodiff.composites import composite_of
 from onnx_ig.autodiff.registry import Cotangent, Cotangents, Missing, lookup
 from onnx_ig.graph.builder import OpBuilder
-from onnx_ig.graph.node import refuse
+from onnx_ig.graph.node import REFUSAL, refuse
 from onnx_ig.graph.reading import is_float, read_by, surrogates_of
 
 # Key of a surrogate's ``meta``: a cotangent has been handed to it.
 PASSED = "onnx_ig.passed"
-# Key of a node's ``meta``: the error with which its lowering refused it.
-REFUSAL = "onnx_ig.refusal"
 
 # Their derivative may be infinite or NaN where their value is.
 _SINGULAR = frozenset({"Acos", "Acosh", "Asin", "Atanh", "Div", "Log", "Mod", "Pow", "Reciprocal", "Sqrt"})

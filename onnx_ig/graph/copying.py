@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.node import REFUSAL
 from onnx_ig.graph.reading import all_dependents, read_by
 
 
@@ -81,7 +82,10 @@ def _copy_node(op: OpBuilder, node: ir.Node, values: Mapping[ir.Value, ir.Value]
     within = _axes if kept is _nothing else kept
     attributes = [_copy_attribute(op, a, values, within) for a in node.attributes.values()]
     inputs = [None if x is None else values.get(x, x) for x in node.inputs]
-    return ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, version=node.version)
+    copy = ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, version=node.version)
+    if REFUSAL in node.meta:
+        copy.meta[REFUSAL] = node.meta[REFUSAL]
+    return copy
 
 
 def _copy_value(op: OpBuilder, value: ir.Value, kept: _Kept) -> ir.Value:

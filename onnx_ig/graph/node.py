@@ -8,6 +8,9 @@ from onnx_ig.common.types import Array
 from onnx_ig.errors import NotDifferentiableError
 from onnx_ig.graph.builder import OpBuilder, rank_of
 
+# Key of a node's ``meta``: the error with which it was refused when it was to be rewritten.
+REFUSAL = "onnx_ig.refusal"
+
 
 def attr_int(node: ir.Node, name: str, default: int) -> int:
     """An integer attribute."""

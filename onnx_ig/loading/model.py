@@ -84,6 +84,7 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, ir_model=state["ir_model"].unpacked())
+        _rewrite_foreign(self.ir_model)  # a message holds no reasons why nodes were refused
 
 
 def load(
@@ -175,7 +176,10 @@ def with_observed_ranks(model: Model, feeds: Mapping[str, Array]) -> Model:
     At data with other ranks its Run fails. A model whose ranks are all known is returned as it is; nothing is run.
     """
     held = model.clone_ir()
-    return replace(model, ir_model=held) if hold_observed_ranks(held, {**model.defaults, **feeds}) else model
+    if not hold_observed_ranks(held, {**model.defaults, **feeds}):
+        return model
+    _rewrite_foreign(held)
+    return replace(model, ir_model=held)
 
 
 def _onnx(source: Source, shapes: Shapes | None) -> Model:
@@ -275,13 +279,10 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
         interface.settle_outputs(model.graph)
         model = passes.RemoveUnusedNodesPass()(model).model
-        from onnx_ig.loading.foreign.rewriting import (
-            to_standard_operators,  # its rules are written with the graph builder
-        )
-
-        to_standard_operators(model)
+        _to_standard_operators(model)
         model = passes.AddDefaultAttributesPass()(model).model
         shape_facts.infer(model)
+        _rewrite_foreign(model)  # what has a known shape only now
     except OnnxIgError:
         raise
     except Exception as error:  # the passes raise many kinds for a malformed graph
@@ -289,6 +290,19 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         raise ModelError(f"the model could not be normalised: {type(cause).__name__}: {_first_line(cause)}") from error
     model.functions.clear()
     return model
+
+
+def _rewrite_foreign(model: ir.Model) -> None:
+    """Rewrite operators outside the standard, in place, until nothing that this tells of shapes allows more."""
+    while _to_standard_operators(model):
+        passes.AddDefaultAttributesPass()(model)
+        shape_facts.infer(model)
+
+
+def _to_standard_operators(model: ir.Model) -> bool:
+    from onnx_ig.loading.foreign.rewriting import to_standard_operators  # rules take a while to import
+
+    return to_standard_operators(model)
 
 
 def _sort(model: ir.Model) -> None:

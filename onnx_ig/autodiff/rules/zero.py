@@ -15,7 +15,6 @@ zero_vjp("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", re
 zero_vjp("ImageDecoder", reason="its input is the bytes of a file")
 zero_vjp("SequenceLength", "OptionalHasElement", reason="the result does not change with the values")
 zero_vjp("SequenceEmpty", reason="it has no input")
-zero_vjp("LabelEncoder", domain="ai.onnx.ml", reason="a table look-up is a step function of its keys")
 zero_vjp("Sign", "Ceil", "Floor", "Round", "Hardmax", reason="piecewise constant")
 zero_vjp("ArgMax", "ArgMin", reason="a position is an integer")
 zero_vjp("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "IsNaN", "IsInf", reason="a truth value")

@@ -1,7 +1,7 @@
 """Rewrite operators outside the standard's default domain into standard ones, so that any runtime can run the result.
 
 ONNX Runtime's optimiser leaves fused operators of its own (com.microsoft) in deployed files, and converters of
-classical models those of ai.onnx.ml. The one idea: what has a lowering is rewritten when a model is loaded, on a
+classical models those of ai.onnx.ml. The one idea: what has a standard form is rewritten when a model is loaded, on a
 path or not. What cannot be rewritten stays, and is refused by name if it lies on a path.
 """
 
@@ -11,14 +11,13 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of lowerings)
-from onnx_ig.autodiff.lowering import expand
-from onnx_ig.autodiff.registry import lookup
+from onnx_ig.autodiff.lowering import rewrite
 from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.loading.foreign.table import rewriting_of
 
 
 def to_standard_operators(model: ir.Model) -> bool:
-    """Rewrite, in place, every node of another domain that has a lowering; whether anything was rewritten.
+    """Rewrite, in place, every node outside the standard that has a form in it; whether anything was rewritten.
 
     Types and shapes of the values between are inferred on the way; those behind are left to the caller.
     """
@@ -40,10 +39,9 @@ def _rewrite(op: OpBuilder) -> bool:
             if any(y.shape is None or y.dtype is None for y in node.outputs):
                 op.infer(node)
             continue
-        entry = lookup(node)
-        if entry is None or entry.kind != "lowering":
-            continue
-        changed |= expand(op, node) is not None
+        rule = rewriting_of(node)
+        if rule is not None:
+            changed |= rewrite(op, node, rule) is not None
     return changed
 
 

@@ -1,16 +1,15 @@
-"""Lowering of ONNX Runtime's matrix of distances (domain com.microsoft): nearest neighbours, Gaussian processes."""
+"""Rewriting of ONNX Runtime's matrix of distances (domain com.microsoft): nearest neighbours, Gaussian processes."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_str, given, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 
-@lowering("CDist", domain=MICROSOFT)
+@foreign("CDist", domain=MICROSOFT)
 def cdist(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y[m, k] = ‖a[m] − b[k]‖, or its square.
 

@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's rotary embedding and the attention of decoders that use it (domain com.microsoft)."""
+"""Rewritings of ONNX Runtime's rotary embedding and the attention of decoders that use it (domain com.microsoft)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import number
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_int, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT, must_not_be_read
-from onnx_ig.loading.foreign.attention import (
+from onnx_ig.loading.foreign.microsoft.activation import must_not_be_read
+from onnx_ig.loading.foreign.microsoft.attention import (
     HEADS_FIRST,
     attend,
     masked_out,
@@ -18,9 +17,10 @@ from onnx_ig.loading.foreign.attention import (
     range_of,
     split_heads,
 )
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 
-@lowering("GroupQueryAttention", domain=MICROSOFT)
+@foreign("GroupQueryAttention", domain=MICROSOFT)
 def group_query_attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Causal attention in which each key and value serves H / H_kv heads; optionally rotary embedding and a window.
 
@@ -69,7 +69,7 @@ def group_query_attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]
     return [attend(op, node, q, k, v, added), *presents][: len(node.outputs)]
 
 
-@lowering("RotaryEmbedding", domain=MICROSOFT)
+@foreign("RotaryEmbedding", domain=MICROSOFT)
 def rotary_embedding(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Pairs of numbers of each head turned by an angle that grows with the position: cos and sin from tables [L, h/2].
 

@@ -1,4 +1,4 @@
-"""Lowerings of the classical models of domain ai.onnx.ml, as converters of scikit-learn write them."""
+"""Rewritings of the classical models of domain ai.onnx.ml, as converters of scikit-learn write them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering, refused, zero_vjp
+from onnx_ig.autodiff.registry import refused, zero_vjp
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_int, attr_str, given, refuse
-
-ML = "ai.onnx.ml"
+from onnx_ig.loading.foreign.table import ML, foreign
 
 zero_vjp("Binarizer", domain=ML, reason="a step function")
+zero_vjp("LabelEncoder", domain=ML, reason="a table look-up is a step function of its keys")
 zero_vjp("OneHotEncoder", domain=ML, reason="it compares with a list of categories: a step function")
 refused(
     "TreeEnsemble",
@@ -26,7 +26,7 @@ refused(
 zero_vjp("CategoryMapper", "DictVectorizer", "CastMap", domain=ML, reason="its input is text, a map or integers")
 
 
-@lowering("Scaler", domain=ML)
+@foreign("Scaler", domain=ML)
 def scaler(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = (x − offset) · scale, each one number or one per column."""
     x = _floats(op, given(node, 0))
@@ -34,7 +34,7 @@ def scaler(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Mul(op.Sub(x, _row(op, offset)), _row(op, scale))]
 
 
-@lowering("Normalizer", domain=ML)
+@foreign("Normalizer", domain=ML)
 def normalizer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Each row divided by its largest number (MAX), Σ|x| (L1) or √Σx² (L2); a row whose divisor is 0 stays."""
     x, kind = _floats(op, given(node, 0)), attr_str(node, "norm", "MAX")
@@ -46,7 +46,7 @@ def normalizer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Div(x, op.Sqrt(divisor) if kind == "L2" else divisor)]
 
 
-@lowering("Imputer", domain=ML)
+@foreign("Imputer", domain=ML)
 def imputer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = the column's value where x is missing (NaN, or ``replaced_value``), x elsewhere."""
     if "imputed_value_floats" not in node.attributes:
@@ -57,13 +57,13 @@ def imputer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Where(hole, _row(op, _list(node, "imputed_value_floats", [])), x)]
 
 
-@lowering("LinearRegressor", domain=ML)
+@foreign("LinearRegressor", domain=ML)
 def linear_regressor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = post(X @ Wᵀ + b)."""
     return [_post(op, node, _linear(op, node, attr_int(node, "targets", 1)))]
 
 
-@lowering("LinearClassifier", domain=ML)
+@foreign("LinearClassifier", domain=ML)
 def linear_classifier(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Scores post(X @ Wᵀ + b), and the label of the largest; one row of W for two labels: the score of the second."""
     labels = class_labels(op, node)
@@ -74,7 +74,7 @@ def linear_classifier(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     return [op.Gather(labels, op.ArgMax(scores, axis=1, keepdims=0)), _post(op, node, scores)]
 
 
-@lowering("FeatureVectorizer", domain=ML)
+@foreign("FeatureVectorizer", domain=ML)
 def feature_vectorizer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The inputs side by side, each flattened to [N, its columns]."""
     columns = _integers(node, "inputdimensions")
@@ -86,7 +86,7 @@ def feature_vectorizer(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Concat(*parts, axis=1)]
 
 
-@lowering("ArrayFeatureExtractor", domain=ML)
+@foreign("ArrayFeatureExtractor", domain=ML)
 def array_feature_extractor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The columns of x at the indices y, along the last axis; a vector is taken for one row."""
     x, places = given(node, 0), op.Reshape(given(node, 1), [-1])

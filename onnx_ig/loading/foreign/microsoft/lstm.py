@@ -1,4 +1,4 @@
-"""Lowering of ONNX Runtime's LSTM on quantised weights (domain com.microsoft) into a Scan of the standard's operators.
+"""Rewriting of ONNX Runtime's LSTM on quantised weights (domain com.microsoft) into a Scan of the standard's operators.
 
 The one idea: the kernel rounds the whole input at once, and the state h anew at each step; so the latter is rounded
 inside the Scan, and the gradient is the straight-through one there too (:mod:`onnx_ig.autodiff.straight_through`).
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.autodiff.rules.loops import directions as parts
 from onnx_ig.autodiff.rules.loops.directions import Direction, Walked
 from onnx_ig.autodiff.rules.loops.recurrent import LSTM_ACTIVATIONS, walked_lstm
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_str, given
-from onnx_ig.loading.foreign.activation import MICROSOFT
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 _SCALES = 8  # the input from which the scales and zero points of W and R come
 
@@ -38,7 +37,7 @@ class _Weight:
         return y
 
 
-@lowering("DynamicQuantizeLSTM", domain=MICROSOFT)
+@foreign("DynamicQuantizeLSTM", domain=MICROSOFT)
 def dynamic_quantize_lstm(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """LSTM with the products x W and h₋ R of numbers rounded to 8 bits; W [D, I, 4·H], R [D, H, 4·H]."""
     directions = 2 if attr_str(node, "direction", "forward") == "bidirectional" else 1

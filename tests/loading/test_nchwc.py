@@ -12,7 +12,7 @@ import pytest
 
 import onnx_ig
 from onnx_ig.errors import NotDifferentiableError
-from onnx_ig.loading.foreign import blocked as microsoft_nchwc
+from onnx_ig.loading.foreign.microsoft import blocked as microsoft_nchwc
 from onnx_ig.runtime.session import Session
 
 _rng = np.random.default_rng(5)
@@ -174,7 +174,7 @@ def blocked_model(block: int, channels: int) -> tuple[onnx.ModelProto, onnx.Mode
 def test_block_size_is_told_by_the_shapes_or_else_by_the_machine(
     block: int, channels: int, here: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microsoft_nchwc, "_block_size_here", lambda: here)
+    monkeypatch.setattr(microsoft_nchwc, "block_size_here", lambda: here)
     model, plain = blocked_model(block, channels)
     cotangent = _rng.normal(size=(2, channels, 8, 8)).astype(np.float32)
     feeds = {"x": X, "cotangent_y": cotangent}
@@ -184,6 +184,6 @@ def test_block_size_is_told_by_the_shapes_or_else_by_the_machine(
 
 
 def test_what_fits_no_block_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microsoft_nchwc, "_block_size_here", lambda: 0)
+    monkeypatch.setattr(microsoft_nchwc, "block_size_here", lambda: 0)
     with pytest.raises(NotDifferentiableError, match="blocks of unknown size"):
         onnx_ig.differentiate(blocked_model(16, 32)[0])

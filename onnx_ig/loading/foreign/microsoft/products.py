@@ -1,19 +1,20 @@
-"""Lowerings of ONNX Runtime's fused products and convolutions (domain com.microsoft)."""
+"""Rewritings of ONNX Runtime's fused products and convolutions (domain com.microsoft)."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import Cotangents, lowering, vjp
+from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, attr_str, constant, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT, activated, fast_gelu
+from onnx_ig.loading.foreign.microsoft.activation import activated, fast_gelu
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 _CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
 
 
-@lowering("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", domain=MICROSOFT)
+@foreign("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", domain=MICROSOFT)
 def fused_matmul(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = activation(α · A' @ B'); A': the last two axes swapped, or the batch axes moved in front of the rows."""
     a = _arranged(op, node, given(node, 0), attr_int(node, "transA", 0), attr_int(node, "transBatchA", 0))
@@ -42,7 +43,7 @@ def _arranged(op: OpBuilder, node: ir.Node, x: ir.Value, transposed: int, batch:
     return op.Transpose(x, perm=axes)
 
 
-@lowering("FusedGemm", domain=MICROSOFT)
+@foreign("FusedGemm", domain=MICROSOFT)
 def fused_gemm(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = activation(α A' @ B' + β C)."""
     kept = {k: node.attributes[k] for k in ("alpha", "beta", "transA", "transB") if k in node.attributes}
@@ -52,21 +53,21 @@ def fused_gemm(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [activated(op, node, y, attr_str(node, "activation", ""), parameters)]
 
 
-@lowering("GemmFastGelu", domain=MICROSOFT)
+@foreign("GemmFastGelu", domain=MICROSOFT)
 def gemm_fast_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = fast_gelu(A @ B + b)."""
     y, bias = op.MatMul(given(node, 0), given(node, 1)), optional(node, 2)
     return [fast_gelu(op, y if bias is None else op.Add(y, bias))]
 
 
-@lowering("FusedConv", domain=MICROSOFT)
+@foreign("FusedConv", domain=MICROSOFT)
 def fused_conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = activation(Conv(X, W, B) + Z)."""
     (y,) = op.add_node("Conv", _inputs(node, 3), _kept(node, _CONVOLUTION), 1)
     return [_added_and_activated(op, node, y)]
 
 
-@lowering("NhwcConv", "NhwcFusedConv", domain=MICROSOFT)
+@foreign("NhwcConv", "NhwcFusedConv", domain=MICROSOFT)
 def nhwc_conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The same with X [N, ..., C], W [M, ..., C/g] (NhwcFusedConv: [M, C/g, ...]) and Y [N, ..., M]."""
     w = given(node, 1)
@@ -78,7 +79,7 @@ def nhwc_conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_added_and_activated(op, node, channels_last(op, y, rank))]
 
 
-@lowering("NhwcMaxPool", domain=MICROSOFT)
+@foreign("NhwcMaxPool", domain=MICROSOFT)
 def nhwc_max_pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """MaxPool on X [N, ..., C]."""
     rank = len(node.attributes["kernel_shape"].as_ints()) + 2
@@ -87,7 +88,7 @@ def nhwc_max_pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [channels_last(op, y, rank)]
 
 
-@lowering("ConvTransposeWithDynamicPads", domain=MICROSOFT)
+@foreign("ConvTransposeWithDynamicPads", domain=MICROSOFT)
 def conv_transpose_with_dynamic_pads(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """ConvTranspose whose pads are an input; here they must be constant."""
     pads = constant(optional(node, 2))

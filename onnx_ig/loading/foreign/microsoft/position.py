@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused biases by relative position (domain com.microsoft): T5, WavLM."""
+"""Rewritings of ONNX Runtime's fused biases by relative position (domain com.microsoft): T5, WavLM."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from math import log
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, given, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 
-@lowering("RelativePositionBias", domain=MICROSOFT)
+@foreign("RelativePositionBias", domain=MICROSOFT)
 def relative_position_bias(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """bias[0, h, i, j] = table[bucket(j − i), h] with queries i and keys j (Raffel et al., 2020, T5).
 
@@ -43,7 +42,7 @@ def relative_position_bias(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Unsqueeze(op.Transpose(bias, perm=[2, 0, 1]), [0])]
 
 
-@lowering("GatedRelativePositionBias", domain=MICROSOFT)
+@foreign("GatedRelativePositionBias", domain=MICROSOFT)
 def gated_relative_position_bias(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """(u · (r · a − 1) + 2) · rel_pos, where [u, r] = σ of the sums of the two halves of (q + b) W + c, per head and
     query (Chen et al., 2022, WavLM).

@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused activations (domain com.microsoft), and the activations fused into its products."""
+"""Rewritings of ONNX Runtime's fused activations (domain com.microsoft); the activations fused into its products."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import number
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, constant, given, known_rank, optional, refuse
-
-MICROSOFT = "com.microsoft"
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 
 def is_read(node: ir.Node, index: int) -> bool:
@@ -71,26 +69,26 @@ def activated(op: OpBuilder, node: ir.Node, x: ir.Value, kind: str, parameters: 
     raise refuse(node, f"it has the fused activation {kind!r}", "Use the model as it was before optimisation")
 
 
-@lowering("Gelu", domain=MICROSOFT)
+@foreign("Gelu", domain=MICROSOFT)
 def gelu_(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = x · Φ(x)."""
     return [gelu(op, given(node, 0))]
 
 
-@lowering("BiasGelu", domain=MICROSOFT)
+@foreign("BiasGelu", domain=MICROSOFT)
 def bias_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = gelu(x + b)."""
     return [gelu(op, op.Add(given(node, 0), given(node, 1)))]
 
 
-@lowering("FastGelu", domain=MICROSOFT)
+@foreign("FastGelu", domain=MICROSOFT)
 def fast_gelu_(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = the tanh approximation of gelu(x + b), b optional."""
     x, bias = given(node, 0), optional(node, 1)
     return [fast_gelu(op, x if bias is None else op.Add(x, bias))]
 
 
-@lowering("QuickGelu", "ScaledSiLU", domain=MICROSOFT)
+@foreign("QuickGelu", "ScaledSiLU", domain=MICROSOFT)
 def quick_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = x · σ(α x), α = 1.702 by default."""
     if node.op_type == "ScaledSiLU":
@@ -98,20 +96,20 @@ def quick_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [silu(op, given(node, 0), attr_float(node, "alpha", 1.702))]
 
 
-@lowering("BiasAdd", domain=MICROSOFT)
+@foreign("BiasAdd", domain=MICROSOFT)
 def bias_add(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = x + b + skip."""
     return [op.Add(op.Add(given(node, 0), given(node, 1)), given(node, 2))]
 
 
-@lowering("BiasSplitGelu", domain=MICROSOFT)
+@foreign("BiasSplitGelu", domain=MICROSOFT)
 def bias_split_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """x [N, S, D] + b [D] = (left, right) halves of D:  y = left · gelu(right)."""
     left, right = op.Split(op.Add(given(node, 0), given(node, 1)), axis=-1, num_outputs=2, _outputs=2)
     return [op.Mul(left, gelu(op, right))]
 
 
-@lowering("BiasDropout", "BitmaskBiasDropout", domain=MICROSOFT)
+@foreign("BiasDropout", "BitmaskBiasDropout", domain=MICROSOFT)
 def bias_dropout(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Inference: y = x + b (+ residual)."""
     must_not_be_read(node, 1)
@@ -123,14 +121,14 @@ def bias_dropout(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     return [y if residual is None else op.Add(y, residual), *[None] * (len(node.outputs) - 1)]
 
 
-@lowering("BitmaskDropout", domain=MICROSOFT)
+@foreign("BitmaskDropout", domain=MICROSOFT)
 def bitmask_dropout(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Inference: y = x."""
     must_not_be_read(node, 1)
     return [op.Dropout(given(node, 0)), *[None] * (len(node.outputs) - 1)]
 
 
-@lowering("BiasSoftmax", domain=MICROSOFT)
+@foreign("BiasSoftmax", domain=MICROSOFT)
 def bias_softmax(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = softmax over all axes of x + b from ``axis`` on, taken together.
 
@@ -145,20 +143,20 @@ def bias_softmax(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Reshape(flat, op.Shape(x))]
 
 
-@lowering("Trilu", domain=MICROSOFT)
+@foreign("Trilu", domain=MICROSOFT)
 def trilu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's Trilu, from before it was one."""
     return [op.Trilu(*node.inputs, upper=attr_int(node, "upper", 1))]
 
 
-@lowering("ExpandDims", domain=MICROSOFT)
+@foreign("ExpandDims", domain=MICROSOFT)
 def expand_dims(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Unsqueeze at a number."""
     axis = op.Cast(given(node, 1), to=ir.DataType.INT64)
     return [op.Unsqueeze(given(node, 0), op.Reshape(axis, op.constant(np.array([1], np.int64))))]
 
 
-@lowering("Pad", domain=MICROSOFT)
+@foreign("Pad", domain=MICROSOFT)
 def pad(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's Pad, from before its amounts were an input; they may come as [1, 2·rank]."""
     value = optional(node, 2)
@@ -167,7 +165,7 @@ def pad(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Pad(given(node, 0), op.Reshape(given(node, 1), [-1]), scalar, mode=mode)]
 
 
-@lowering("GatherND", domain=MICROSOFT)
+@foreign("GatherND", domain=MICROSOFT)
 def gather_nd(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's GatherND without batch axes."""
     return [op.GatherND(given(node, 0), op.Cast(given(node, 1), to=ir.DataType.INT64))]

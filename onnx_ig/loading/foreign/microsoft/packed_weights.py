@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's operators on weights of fewer bits than a byte (domain com.microsoft).
+"""Rewritings of ONNX Runtime's operators on weights of fewer bits than a byte (domain com.microsoft).
 
 The one idea: the bits are unpacked here, once, into one byte a weight, which every runtime can read; a scale for each
 block of weights turns them into numbers again.
@@ -12,11 +12,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.common.types import Array
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, constant, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _HALF_BYTES = (ir.DataType.INT4, ir.DataType.UINT4)
@@ -32,7 +31,7 @@ _CODES = {
 }
 
 
-@lowering("MatMulNBits", domain=MICROSOFT)
+@foreign("MatMulNBits", domain=MICROSOFT)
 def matmul_nbits(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = A @ Wᵀ + b with W[n, k] = (q[n, k] − z[n, block of k]) · s[n, block of k], q stored in ``bits`` bits."""
     n, k, block = attr_int(node, "N", 0), attr_int(node, "K", 0), attr_int(node, "block_size", 32)
@@ -63,7 +62,7 @@ def matmul_nbits(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [y if bias is None else op.Add(y, bias)]
 
 
-@lowering("MatMulBnb4", domain=MICROSOFT)
+@foreign("MatMulBnb4", domain=MICROSOFT)
 def matmul_bnb4(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = A @ Wᵀ with W[n, k] = code[q[n, k]] · absmax[block of n·K + k], two q in a byte, the high bits first."""
     n, k, block = attr_int(node, "N", 0), attr_int(node, "K", 0), attr_int(node, "block_size", 64)
@@ -83,7 +82,7 @@ def matmul_bnb4(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.MatMul(given(node, 0), op.Transpose(weight, perm=[1, 0]))]
 
 
-@lowering("GatherBlockQuantized", domain=MICROSOFT)
+@foreign("GatherBlockQuantized", domain=MICROSOFT)
 def gather_block_quantized(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = (q − z) · s of the rows at ``ids`` along ``gather_axis``; one s and z a block along ``quantize_axis``."""
     ids, scales, zeros = given(node, 1), given(node, 2), optional(node, 3)

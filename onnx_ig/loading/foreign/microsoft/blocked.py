@@ -1,4 +1,4 @@
-"""Lowerings of what ONNX Runtime's highest optimisation level writes on CPU (domain com.microsoft.nchwc).
+"""Rewritings of what ONNX Runtime's highest optimisation level writes on CPU (domain com.microsoft.nchwc).
 
 There a tensor declared [N, C, H, W] lies in memory as [N, C/b, H, W, b], channels padded to a multiple of the block b:
 8 or 16, the width of the processor's registers, which the file does not state. The one idea: every operator is the
@@ -7,28 +7,23 @@ standard one between unblocking and blocking, and an unblocking of what was just
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
-import onnx.parser
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.common.types import Array
-from onnx_ig.errors import MissingDependencyError
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_str, constant, given, optional, refuse
-from onnx_ig.loading.foreign.activation import activated
-from onnx_ig.runtime.session import Session
+from onnx_ig.loading.foreign.microsoft.activation import activated
+from onnx_ig.loading.foreign.table import BLOCKED, foreign
+from onnx_ig.runtime.channel_blocks import block_size_here
 
-BLOCKED = "com.microsoft.nchwc"
 _BLOCKS = (8, 16)
 _PLAIN = "onnx_ig.unblocked"  # on a blocked value: the value it was made of
 _BLOCK = "onnx_ig.block"  # on a graph: its block size
 _WINDOW = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-@lowering("ReorderInput", domain=BLOCKED)
+@foreign("ReorderInput", domain=BLOCKED)
 def reorder_input(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """[N, C, H, W] (``channels_last``: [N, H, W, C]) → blocked, C padded with zeros."""
     block, x = _block_size(op, node), given(node, 0)
@@ -42,7 +37,7 @@ def reorder_input(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_blocked(op, x, block)]
 
 
-@lowering("ReorderOutput", domain=BLOCKED)
+@foreign("ReorderOutput", domain=BLOCKED)
 def reorder_output(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Blocked → [N, C, H, W] (``channels_last``: [N, H, W, C]) without the padding."""
     x, channels = _plain(op, given(node, 0), _block_size(op, node)), attr_int(node, "channels", 0)
@@ -51,7 +46,7 @@ def reorder_output(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [op.Transpose(x, perm=[0, 2, 3, 1]) if attr_int(node, "channels_last", 0) else x]
 
 
-@lowering("Conv", domain=BLOCKED)
+@foreign("Conv", domain=BLOCKED)
 def conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = activation(Conv(X, W, B) + Z). X of fewer channels than a block is not blocked."""
     block, x, w = _block_size(op, node), given(node, 0), constant(given(node, 1))
@@ -69,7 +64,7 @@ def conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_blocked(op, y, block)]
 
 
-@lowering("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", domain=BLOCKED)
+@foreign("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", domain=BLOCKED)
 def pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's operator of the same name."""
     block = _block_size(op, node)
@@ -77,7 +72,7 @@ def pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_blocked(op, y, block)]
 
 
-@lowering("Upsample", domain=BLOCKED)
+@foreign("Upsample", domain=BLOCKED)
 def upsample(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Resize by whole factors; nearest: rounded down."""
     block = _block_size(op, node)
@@ -142,7 +137,7 @@ def _block_size(op: OpBuilder, node: ir.Node) -> int:
             block for block in _BLOCKS if all(_fits(other, block) for other in op.graph if other.domain == BLOCKED)
         ]
         if len(found) > 1:
-            found = [block for block in found if block == _block_size_here()]
+            found = [block for block in found if block == block_size_here()]
         op.graph.meta[_BLOCK] = found[0] if found else 0
     block = op.graph.meta[_BLOCK]
     if not block:
@@ -166,19 +161,3 @@ def _fits(node: ir.Node, block: int) -> bool:
         return True
     o, i = w.shape[:2]
     return o % block == 0 and (i < block or i % block == 0)
-
-
-@functools.cache
-def _block_size_here() -> int:
-    """The block size of this machine, read off where ONNX Runtime puts the second pixel; 0 if it has no blocks."""
-    proto = onnx.parser.parse_model(
-        f"""<ir_version: 8, opset_import: ["" : 18, "{BLOCKED}" : 1]>
-        probe (float[1, 64, 1, 2] x) => (float[1, 64, 1, 2] y) {{ y = {BLOCKED}.ReorderInput (x) }}"""
-    )
-    x = np.zeros((1, 64, 1, 2), np.float32)
-    x[0, 0, 0, 1] = 1
-    try:
-        y = Session(proto, "cpu").run({"x": x})["y"]
-    except MissingDependencyError:
-        return 0
-    return int(y.argmax())

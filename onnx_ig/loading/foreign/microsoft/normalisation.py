@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused normalisations (domain com.microsoft)."""
+"""Rewritings of ONNX Runtime's fused normalisations (domain com.microsoft)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.axes import axes_from
 from onnx_ig.autodiff.masks import cast_like, number
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, given, known_rank, optional
-from onnx_ig.loading.foreign.activation import MICROSOFT, is_read, must_not_be_read, silu
-from onnx_ig.loading.foreign.products import channels_first, channels_last
+from onnx_ig.loading.foreign.microsoft.activation import is_read, must_not_be_read, silu
+from onnx_ig.loading.foreign.microsoft.products import channels_first, channels_last
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
-@lowering("SkipLayerNormalization", domain=MICROSOFT)
+@foreign("SkipLayerNormalization", domain=MICROSOFT)
 def skip_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """s = input + skip + bias,  y = LayerNormalization(s) over the last axis; s is output 3."""
     must_not_be_read(node, 1, 2)
@@ -26,7 +26,7 @@ def skip_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | No
     return _with_sum(node, y, total)
 
 
-@lowering("SkipSimplifiedLayerNormalization", domain=MICROSOFT)
+@foreign("SkipSimplifiedLayerNormalization", domain=MICROSOFT)
 def skip_simplified_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """s = input + skip + bias,  y = s / √(mean s² + ε) · γ over the last axis; s is output 3."""
     must_not_be_read(node, 1, 2)
@@ -42,8 +42,8 @@ def _simplified(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     return [y, factor if is_read(node, 1) else None][: len(node.outputs)]
 
 
-lowering("SimplifiedLayerNormalization")(_simplified)  # ONNX Runtime keeps it in the default domain
-lowering("SimplifiedLayerNormalization", domain=MICROSOFT)(_simplified)
+foreign("SimplifiedLayerNormalization", domain="")(_simplified)  # ONNX Runtime keeps it in the default domain
+foreign("SimplifiedLayerNormalization", domain=MICROSOFT)(_simplified)
 
 
 def _root_mean_square(
@@ -64,7 +64,7 @@ def _with_sum(node: ir.Node, y: ir.Value, total: ir.Value) -> list[ir.Value | No
     return [y, None, None, total if is_read(node, 3) else None][: len(node.outputs)]
 
 
-@lowering("GroupNorm", "SkipGroupNorm", domain=MICROSOFT)
+@foreign("GroupNorm", "SkipGroupNorm", domain=MICROSOFT)
 def group_norm(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """GroupNormalization, then x · σ(x) if ``activation`` is 1; channels last unless told otherwise.
 

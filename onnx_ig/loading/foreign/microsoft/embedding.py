@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused embeddings of words, positions and segments (domain com.microsoft)."""
+"""Rewritings of ONNX Runtime's fused embeddings of words, positions and segments (domain com.microsoft)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, given, optional
-from onnx_ig.loading.foreign.activation import MICROSOFT, is_read
-from onnx_ig.loading.foreign.quantised import dequantised
+from onnx_ig.loading.foreign.microsoft.activation import is_read
+from onnx_ig.loading.foreign.microsoft.quantised import dequantised
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 # Rows of the table at input ``index`` at these places, under the name that the result is to have ("": any).
 LookUp = Callable[[int, ir.Value, str], ir.Value]
 
 
-@lowering("EmbedLayerNormalization", domain=MICROSOFT)
+@foreign("EmbedLayerNormalization", domain=MICROSOFT)
 def embed_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """y = LayerNormalization(word[ids] + position[0, 1, ... or position_ids] + segment[segment_ids]).
 
@@ -32,7 +32,7 @@ def embed_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | N
     return [y, _kept_tokens(op, node), total if is_read(node, 2) else None][: len(node.outputs)]
 
 
-@lowering("QEmbedLayerNormalization", domain=MICROSOFT)
+@foreign("QEmbedLayerNormalization", domain=MICROSOFT)
 def quantised_embed_layer_normalization(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """The same of dequantised tables, γ and β: of the rows that are looked up, not of whole tables.
 

@@ -1,4 +1,4 @@
-"""Lowerings of support vector machines (domain ai.onnx.ml): kernels against the support vectors, then weighted sums."""
+"""Rewritings of support vector machines (domain ai.onnx.ml): kernels against support vectors, then weighted sums."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_str, given, refuse
-from onnx_ig.loading.foreign.classical import ML, _floats, _integers, _list, _post, class_labels, label
+from onnx_ig.loading.foreign.ml.classical import _floats, _integers, _list, _post, class_labels, label
+from onnx_ig.loading.foreign.table import ML, foreign
 
 
-@lowering("SVMRegressor", domain=ML)
+@foreign("SVMRegressor", domain=ML)
 def svm_regressor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = Σᵢ αᵢ K(x, sᵢ) + ρ over the support vectors sᵢ; without any, y = x · α + ρ."""
     if attr_int(node, "one_class", 0):
@@ -25,7 +25,7 @@ def svm_regressor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_post(op, node, y)]
 
 
-@lowering("SVMClassifier", domain=ML)
+@foreign("SVMClassifier", domain=ML)
 def svm_classifier(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """One score for each pair of classes i < j:  Σ αᵢⱼ K(x, s) over the support vectors of i and j, + ρᵢⱼ.
 

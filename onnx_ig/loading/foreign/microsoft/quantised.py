@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's own quantised operators (domain com.microsoft) into the standard's.
+"""Rewritings of ONNX Runtime's own quantised operators (domain com.microsoft) into the standard's.
 
 A QLinear operator becomes DequantizeLinear, the float operator and QuantizeLinear, which compute the same up to the
 rounding of ties; the gradient is then the straight-through one (:mod:`onnx_ig.autodiff.straight_through`).
@@ -13,11 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import cast_like
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_float, attr_int, attr_ints, constant, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT
-from onnx_ig.loading.foreign.products import channels_first, channels_last
+from onnx_ig.loading.foreign.microsoft.products import channels_first, channels_last
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 _FOUR_BYTES_OR_LESS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32)
 
@@ -55,14 +54,14 @@ def _result(op: OpBuilder, node: ir.Node, y: ir.Value, first: int) -> list[ir.Va
     return [_quantised(op, y, given(node, first), optional(node, first + 1))]
 
 
-@lowering("QLinearAdd", "QLinearMul", domain=MICROSOFT)
+@foreign("QLinearAdd", "QLinearMul", domain=MICROSOFT)
 def arithmetic(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """a + b or a · b."""
     combine: Callable[..., ir.Value] = op.Add if node.op_type == "QLinearAdd" else op.Mul
     return _result(op, node, combine(_operand(op, node, 0), _operand(op, node, 3)), 6)
 
 
-@lowering("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearReduceMean", domain=MICROSOFT)
+@foreign("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearReduceMean", domain=MICROSOFT)
 def of_one_tensor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """A function of one tensor."""
     x = _operand(op, node, 0)
@@ -80,7 +79,7 @@ def of_one_tensor(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return _result(op, node, y, 3)
 
 
-@lowering("QLinearGlobalAveragePool", "QLinearAveragePool", domain=MICROSOFT)
+@foreign("QLinearGlobalAveragePool", "QLinearAveragePool", domain=MICROSOFT)
 def pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Mean over space, of everything or of windows; channels first or last."""
     x, last = _operand(op, node, 0), attr_int(node, "channels_last", 0)
@@ -95,20 +94,20 @@ def pool(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return _result(op, node, channels_last(op, y, rank) if last else y, 3)
 
 
-@lowering("QLinearConcat", domain=MICROSOFT)
+@foreign("QLinearConcat", domain=MICROSOFT)
 def concat(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Inputs: the result's scale and zero point, then each part with its own."""
     parts = [_operand(op, node, i) for i in range(2, len(node.inputs), 3)]
     return _result(op, node, op.Concat(*parts, axis=attr_int(node, "axis", 0)), 0)
 
 
-@lowering("QLinearWhere", domain=MICROSOFT)
+@foreign("QLinearWhere", domain=MICROSOFT)
 def where(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """condition ? x : y."""
     return _result(op, node, op.Where(given(node, 0), _operand(op, node, 1), _operand(op, node, 4)), 7)
 
 
-@lowering("QLinearConv", domain=MICROSOFT)
+@foreign("QLinearConv", domain=MICROSOFT)
 def conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's QLinearConv, on channels-last data where told so (the weights are channels first)."""
     names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -121,7 +120,7 @@ def conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [channels_last(op, y, rank) if last else y]
 
 
-@lowering("QGemm", domain=MICROSOFT)
+@foreign("QGemm", domain=MICROSOFT)
 def gemm(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = α A' @ B' + C in floats, quantised if a scale for it is given; C counts in units of α · s_A · s_B."""
     alpha, ta, tb = attr_float(node, "alpha", 1.0), attr_int(node, "transA", 0), attr_int(node, "transB", 0)
@@ -135,7 +134,7 @@ def gemm(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [y] if optional(node, 7) is None else _result(op, node, y, 7)
 
 
-@lowering("DynamicQuantizeMatMul", domain=MICROSOFT)
+@foreign("DynamicQuantizeMatMul", domain=MICROSOFT)
 def dynamic_quantize_matmul(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = dequantise(dynamically quantised A) @ dequantise(B) + bias."""
     q, scale, zero = op.DynamicQuantizeLinear(given(node, 0), _outputs=3)
@@ -143,7 +142,7 @@ def dynamic_quantize_matmul(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [_scaled(op, product, scale, given(node, 2), optional(node, 4))]
 
 
-@lowering("MatMulIntegerToFloat", domain=MICROSOFT)
+@foreign("MatMulIntegerToFloat", domain=MICROSOFT)
 def matmul_integer_to_float(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = dequantise(A) @ dequantise(B) + bias."""
     product = _integer_product(op, given(node, 0), given(node, 1), optional(node, 4), optional(node, 5))
@@ -162,7 +161,7 @@ def _scaled(op: OpBuilder, product: ir.Value, a: ir.Value, b: ir.Value, bias: ir
     return y if bias is None else op.Add(y, bias)
 
 
-@lowering("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)
+@foreign("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)
 def quantize_or_dequantize(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """The standard's operators, which knew no 16-bit integers before opset 21."""
     kind = node.outputs[0].dtype if node.op_type == "QuantizeLinear" else given(node, 0).dtype

@@ -1,4 +1,4 @@
-"""Lowerings of ONNX Runtime's fused attention (domain com.microsoft).
+"""Rewritings of ONNX Runtime's fused attention (domain com.microsoft).
 
 Sizes: N examples, S queries, T keys (P of them from the past), H heads of h numbers.
 """
@@ -12,15 +12,15 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import cast_like, number
-from onnx_ig.autodiff.registry import lowering
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, attr_ints, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.activation import MICROSOFT, is_read, must_not_be_read
+from onnx_ig.loading.foreign.microsoft.activation import is_read, must_not_be_read
+from onnx_ig.loading.foreign.table import MICROSOFT, foreign
 
 HEADS_FIRST = [0, 2, 1, 3]
 
 
-@lowering("Attention", domain=MICROSOFT)
+@foreign("Attention", domain=MICROSOFT)
 def attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """x [N, S, D] @ W [D, 3·H·h] + b, split into queries, keys and values, then scaled dot-product attention."""
     must_not_be_set(node, (6,), ("do_rotary", "past_present_share_buffer"))
@@ -30,7 +30,7 @@ def attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     return _self_attention(op, node, projected, optional(node, 3), optional(node, 4), optional(node, 5))
 
 
-@lowering("QAttention", domain=MICROSOFT)
+@foreign("QAttention", domain=MICROSOFT)
 def quantised_attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Attention of dequantised input and weights."""
     must_not_be_set(node, (), ("do_rotary", "past_present_share_buffer"))
@@ -70,7 +70,7 @@ def _self_attention(
     return [attend(op, node, q, k, v, added), present][: len(node.outputs)]
 
 
-@lowering("MultiHeadAttention", domain=MICROSOFT)
+@foreign("MultiHeadAttention", domain=MICROSOFT)
 def multi_head_attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]:
     """Scaled dot-product attention of query [N, S, H·h], key and value: [N, T, H·h], packed, or with the heads split.
 
@@ -201,7 +201,7 @@ def must_not_be_set(node: ir.Node, inputs: Sequence[int], attributes: Sequence[s
             raise refuse(node, f"its {name} is {attribute.value!r}", "Use the model as it was before optimisation")
 
 
-@lowering(
+@foreign(
     "PackedAttention", "PackedMultiHeadAttention", "PagedAttention", "DecoderMaskedMultiHeadAttention", domain=MICROSOFT
 )
 def packed(op: OpBuilder, node: ir.Node) -> list[ir.Value]:

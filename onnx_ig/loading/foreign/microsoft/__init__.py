@@ -1,0 +1,1 @@
+"""ONNX Runtime's own operators (domains com.microsoft, com.microsoft.nchwc), as its optimiser leaves them in files."""
