@@ -14,6 +14,8 @@ from collections.abc import Mapping
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from onnx_ig.runtime.substitution import remove_unread, replace
+
 _MANY_ROWS = 64  # per example: packing a matrix costs about as much as multiplying it by as many
 _FUSED = ("com.microsoft", "FusedMatMul")
 
@@ -58,17 +60,14 @@ def _read_untransposed(node: ir.Node, shapes: _Shapes, model: ir.Model) -> None:
         turned = "transB" in node.attributes and node.attributes["transB"].as_int()
         node.replace_input_with(1, weight)
         node.attributes["transB"] = ir.AttrInt64("transB", 0 if turned else 1)
-        _remove_unread(view)
+        remove_unread(view)
         return
     if len(shapes.get(str(x.name), ())) < 2:
         return
     product = ir.node(_FUSED[1], [x, weight], attributes={"transB": 1}, domain=_FUSED[0])
-    old, new = node.outputs[0], product.outputs[0]
-    name, old.name = old.name, None
-    new.name, new.type, new.shape = name, old.type, old.shape
-    model.graph.insert_before(node, product)
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    _remove_unread(node)
+    view = _producer(node.inputs[1])
+    replace(node, product)
+    remove_unread(view)
     model.opset_imports.setdefault(_FUSED[0], 1)
 
 
@@ -126,13 +125,3 @@ def _is_matrix(value: ir.Value) -> bool:
 
 def _nbytes(values: list[ir.Value]) -> int:
     return sum(value.const_value.nbytes for value in values if value.const_value is not None)
-
-
-def _remove_unread(node: ir.Node | None) -> None:
-    """Remove ``node``, and the nodes that only it has read from."""
-    if node is None or node.graph is None or any(y.uses() or y.is_graph_output() for y in node.outputs):
-        return
-    before = [x.producer() for x in node.inputs if x is not None]
-    node.graph.remove(node, safe=True)
-    for producer in before:
-        _remove_unread(producer)

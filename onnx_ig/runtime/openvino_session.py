@@ -18,12 +18,7 @@ import onnx_ir as ir
 
 from onnx_ig.common.types import Array
 from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime.forms import (
-    clip_for_hard_sigmoid,
-    interleave_by_selection,
-    keep_rows_apart,
-    walk_backwards,
-)
+from onnx_ig.runtime import forms
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
 from onnx_ig.runtime.session import OUT_OF_MEMORY_SIGNS, Session
@@ -70,10 +65,8 @@ class OpenVinoSession:
         self._scratch = scratch_folder()  # the weights are mapped from there
         if isinstance(model, ir.Model):
             model = model.clone()
-            walk_backwards(model)
-            keep_rows_apart(model)
-            interleave_by_selection(model)
-            clip_for_hard_sigmoid(model)
+            for change in forms.OPENVINO:
+                change(model)
         try:
             self._model = self._core.read_model(openable(model, self._scratch.name))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array, Provider
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
-from onnx_ig.runtime.forms import hard_swish_in_any_layout, mask_in_any_layout, walk_backwards
+from onnx_ig.runtime import forms
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
@@ -158,11 +158,11 @@ class Session:
 
         With the weights that the session will read where they lie.
         """
-        walk_backwards(model)
-        if list(map(_name, self._requested)) != [CPU]:
+        on_cpu = list(map(_name, self._requested)) == [CPU]
+        for change in forms.ONNX_RUNTIME_CPU if on_cpu else forms.ONNX_RUNTIME:
+            change(model)
+        if not on_cpu:
             return model, {}
-        mask_in_any_layout(model)
-        hard_swish_in_any_layout(model)
         tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}
         in_place = {
             name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(tensor.numpy()), tensor.dtype)
