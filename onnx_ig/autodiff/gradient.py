@@ -21,9 +21,9 @@ from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWa
 from onnx_ig.graph.builder import OpBuilder, names_in
 from onnx_ig.graph.constants import fold_rearranged_constants
 from onnx_ig.graph.dead_nodes import remove_dead
-from onnx_ig.graph.pad_axes import name_axes_before_pooling
+from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
+from onnx_ig.graph.quirks.transposed_weights import separate_transposed_weights
 from onnx_ig.graph.reading import is_float
-from onnx_ig.graph.transposed_weights import separate_transposed_weights
 from onnx_ig.graph.transposes import cancel_transposes, turn_products
 
 COTANGENT = "cotangent_"

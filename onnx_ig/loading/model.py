@@ -19,7 +19,7 @@ from onnx_ig.common.arrays import named_arrays
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
-from onnx_ig.graph.pad_axes import name_axes_before_pooling
+from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
 from onnx_ig.loading import interface, model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
 from onnx_ig.loading.opset import WORKING_OPSET, to_working_opset

@@ -13,8 +13,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
+from onnx_ig.graph.quirks.ceil_mode import settle_ceil_mode
 from onnx_ig.loading.joined_axes import joined_symbols, made_up_name, rename, renamed
-from onnx_ig.loading.pool_facts import settle_ceil_mode
 from onnx_ig.loading.rank_facts import settle_ranks
 from onnx_ig.loading.shape_values import settle_shapes
 

@@ -23,11 +23,11 @@ import onnx_ig.pytorch.packed_sequences
 import onnx_ig.pytorch.second_trace
 import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all four)
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.graph.pad_axes import name_axes_before_pooling
+from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
+from onnx_ig.graph.quirks.squeezed_axes import name_squeezed_axes
 from onnx_ig.pytorch.check import BATCH, Argument
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule
-from onnx_ig.pytorch.squeezed_axes import name_squeezed_axes
 
 OPSET = 18  # the newest whose kernels ONNX Runtime's CUDA provider has complete
 Exporter = Literal["dynamo", "torchscript"]

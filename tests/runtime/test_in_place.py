@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from onnx_ig.graph.transposed_weights import separate_transposed_weights
+from onnx_ig.graph.quirks.transposed_weights import separate_transposed_weights
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.session import Session
 

@@ -2,6 +2,9 @@
 
 The one idea: a window that would start beyond the input is left out, which inference forgets before opset 22; where the
 sizes are known, end padding says which windows there are, and ceil_mode is not needed.
+
+Seen in: onnx 1.23.2, for models of opset 21 and before. Report: onnx/onnx#5711, mended by onnx/onnx#5741 for the newest
+opset alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """Give transposed weights buffers of their own.
 
-The one idea: a gradient graph reads a layer's weight twice, forwards and backwards, and OpenVINO (seen in 2026.4)
+The one idea: a gradient graph reads a layer's weight twice, forwards and backwards, and OpenVINO
 computes wrong numbers, without a word, where one initialiser serves a Conv and a ConvTranspose, or a square one serves
 a product as it is and another transposed: it takes the one for the other as long as both name one buffer.
+
+Seen in: OpenVINO 2026.4, on the CPU. Report: none known; on a GPU the first of the two was mended by
+openvinotoolkit/openvino#8832.
 """
 
 from __future__ import annotations
