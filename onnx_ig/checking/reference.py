@@ -141,8 +141,7 @@ def _select(output: Any, target: Any, examples: int) -> Tensor:
         output = output.reshape(1)
     if output.dim() == 0 or output.shape[0] != examples:
         raise InputError(f"the output {tuple(output.shape)} has not one row per example: there are {examples}")
-    rank = output.dim() - 1
-    return torch.stack([_element(output[i], _index(target, i, examples, rank)) for i in range(examples)])
+    return torch.stack([_element(output[i], _index(target, i, examples)) for i in range(examples)])
 
 
 def _element(row: Tensor, index: tuple[int, ...]) -> Tensor:
@@ -154,7 +153,7 @@ def _element(row: Tensor, index: tuple[int, ...]) -> Tensor:
     return chosen.reshape(())
 
 
-def _index(target: Any, example: int, examples: int, rank: int) -> tuple[int, ...]:
+def _index(target: Any, example: int, examples: int) -> tuple[int, ...]:
     """The index that ``target`` means for one example; () for None."""
     if target is None:
         return ()

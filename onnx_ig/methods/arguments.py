@@ -157,7 +157,7 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
         if scalar:
             return None
         raise InputError(f"the output has shape {shape}: a target is needed to select one element per example")
-    rows = _target_rows(target, max(len(dims), 1), examples, shape)
+    rows = _target_rows(target, examples, shape)
     if rows.shape[1] < len(dims) and all(d == 1 for d in dims[rows.shape[1] :]):
         rows = np.pad(rows, ((0, 0), (0, len(dims) - rows.shape[1])))
     longer = [axis for axis, d in enumerate(dims) if d != 1]
@@ -229,7 +229,7 @@ def _one_index_each(target: Any) -> bool:
     return not isinstance(target, (tuple, int)) and to_array(target).size > 1 and to_array(target).ndim == 1
 
 
-def _target_rows(target: Any, rank: int, examples: int, shape: str) -> Array:
+def _target_rows(target: Any, examples: int, shape: str) -> Array:
     """int64 [N, indices given] from any of the accepted forms."""
     if isinstance(target, tuple):
         return np.tile(np.array([[_index(t, shape) for t in target]], np.int64), (examples, 1))

@@ -128,20 +128,8 @@ def export_torch(
         for i, (name, tensor, has, other) in enumerate(zip(names, tensors, per_example, others, strict=True))
     ]
     tried = candidates(arguments, dynamic_batch, any_length=any_length)
-    return _export_checked(source, positional, arguments, output, tried, keep_decisions)
-
-
-def _export_checked(
-    function: Callable[..., Any],
-    positional: Sequence[Any],
-    arguments: Sequence[Argument],
-    output: str | int | None,
-    tried: Sequence[Candidate],
-    keep_decisions: bool = False,
-) -> TorchExport:
-    """The first candidate that reproduces torch; one export at a time."""
     with EXPORT_LOCK:
-        return _first_that_reproduces(function, positional, arguments, output, tried, keep_decisions)
+        return _first_that_reproduces(source, positional, arguments, output, tried, keep_decisions)
 
 
 def _first_that_reproduces(
@@ -152,6 +140,7 @@ def _first_that_reproduces(
     tried: Sequence[Candidate],
     keep_decisions: bool = False,
 ) -> TorchExport:
+    """The first candidate that reproduces torch; the caller holds EXPORT_LOCK, for one export at a time."""
     output_name = pick_output(call_judged(function, positional, output), output)[0]
     while output_name in {argument.name for argument in arguments}:
         output_name += "_out"
@@ -210,7 +199,8 @@ def _export_program(
         for name, value, user_input in zip(input_names or user_inputs, values, user_inputs, strict=True)
     ]
     dynamic = any(argument.per_example for argument in arguments)
-    result = _export_checked(module, values, arguments, output, candidates(arguments, dynamic))
+    with EXPORT_LOCK:
+        result = _first_that_reproduces(module, values, arguments, output, candidates(arguments, dynamic))
     if not dynamic:
         return TorchExport(result.model, result.exporter, False, f"{result.note} in {path}")
     return result

@@ -18,7 +18,7 @@ def pad_(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     reflect, edge, wrap: dx = the middle of dy, plus each border piece where its elements were copied from.
     """
     x, mode = given(node, 0), attr_str(node, "mode", "constant")
-    amounts = _amounts(node, x)
+    amounts = _amounts(node)
     if mode == "constant":
 
         def dx() -> ir.Value:
@@ -45,7 +45,7 @@ def pad_(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     return (result, *others)
 
 
-def _amounts(node: ir.Node, x: ir.Value) -> dict[int, tuple[int, int]] | None:
+def _amounts(node: ir.Node) -> dict[int, tuple[int, int]] | None:
     """axis → (before, after), None where they are only known at run time."""
     pads, axes = constant(given(node, 1)), constant(optional(node, 3))
     if pads is None or (axes is None and optional(node, 3) is not None):

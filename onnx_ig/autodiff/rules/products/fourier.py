@@ -82,7 +82,7 @@ def stft(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         return _overlapped(op, node, x, frames, length)
 
     def dw() -> ir.Value:
-        return op.ReduceSum(op.Mul(_frames(op, node, x, g, x), g), [0, 1, 3], keepdims=0)
+        return op.ReduceSum(op.Mul(_frames(op, node, g, x), g), [0, 1, 3], keepdims=0)
 
     return (dx, None, dw, None)[: len(node.inputs)]
 
@@ -174,8 +174,8 @@ def _real_part(op: OpBuilder, dx: ir.Value, x: ir.Value) -> ir.Value:
     return dx if parts == 2 else cut(op, dx, -1, 0, parts)
 
 
-def _frames(op: OpBuilder, node: ir.Node, x: ir.Value, g: ir.Value, values: ir.Value) -> ir.Value:
-    """``values``, of x's shape, in frames of g's shape [B, F, l, C]."""
+def _frames(op: OpBuilder, node: ir.Node, g: ir.Value, values: ir.Value) -> ir.Value:
+    """``values``, of the signals' shape, in frames of g's shape [B, F, l, C]."""
     zero, one = (op.constant(np.array(i, np.int64)) for i in (0, 1))
     step = _length(op, node, 1)
     assert step is not None
@@ -188,7 +188,7 @@ def _overlapped(op: OpBuilder, node: ir.Node, x: ir.Value, frames: ir.Value, len
     """Frames [B, F, l, C] added where they lie in the signal [B, T, C]."""
     step = _length(op, node, 1)
     if not isinstance(step, int) or not isinstance(length, int) or -(-length // step) > _MOST_SHIFTS:
-        return add_at(op, x, _frames(op, node, x, frames, positions(op, x)), frames)
+        return add_at(op, x, _frames(op, node, frames, positions(op, x)), frames)
     shifts = -(-length // step)
     batch, count, parts = size(op, x, 0), size(op, frames, 1), size(op, x, 2)
     split = reshape(op, pad(op, frames, {2: (0, shifts * step - length)}), [batch, count, shifts, step, parts])

@@ -37,7 +37,7 @@ def conv(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     axes, group = window(op, node, x, w), attr_int(node, "group", 1)
     return (
         lambda: conv_input_gradient(op, axes, group, w, dy, x),
-        lambda: conv_weight_gradient(op, axes, group, x, dy, w),
+        lambda: conv_weight_gradient(op, axes, group, x, dy),
         lambda: _sum_to_channels(op, dy, len(axes)),
     )[: len(node.inputs)]
 
@@ -49,7 +49,7 @@ def conv_transpose(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     dX = the convolution of dY with W;  dW = the correlation of dY with X;  dB = Σ_{N,o} dY.
     """
     x, w = given(node, 0), given(node, 1)
-    axes, group = _transposed_window(op, node, x, w, dy), attr_int(node, "group", 1)
+    axes, group = _transposed_window(op, node, x, w), attr_int(node, "group", 1)
     spatial = range(2, len(axes) + 2)
 
     def dx() -> ir.Value:
@@ -77,7 +77,7 @@ def conv_transpose(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     return (
         dx,
-        lambda: conv_weight_gradient(op, axes, group, dy, x, w),
+        lambda: conv_weight_gradient(op, axes, group, dy, x),
         lambda: _sum_to_channels(op, dy, len(axes)),
     )[: len(node.inputs)]
 
@@ -125,9 +125,7 @@ def conv_input_gradient(
     return cut(op, full, range(2, n + 2), starts, lengths, made_sizes)
 
 
-def conv_weight_gradient(
-    op: OpBuilder, axes: Sequence[Axis], group: int, x: ir.Value, dy: ir.Value, w: ir.Value
-) -> ir.Value:
+def conv_weight_gradient(op: OpBuilder, axes: Sequence[Axis], group: int, x: ir.Value, dy: ir.Value) -> ir.Value:
     """dW[M, C/group, kernel...] of a convolution of X[N, C, ...] that gives Y[N, M, ...].
 
     dW[m, c, j] = Σ_{N,o} dY[N, m, o] · X[N, c, o·stride + j·dilation − begin]:
@@ -175,7 +173,7 @@ def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
     return op.Reshape(moved, vector(op, [mul(op, ins, group), outs, *kernels]))
 
 
-def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value, dy: ir.Value) -> list[Axis]:
+def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value) -> list[Axis]:
     """The window that slides over a ConvTranspose's *output* and whose transpose the node is.
 
     ``end`` is chosen such that the windows cover exactly begin + output + end positions.
