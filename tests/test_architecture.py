@@ -137,6 +137,19 @@ def test_commands_are_listed() -> None:
     assert sorted(rows) == sorted(f.stem for f in (ROOT / "tools").glob("*.py") if "__main__" in f.read_text())
 
 
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "tools/README.md"])
+def test_paths_that_are_named_exist(document: str) -> None:
+    """Paths in backticks, from the root or from onnx_ig/, and the targets of links."""
+    text = re.sub(r"^( {4}|```).*?$", "", (ROOT / document).read_text(), flags=re.MULTILINE)
+    named = re.findall(
+        r"`((?:onnx_ig|tests|tools|models|autodiff|graph|loading|runtime|checking|data|cli)/[\w/.]*)`", text
+    )
+    linked = [link for link in re.findall(r"\]\(([^):#]+)\)", text) if "//" not in link]
+    assert linked
+    missing = [path for path in named if not ((ROOT / path).exists() or (ROOT / "onnx_ig" / path).exists())]
+    assert missing + [link for link in linked if not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
 WRONG = {
     "upwards": ("errors.py", "from onnx_ig.cli import app\n", "onnx_ig.errors imports onnx_ig.cli"),
     "lazily": ("graph/x.py", "def f():\n    import onnx_ig.loading.model\n", "onnx_ig.graph.x imports onnx_ig.loading"),
