@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the report goes."
 )
-@click.option(
-    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
-)
+@options.extra
 @options.algorithm
 @click.option(
     "--target",

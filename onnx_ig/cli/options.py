@@ -90,6 +90,9 @@ batch_axis = click.option(
         "on axis 0. none: the tensors hold one example."
     ),
 )
+extra = click.option(
+    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
+)
 multiply = click.option(
     "--multiply-by-inputs/--no-multiply-by-inputs",
     default=None,

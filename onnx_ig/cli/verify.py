@@ -30,9 +30,7 @@ if TYPE_CHECKING:
         "package.module:factory also a shape such as 1x3x224x224. Repeatable."
     ),
 )
-@click.option(
-    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
-)
+@options.extra
 @click.option(
     "--target",
     metavar="T",

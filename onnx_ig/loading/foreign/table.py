@@ -18,6 +18,8 @@ MICROSOFT = "com.microsoft"  # ONNX Runtime's own
 BLOCKED = "com.microsoft.nchwc"  # the same on tensors in blocks of channels
 ML = "ai.onnx.ml"  # classical models
 
+UNOPTIMISED = "Use the model as it was before optimisation"  # the advice for what ONNX Runtime put there
+
 _TABLE: dict[tuple[str, str], LoweringRule] = {}
 
 

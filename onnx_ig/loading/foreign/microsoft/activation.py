@@ -12,7 +12,7 @@ from onnx_ig.autodiff.masks import number
 from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, constant, given, known_rank, optional, refuse
-from onnx_ig.loading.foreign.table import MICROSOFT, foreign
+from onnx_ig.loading.foreign.table import MICROSOFT, UNOPTIMISED, foreign
 
 
 def is_read(node: ir.Node, index: int) -> bool:
@@ -66,7 +66,7 @@ def activated(op: OpBuilder, node: ir.Node, x: ir.Value, kind: str, parameters: 
         return gelu(op, x)
     if kind == "HardSwish":
         return op.HardSwish(x)
-    raise refuse(node, f"it has the fused activation {kind!r}", "Use the model as it was before optimisation")
+    raise refuse(node, f"it has the fused activation {kind!r}", UNOPTIMISED)
 
 
 @foreign("Gelu", domain=MICROSOFT)
@@ -92,7 +92,7 @@ def fast_gelu_(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
 def quick_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = x · σ(α x), α = 1.702 by default."""
     if node.op_type == "ScaledSiLU":
-        raise refuse(node, "its meaning is not documented", "Use the model as it was before optimisation")
+        raise refuse(node, "its meaning is not documented", UNOPTIMISED)
     return [silu(op, given(node, 0), attr_float(node, "alpha", 1.702))]
 
 

@@ -15,7 +15,7 @@ from onnx_ig.autodiff.masks import cast_like, number
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, attr_ints, given, known_rank, optional, refuse
 from onnx_ig.loading.foreign.microsoft.activation import is_read, must_not_be_read
-from onnx_ig.loading.foreign.table import MICROSOFT, foreign
+from onnx_ig.loading.foreign.table import MICROSOFT, UNOPTIMISED, foreign
 
 HEADS_FIRST = [0, 2, 1, 3]
 
@@ -104,7 +104,7 @@ def _with_bias(
 ) -> tuple[ir.Value, ir.Value | None, ir.Value | None]:
     """Bias [D + D + D_v] added to the three; those whose heads are split have no bias."""
     if key is None or value is None or known_rank(node, query) != 3:
-        raise refuse(node, "it has a bias beside packed inputs", "Use the model as it was before optimisation")
+        raise refuse(node, "it has a bias beside packed inputs", UNOPTIMISED)
     width, total = query.shape, bias.shape
     if width is None or total is None or not isinstance(width[2], int) or not isinstance(total[0], int):
         raise refuse(node, "the hidden size of its query is unknown", "Give the inputs' shapes (load(..., shapes=...))")
@@ -192,13 +192,11 @@ def must_not_be_set(node: ir.Node, inputs: Sequence[int], attributes: Sequence[s
     for index in inputs:
         value = optional(node, index)
         if value is not None:
-            raise refuse(
-                node, f"it reads {value.name!r} (input {index})", "Use the model as it was before optimisation"
-            )
+            raise refuse(node, f"it reads {value.name!r} (input {index})", UNOPTIMISED)
     for name in attributes:
         attribute = node.attributes.get(name)
         if attribute is not None and attribute.value not in (0, -1, "", "NONE"):
-            raise refuse(node, f"its {name} is {attribute.value!r}", "Use the model as it was before optimisation")
+            raise refuse(node, f"its {name} is {attribute.value!r}", UNOPTIMISED)
 
 
 @foreign(

@@ -14,7 +14,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_str, constant, given, optional, refuse
 from onnx_ig.loading.foreign.microsoft.activation import activated
-from onnx_ig.loading.foreign.table import BLOCKED, foreign
+from onnx_ig.loading.foreign.table import BLOCKED, UNOPTIMISED, foreign
 from onnx_ig.runtime.channel_blocks import block_size_here
 
 _BLOCKS = (8, 16)
@@ -51,7 +51,7 @@ def conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """Y = activation(Conv(X, W, B) + Z). X of fewer channels than a block is not blocked."""
     block, x, w = _block_size(op, node), given(node, 0), constant(given(node, 1))
     if w is None:
-        raise refuse(node, "its weights are only known at run time", "Use the model as it was before optimisation")
+        raise refuse(node, "its weights are only known at run time", UNOPTIMISED)
     if _reads_blocked(node, w.shape, block):
         x = _plain(op, x, block)
     inputs = [x, op.constant(ir.tensor(_unblocked_weights(w, block))), optional(node, 2)]

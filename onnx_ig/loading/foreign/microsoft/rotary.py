@@ -17,7 +17,7 @@ from onnx_ig.loading.foreign.microsoft.attention import (
     range_of,
     split_heads,
 )
-from onnx_ig.loading.foreign.table import MICROSOFT, foreign
+from onnx_ig.loading.foreign.table import MICROSOFT, UNOPTIMISED, foreign
 
 
 @foreign("GroupQueryAttention", domain=MICROSOFT)
@@ -30,7 +30,7 @@ def group_query_attention(op: OpBuilder, node: ir.Node) -> list[ir.Value | None]
     must_not_be_set(node, (11, 12, 13, 14, 15), ("smooth_softmax", "k_quant_type", "v_quant_type", "qk_output"))
     must_not_be_read(node, 3)
     if attr_int(node, "causal", 1) != 1:
-        raise refuse(node, "it is not causal", "Use the model as it was before optimisation")
+        raise refuse(node, "it is not causal", UNOPTIMISED)
     heads, groups = attr_int(node, "num_heads", 1), attr_int(node, "kv_num_heads", 1)
     query, key, value = given(node, 0), optional(node, 1), optional(node, 2)
     if key is None or value is None:
