@@ -1,13 +1,13 @@
-"""The five quadrature rules of Integrated Gradients: where the path is evaluated and with what weight.
+"""The quadrature rules of Integrated Gradients: where the path is evaluated and with what weight.
 
 The one idea: a rule is a pair of arrays on [0, 1], and ∫₀¹ g(a) da is Σ_k weights[k] · g(nodes[k])
-whatever the rule.
+whatever the rule. Five have a fixed number of points; to those of the nested one points can be added.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +95,42 @@ def _checked_steps(method: str, n_steps: int) -> int:
     if steps < least:
         raise UsageError(f"n_steps is {steps}: {method} needs at least {least}")
     return steps
+
+
+FEWEST_INTERVALS = 4  # that the nested rule begins with
+
+
+def nested_levels(max_steps: int) -> Iterator[int]:
+    """The numbers of intervals of the nested rule, 4, 8, 16, ..., up to ``max_steps``."""
+    intervals = FEWEST_INTERVALS
+    while intervals <= max_steps:
+        yield intervals
+        intervals *= 2
+
+
+def nested_points(intervals: int) -> NodesAndWeights:
+    """The inner points of the nested rule that those of half as many intervals leave out, and the weights of their sum.
+
+    The path is cut at a_k = sin²(θ_k / 2), θ_k = kπ/n, k = 0..n for n ``intervals``: the points of Clenshaw and Curtis,
+    of which every other one is a point for n/2. With da = ½ sin θ dθ, the trapezoid rule in θ gives the inner point k
+    the weight (π/2n) sin θ_k: from one level to the next all of them are halved, so that of all points before only the
+    sum is kept. The weight here is sin θ_k; the factor is :func:`nested_factors`'.
+
+    Returns:
+        (nodes, sin θ): odd k; all of 1..n − 1 for the fewest intervals, 4.
+    """
+    first = intervals == FEWEST_INTERVALS
+    theta = np.arange(1, intervals, 1 if first else 2) * (np.pi / intervals)
+    return np.sin(theta / 2) ** 2, np.sin(theta)
+
+
+def nested_factors(intervals: int) -> tuple[float, float]:
+    """(h/2, c) with which ∫₀¹ g(a) da is (h/2) · Σ_k sin θ_k g(a_k) + c · (g(0) + g(1)), h = π/n.
+
+    c = (1 − (h/2) cot(h/2)) / 2 makes the weights sum to 1, and is h²/24 + O(h⁴), the first term of Euler and
+    Maclaurin, which takes the trapezoid rule's error from O(h²) to O(h⁴). Measured on trained networks, smooth and
+    piecewise linear, the error is that of Clenshaw–Curtis with the same points, whose weights change one by one from
+    level to level, so that every gradient would have to be kept.
+    """
+    half = np.pi / (2 * intervals)
+    return half, (1 - half / np.tan(half)) / 2

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
@@ -36,12 +37,17 @@ _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 
 @dataclass
 class Attribution:
-    """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta."""
+    """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta.
+
+    Where path points were added until a tolerance was met, also per example the estimated relative error and the steps.
+    """
 
     attributions: dict[str, Array]
     scores: Array | None = None
     baseline_scores: Array | None = None
     delta: Array | None = None
+    error_estimate: Array | None = None
+    steps_used: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,11 @@ class Engine:
         """How many nodes of which operators have a straight-through derivative (quantised models)."""
         return contract.Contract.from_json(self._built.metadata_props[contract.KEY]).straight_through
 
+    @property
+    def output_rounding(self) -> float:
+        """The distance of 1 from the next number in the type that F is computed in."""
+        return float(ml_dtypes.finfo(self._types[self.plan.output]).eps)
+
     def integrate(
         self,
         request: Request,
@@ -136,10 +147,25 @@ class Engine:
         gradient's own model at the ends of the path, for two path points more; at an inner tensor (``at``) these leave
         the branches beside it at x, and the model itself does not.
         """
+        sums, _ = self.path_sums(request, nodes, weights, internal_batch_size=internal_batch_size, progress=progress)
+        at_ends = self.end_scores if ends else self._path_ends
+        return self.answer(request, sums, *at_ends(request, internal_batch_size))
+
+    def path_sums(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        *,
+        internal_batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[dict[str, Array], Array]:
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) by tensor, and F at the path points, float64 [K, N]."""
         wide = _path_type(request)
         nodes, weights = nodes.astype(wide), weights.astype(wide)
         self._require_independent_examples(request)
         sums: dict[str, Array] = {}
+        scores = np.zeros((len(nodes), request.examples))
         done, total = 0, request.examples * len(nodes)
 
         grid = self._grid(request)
@@ -148,17 +174,20 @@ class Engine:
             nonlocal done
             for name in self.plan.at:
                 grid.put(sums, name, result[_PREFIX + contract.ATTRIBUTION + name], rows, add=True)
+            along = result[_PREFIX + contract.PATH_SCORES]
+            scores[points, rows] = along[: points.stop - points.start, : rows.stop - rows.start]
             done += (rows.stop - rows.start) * (points.stop - points.start)
             if progress is not None:
                 progress(done, total)
 
         self._along_path(request, nodes, weights, internal_batch_size, take)
-        at_ends = self.end_scores if ends else self._path_ends
-        scores, baseline_scores = at_ends(request, internal_batch_size)
+        return sums, scores
+
+    def answer(self, request: Request, sums: Mapping[str, Array], scores: Array, baseline_scores: Array) -> Attribution:
+        """The attributions ``sums`` in their tensors' types, with the convergence delta."""
         delta = self._total(sums, request.examples) - (scores - baseline_scores)
-        result = Attribution(sums, scores, baseline_scores, delta)
-        result.attributions = {name: total.astype(self._types[name]) for name, total in sums.items()}
-        return result
+        attributions = {name: total.astype(self._types[name]) for name, total in sums.items()}
+        return Attribution(attributions, scores, baseline_scores, delta)
 
     def gradient(
         self, request: Request, *, internal_batch_size: int | None = None, progress: Progress | None = None
@@ -185,14 +214,7 @@ class Engine:
 
     def _path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
         """F at both ends of the path, of each example, from Runs whose sums, of weight 0 and perhaps NaN, are left."""
-        nodes = np.array([1, 0], _path_type(request))
-        ends = np.zeros((2, request.examples))
-
-        def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            scores = result[_PREFIX + contract.PATH_SCORES]
-            ends[points, rows] = scores[: points.stop - points.start, : rows.stop - rows.start]
-
-        self._along_path(request, nodes, np.zeros_like(nodes), internal_batch_size, take)
+        ends = self.path_sums(request, np.array([1, 0]), np.zeros(2), internal_batch_size=internal_batch_size)[1]
         return ends[0], ends[1]
 
     def end_scores(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:

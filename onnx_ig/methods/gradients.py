@@ -7,11 +7,14 @@ gradient of F(x; t), the selected output of example x.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from onnx_ig.common.types import Progress
+from onnx_ig.methods.answers import delta_type, first
 from onnx_ig.methods.captum_family import wrapped
+from onnx_ig.methods.explanation import Explanation, explanation
 from onnx_ig.methods.integrated_gradients import Method, check_batch_size
 from onnx_ig.runtime.session import ProviderSpec
 
@@ -21,7 +24,7 @@ class _AtInput(Method):
 
     algorithm = "input-x-gradient"
 
-    def _gradient(
+    def _explained(
         self,
         inputs: Any,
         target: Any,
@@ -30,11 +33,13 @@ class _AtInput(Method):
         per_example: Sequence[str],
         nonfinite: bool,
         progress: Progress | None,
-    ) -> Any:
+    ) -> Explanation:
+        began = time.perf_counter()
         check_batch_size(internal_batch_size)
         engine, request, bound = self._prepare(inputs, None, target, additional, per_example, nonfinite)
         result = engine.gradient(request, internal_batch_size=internal_batch_size, progress=progress)
-        return self._returned(result, inputs, bound)
+        attributions = self._returned(result, inputs, bound)
+        return explanation(attributions, result, first(inputs), delta_type(request.inputs), began, engine.provider)
 
 
 class InputXGradient(_AtInput):
@@ -78,7 +83,24 @@ class InputXGradient(_AtInput):
             NotDifferentiableError, NoGradientPathError: the model cannot be differentiated.
             OutOfMemoryError: a single example does not fit.
         """
-        return self._gradient(
+        found = self._explained(
+            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
+        )
+        return found.attributions
+
+    def explain(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing."""
+        return self._explained(
             inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
         )
 
@@ -126,9 +148,9 @@ class Saliency(_AtInput):
             abs: False: ∇F(x; t) with its sign.
             The other arguments, and what is raised: see :class:`InputXGradient`.
         """
-        gradient = self._gradient(
+        gradient = self._explained(
             inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
-        )
+        ).attributions
         return _each(_magnitude, gradient) if abs else gradient
 
 

@@ -7,7 +7,7 @@ Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, �
 from __future__ import annotations
 
 import functools
-import warnings
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,15 +19,16 @@ from onnx_ig.common.types import Array, Progress, Rule
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Attribution, Engine, Request
 from onnx_ig.engine.opening import open_engine
-from onnx_ig.errors import OnnxIgWarning, UsageError
+from onnx_ig.engine.path_rule import PathRule, path_rule
+from onnx_ig.errors import UsageError
 from onnx_ig.methods import arguments
 from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
 from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember, wrapped
+from onnx_ig.methods.explanation import Explanation, explanation
 from onnx_ig.methods.requests import Scorer, path_point, request_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
-from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 from onnx_ig.runtime.session import ProviderSpec
 
 # How far providers that compute with fewer bits lie off, relative to the largest output.
@@ -230,11 +231,13 @@ class IntegratedGradients(Method):
         baselines: Any = None,
         target: Any = None,
         additional_forward_args: Any = None,
-        n_steps: int = DEFAULT_STEPS,
-        method: Rule = DEFAULT_METHOD,
+        n_steps: int | None = None,
+        method: Rule | None = None,
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
@@ -248,43 +251,109 @@ class IntegratedGradients(Method):
             target: the output element explained: None for outputs of one number per example, an int or tuple for all
                 examples, or one per example; ``"predicted"``: the class of the largest output at x.
             additional_forward_args: further model inputs, not attributed.
-            n_steps: path points; more make the delta smaller.
-            method: the quadrature rule: gausslegendre, riemann_left, riemann_right, riemann_middle, riemann_trapezoid.
+            n_steps: path points, 50 if nothing is said; more make the delta smaller.
+            method: the quadrature rule: gausslegendre (if nothing is said), riemann_left, riemann_right,
+                riemann_middle, riemann_trapezoid.
             internal_batch_size: at most this many rows (path points × examples) per Run; fewer where more are no
                 faster.
             return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N]. Returned or not, a warning says
                 where it is above 5 % of F(x) − F(x'); knowing it costs two path points.
+            tolerance: instead of ``n_steps`` and ``method``: for each example path points are added, and those before
+                used again, until the estimated error Σ |error| / Σ |attributions| is at most this, such as 0.01; see
+                :func:`onnx_ig.engine.adaptive.integrate_to_tolerance`. Exported files and ``verify`` have fixed steps.
+            max_steps: with ``tolerance``, at most this many intervals between path points, 1024 if nothing is said. An
+                example that needs more is warned of, and its best value returned.
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in inputs and baselines.
-            progress: called with (rows done, rows in all).
+            progress: called with (rows done, rows in all); with ``tolerance``, in all that is begun.
 
         Raises:
-            UsageError: an unknown method, or too few steps.
+            UsageError: an unknown method, too few steps, or both ``tolerance`` and ``n_steps`` or ``method``.
             InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see
                 :class:`onnx_ig.InputXGradient`.
         """
-        check_batch_size(internal_batch_size)
-        nodes, weights = path_nodes_and_weights(method, n_steps)
-        engine, request, bound = self._prepare(
-            inputs, baselines, target, additional_forward_args, per_example, allow_nonfinite, list(nodes)
-        )
-        result = engine.integrate(
-            request,
-            nodes,
-            weights,
-            internal_batch_size=internal_batch_size,
+        found = self._explained(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            path_rule(n_steps, method, tolerance, max_steps),
             ends=return_convergence_delta,
+            internal_batch_size=internal_batch_size,
+            per_example=per_example,
+            allow_nonfinite=allow_nonfinite,
             progress=progress,
         )
+        return (found.attributions, found.convergence_delta) if return_convergence_delta else found.attributions
+
+    def explain(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
+
+        With ``tolerance``, the error and, for attributions of the inputs, F are known without further evaluations;
+        F costs two forward passes otherwise, and the error of a fixed number of steps is not known.
+        """
+        return self._explained(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            path_rule(n_steps, method, tolerance, max_steps),
+            ends=True,
+            internal_batch_size=internal_batch_size,
+            per_example=per_example,
+            allow_nonfinite=allow_nonfinite,
+            progress=progress,
+        )
+
+    def _explained(
+        self,
+        inputs: Any,
+        baselines: Any,
+        target: Any,
+        additional: Any,
+        rule: PathRule,
+        *,
+        ends: bool,
+        internal_batch_size: int | None,
+        per_example: Sequence[str],
+        allow_nonfinite: bool,
+        progress: Progress | None,
+    ) -> Explanation:
+        """``ends``: see :meth:`onnx_ig.engine.engine.Engine.integrate`."""
+        began = time.perf_counter()
+        check_batch_size(internal_batch_size)
+        engine, request, bound = self._prepare(
+            inputs, baselines, target, additional, per_example, allow_nonfinite, list(rule.nodes)
+        )
+        result = rule.integrate(engine, request, internal_batch_size=internal_batch_size, ends=ends, progress=progress)
+        notes = [rule.missed(result)]
         if self._multiply_by_inputs:
             gap = completeness_gap(result.delta, result.scores, result.baseline_scores)
-            for sentence in filter(None, (at_the_baseline(request.inputs, request.baselines), gap)):
-                warnings.warn(sentence, OnnxIgWarning, stacklevel=3)
-        attributions = self._returned(result, inputs, bound)
-        if not return_convergence_delta:
-            return attributions
-        assert result.delta is not None
-        return attributions, like(result.delta.astype(delta_type(request.inputs)), first(inputs))
+            notes += [at_the_baseline(request.inputs, request.baselines), gap]
+        return explanation(
+            self._returned(result, inputs, bound),
+            result,
+            first(inputs),
+            delta_type(request.inputs),
+            began,
+            engine.provider,
+            *filter(None, notes),
+        )
 
 
 def check_batch_size(size: int | None) -> None:

@@ -1,0 +1,222 @@
+"""Add path points until the attributions of each example are exact enough, and say how exact they are.
+
+The one idea: two levels of a nested rule differ by about what the coarser one lacks. Finished examples leave the batch,
+the others are packed together again; of the points before only sums are kept, so that memory does not grow with steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from onnx_ig.common.types import Array, Progress
+from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.quadrature import nested_factors, nested_levels, nested_points
+
+# The rate at which changes are taken to shrink further. Where a gradient jumps along the path (ReLU), no rule does
+# better than half the error per doubling, and a faster change before was luck; slower than 0.7 is no limit to trust.
+_FASTEST, _SLOWEST = 0.5, 0.7
+# Beyond as many intervals a convergence delta is no sign of points between which something was missed, but of an F
+# whose change is not the integral of its gradient (rounding, a jump), which further points do not change.
+_DELTA_TELLS = 256
+_ROUNDINGS = 16  # of F, that a convergence delta may hold
+# Measured on 210 examples of five trained networks and 1,050 of seven random ReLU networks, at 10, 5, 2 and 1 %: a true
+# error above the tolerance in none and 0.6 % of all cases; without the delta in 0.1 and 5.7 %.
+_CANCELLED = 3.0
+
+
+def integrate_to_tolerance(
+    engine: Engine,
+    request: Request,
+    tolerance: float,
+    max_steps: int,
+    *,
+    internal_batch_size: int | None = None,
+    ends: bool = True,
+    progress: Progress | None = None,
+) -> Attribution:
+    """(x − x') · ∫₀¹ ∇F(x' + a (x − x')) da for every example, to an estimated relative error of ``tolerance``.
+
+    The error is that of all attributions of an example together, in L1: Σ |found − true| / Σ |found|. Of the changes
+    d_k between levels (:func:`onnx_ig.quadrature.nested_points`) it is estimated as d_k · r / (1 − r), the sum of the
+    changes to come, r = d_k / d_{k−1} held to [0.5, 0.7]; the first change is taken for itself. It is at least three
+    times |Σ attributions − (F(x) − F(x'))| / Σ |attributions|, which the end points of the path give for nothing: that
+    shows what all points together have missed, but errors of opposite sign cancel in it. An example ends too when it
+    has taken ``max_steps`` intervals or is not finite; its estimate is then above ``tolerance``, or NaN.
+
+    Args:
+        max_steps: at most this many intervals between path points, 8 or more; n intervals take n + 1 points.
+        ends: as :meth:`Engine.integrate`; where the path is laid at the inputs, both are the same and cost nothing.
+        progress: called with (rows done, rows of the levels begun).
+
+    Returns:
+        Also ``error_estimate`` float64 [N] and ``steps_used`` int64 [N], the intervals.
+    """
+    examples, whole = request.examples, engine.plan.layout.whole
+    alone = engine.plan.layout.kind == "none"
+    counted = _Counted(progress)
+    levels = list(nested_levels(max_steps))
+    at_ends, path_ends = engine.path_sums(
+        request, np.array([1, 0]), np.ones(2), internal_batch_size=internal_batch_size, progress=counted.level()
+    )
+    at_inputs = set(engine.plan.at) == set(request.inputs)
+    lacking = _Lacking(request, path_ends, engine.output_rounding, spread=not engine.plan.multiply_by_inputs)
+    tells = not engine.straight_through and (engine.plan.multiply_by_inputs or at_inputs)
+
+    found: dict[str, Array] = {}
+    error, steps = np.full(examples, np.nan), np.zeros(examples, np.int64)
+    remaining = np.arange(examples)
+    sums = _Sums(_by_example(at_ends, alone))
+    for intervals in levels:
+        nodes, weights = nested_points(intervals)
+        added, _ = engine.path_sums(
+            _only(request, remaining),
+            nodes,
+            weights,
+            internal_batch_size=internal_batch_size,
+            progress=counted.level(),
+        )
+        sums.add(_by_example(added, alone), intervals)
+        error[remaining] = sums.error()
+        if tells and intervals < _DELTA_TELLS:
+            error[remaining] = np.fmax(error[remaining], _CANCELLED * lacking.relative(sums.value, remaining))
+        steps[remaining] = intervals
+        ended = (error[remaining] <= tolerance) | ~np.isfinite(sums.size)
+        if intervals == levels[-1]:
+            ended[:] = True
+        elif whole:  # no example can leave the others
+            ended[:] = ended.all()
+        for name, value in sums.value.items():
+            kept = found.setdefault(name, np.zeros((examples, *value.shape[1:]), value.dtype))
+            kept[remaining[ended]] = value[ended]
+        if ended.all():
+            break
+        remaining = remaining[~ended]
+        sums.keep(~ended)
+    result = {name: value[0] if alone else value for name, value in found.items()}
+    score, baseline_score = engine.end_scores(request, internal_batch_size) if ends and not at_inputs else path_ends
+    answer = engine.answer(request, result, score, baseline_score)
+    return replace(answer, error_estimate=error, steps_used=steps)
+
+
+class _Sums:
+    """The sums of some examples, [N, ...] by tensor, and what the last level made of them."""
+
+    def __init__(self, at_ends: dict[str, Array]) -> None:
+        self._ends = at_ends
+        self._inner: dict[str, Array] = {}
+        self.value: dict[str, Array] = {}
+        self.size = np.zeros(0)  # Σ |value| of each example
+        self._change: Array | None = None  # of the level before, relative
+        self._last: Array | None = None
+
+    def add(self, inner: dict[str, Array], intervals: int) -> None:
+        """The sum over a level's further points."""
+        self._inner = {n: self._inner[n] + s for n, s in inner.items()} if self._inner else inner
+        before, self.value = self.value, {n: _integral(s, self._ends[n], intervals) for n, s in self._inner.items()}
+        self.size = _l1(self.value.values())
+        self._change = self._last
+        if before:
+            change = _l1(self.value[n] - before[n] for n in before)
+            self._last = _ratio(change, self.size)
+
+    def error(self) -> Array:
+        """The estimated relative error, infinite before there is a change."""
+        if self._last is None:
+            return np.full(len(self.size), np.inf)
+        if self._change is None:
+            return self._last
+        rate = np.clip(_ratio(self._last, self._change), _FASTEST, _SLOWEST)
+        return self._last * rate / (1 - rate)
+
+    def keep(self, which: Array) -> None:
+        """Forget the other examples."""
+        for sums in (self._ends, self._inner, self.value):
+            sums.update({name: s[which] for name, s in sums.items()})
+        self.size = self.size[which]
+        self._last = None if self._last is None else self._last[which]
+
+
+class _Lacking:
+    """How far attributions are from adding up to F(x) − F(x'), which rounding of F does not explain.
+
+    ``spread``: they lack the factor (x − x') and get it here.
+    """
+
+    def __init__(self, request: Request, path_ends: Array, rounding: float, spread: bool) -> None:
+        self._request = request if spread else None
+        self._explained = path_ends[0] - path_ends[1]
+        self._rounding = _ROUNDINGS * rounding * np.abs(path_ends).max(axis=0)
+
+    def relative(self, attributions: Mapping[str, Array], examples: Array) -> Array:
+        """|Σ attributions − (F(x) − F(x'))| / Σ |attributions| of each of some ``examples``."""
+        parts = [v if self._request is None else v * self._factor(n, examples) for n, v in attributions.items()]
+        total = np.sum([p.reshape(len(p), -1).sum(axis=1, dtype=np.float64) for p in parts], axis=0)
+        lack = np.abs(total - self._explained[examples]) - self._rounding[examples]
+        return _ratio(np.fmax(lack, 0), _l1(parts))
+
+    def _factor(self, name: str, examples: Array) -> Array:
+        assert self._request is not None
+        x, start = self._request.inputs[name], self._request.baselines[name]
+        if len(examples) == self._request.examples:
+            return x - start
+        return np.asarray(x[examples] - (start if len(start) == 1 else start[examples]))
+
+
+class _Counted:
+    """Progress over levels, of which nobody knows how many there will be."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self._before, self._now = progress, 0, 0
+
+    def level(self) -> Progress | None:
+        """Progress of the next level."""
+        self._before += self._now
+        return None if self._progress is None else self._report
+
+    def _report(self, done: int, total: int) -> None:
+        assert self._progress is not None
+        self._now = total
+        self._progress(self._before + done, self._before + total)
+
+
+def _integral(inner: Array, ends: Array, intervals: int) -> Array:
+    """The nested rule; the inner points alone where the gradient at an end is not finite, as that of a root at 0."""
+    half, end = nested_factors(intervals)
+    value = half * inner
+    finite = np.isfinite(ends)
+    return np.asarray(np.where(finite, value + end * np.where(finite, ends, 0), value / (1 - 2 * end)), inner.dtype)
+
+
+def _l1(values: Iterable[Array]) -> Array:
+    return np.sum([np.abs(v).reshape(len(v), -1).sum(axis=1, dtype=np.float64) for v in values], axis=0)
+
+
+def _ratio(part: Array, of: Array) -> Array:
+    """part / of, 0 for 0 / 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((part == 0) & (of == 0), 0.0, part / of)
+
+
+def _by_example(sums: Mapping[str, Array], alone: bool) -> dict[str, Array]:
+    return {name: s[np.newaxis] if alone else s for name, s in sums.items()}
+
+
+def _only(request: Request, kept: Array) -> Request:
+    """The request for some of its examples."""
+    if len(kept) == request.examples:
+        return request
+
+    def rows(values: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: value if len(value) == 1 else value[kept] for name, value in values.items()}
+
+    return replace(
+        request,
+        inputs=rows(request.inputs),
+        baselines=rows(request.baselines),
+        per_example=rows(request.per_example),
+        target=None if request.target is None else request.target[kept],
+        examples=len(kept),
+    )

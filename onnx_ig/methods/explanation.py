@@ -1,0 +1,73 @@
+"""What a method found, in one object: the attributions, and what tells how far they can be trusted."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.common.types import Array
+from onnx_ig.engine.engine import Attribution
+from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.methods.answers import like
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attributions of N examples with F at both ends of the path and the error of the integral.
+
+    Attributes:
+        attributions: as ``attribute`` returns them.
+        scores: F(x; t), [N]; ``baseline_scores``: F(x'; t), [N]; None where the method has no baseline.
+        convergence_delta: Σ attributions − (F(x) − F(x')), [N]; None without a baseline. Errors of opposite sign cancel
+            in it: relative to Σ |attributions| it is a lower bound of their error, and no estimate.
+        error_estimate: Σ |error of the attributions| / Σ |attributions|, estimated from the last changes as points were
+            added to the path, [N]; None where the number of points was fixed: what their results lack is known from
+            results of other points alone, and these would cost as much again. A ``tolerance`` gives it.
+        steps_used: intervals between path points, int64 [N] in an array; n steps are n + 1 gradients. None where the
+            number of points was fixed.
+        warnings: sentences about these results, which are given as OnnxIgWarning too.
+        provider: the execution provider that was used.
+        seconds: that the call took, models that it opened included.
+    """
+
+    attributions: Any
+    scores: Any
+    provider: str
+    seconds: float = 0.0
+    baseline_scores: Any = None
+    convergence_delta: Any = None
+    error_estimate: Any = None
+    steps_used: Array | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+def explanation(
+    attributions: Any, found: Attribution, given: Any, dtype: np.dtype[Any], began: float, provider: str, *notes: str
+) -> Explanation:
+    """The object of one call, whose ``notes`` are warned of.
+
+    Args:
+        attributions: in the caller's form; ``given``: the first of the inputs, whose kind the numbers get.
+        dtype: of F and its differences; ``began``: when, by ``time.perf_counter``.
+    """
+    for note in notes:
+        warnings.warn(note, OnnxIgWarning, stacklevel=5)
+
+    def numbers(values: Array | None) -> Any:
+        return None if values is None else like(values.astype(dtype), given)
+
+    return Explanation(
+        attributions=attributions,
+        scores=numbers(found.scores),
+        provider=provider,
+        seconds=time.perf_counter() - began,
+        baseline_scores=numbers(found.baseline_scores),
+        convergence_delta=numbers(found.delta),
+        error_estimate=numbers(found.error_estimate),
+        steps_used=found.steps_used,
+        warnings=notes,
+    )
