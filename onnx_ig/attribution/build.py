@@ -6,7 +6,6 @@ inputs ── prefix at x ──────────┐ difference          
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Collection, Sequence
 
@@ -23,7 +22,7 @@ from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
-from onnx_ig.autodiff.gradient import COTANGENT, STRAIGHT_THROUGH, free_names, gradient_model, tidy
+from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import OnnxIgWarning
 from onnx_ig.graph.builder import OpBuilder
@@ -48,30 +47,30 @@ class _Builder:
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self.plan, self.source = plan, model
-        self._laid_at: dict[str, int] = {}
+        lowered = lowered_graph(model.ir_model, plan.at, [plan.output], plan.prefix)
+        frontier = _frontier(lowered, plan)
         whole = not plan.is_integrated and _depend_on_each_other(model, plan.at)
-        self.result = gradient_model(
-            model.ir_model, plan.at, [plan.output], plan.prefix, lay=None if whole else self._lay
-        )
-        graph = self.result.graph
-        values = {v.name: v for v in (*graph.inputs, *(y for node in graph for y in node.outputs))}
-        self.own_inputs, self.own_outputs = list(graph.inputs)[:-1], list(graph.outputs)[: len(model.outputs)]
+        adjoint = adjoint_of(lowered, None if whole else list(frontier))
+        self.result, self.straight_through = adjoint.model, dict(adjoint.straight_through)
+        self.own_inputs = adjoint.own_inputs
+        (seed,) = adjoint.seeds
         self.parts = GradientGraph(
-            nodes=list(graph),
-            output=values[plan.output],
-            seed=values[plan.prefix + COTANGENT + plan.output],
+            nodes=adjoint.nodes,
+            output=adjoint.tensor(plan.output),
+            seed=seed,
             target_rank=plan.target_rank,
-            frontier={values[name]: axis for name, axis in self._laid_at.items()},
-            grads=list(graph.outputs)[len(model.outputs) :],
+            frontier={adjoint.tensor(name): axis for name, axis in frontier.values()},
+            grads=adjoint.gradients,
         )
-        self.at = [values[name] for name in plan.at]
-        graph.inputs.pop()
+        self.at = [adjoint.tensor(name) for name in plan.at]
+        self.attributed = [adjoint.tensor(name) for name in plan.attributed]
+        graph = self.result.graph
+        graph.inputs.remove(seed)
         graph.outputs.clear()
         if plan.form == "complete":
-            graph.outputs.extend(self.own_outputs)
+            graph.outputs.extend(adjoint.own_outputs)
         free_names(graph, self._wanted_names())
         self.op = OpBuilder(graph)
-        self.attributed = [values[name] for name in plan.attributed]
         self.interface = Interface(self.op, plan, self.own_inputs, self.attributed)
 
     def build(self) -> ir.Model:
@@ -222,14 +221,6 @@ class _Builder:
                 )
         return [arrived[t] if t in arrived else self.op.zeros_like(t) for t in self.at]
 
-    def _lay(self, nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Value]:
-        """The frontier: the end of the affine prefix, or the attributed tensors themselves."""
-        plan, frontier = self.plan, dict.fromkeys(sources, 0)
-        if plan.is_integrated and plan.affine_prefix:
-            frontier = affine_frontier(nodes, sources, output, batched=plan.layout.batched)
-        self._laid_at = {str(f.name): axis for f, axis in frontier.items()}
-        return list(frontier)
-
     def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:
         """× (x − x') at the attributed tensors, masked and declared; returns them wide, for the delta."""
         attributions = []
@@ -284,9 +275,17 @@ class _Builder:
             prefix=plan.prefix,
             inputs=self.interface.described,
             baked=self.interface.baked,
-            straight_through=json.loads(self.result.metadata_props.pop(STRAIGHT_THROUGH)),
+            straight_through=self.straight_through,
             source_sha256=self.source.source_sha256,
         )
+
+
+def _frontier(lowered: LoweredGraph, plan: Plan) -> dict[ir.Value, tuple[str, int]]:
+    """The end of the affine prefix, or the attributed tensors themselves, each with its name and its examples' axis."""
+    frontier = dict.fromkeys(lowered.wrt, 0)
+    if plan.is_integrated and plan.affine_prefix:
+        frontier = affine_frontier(lowered.nodes, lowered.wrt, lowered.outputs[0], batched=plan.layout.batched)
+    return {f: (str(f.name), axis) for f, axis in frontier.items()}
 
 
 def _depend_on_each_other(model: Model, names: Sequence[str]) -> bool:

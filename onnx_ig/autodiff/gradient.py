@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -30,27 +31,93 @@ COTANGENT = "cotangent_"
 GRAD = "grad_"
 # Metadata property: a JSON object, operator → number of its nodes whose derivative is a straight-through one.
 STRAIGHT_THROUGH = "onnx_ig.straight_through"
-# Which tensors to differentiate by, of the forward nodes, the tensors asked for and the output.
-Lay = Callable[[Sequence[ir.Node], Sequence[ir.Value], ir.Value], list[ir.Value]]
+
+
+@dataclass(frozen=True)
+class LoweredGraph:
+    """A model of its own, in operators that have rules as far as the tensors asked for reach.
+
+    Attributes:
+        model: the lowered model; ``op`` builds in its graph.
+        source: the model as it was.
+        wrt: the tensors that the gradient is asked of, ``chosen`` by name or not; ``outputs``: those it starts from.
+        prefix: of the names of what is added.
+        weights: the values of constants among ``wrt``, hidden so that nothing that depends on them is folded.
+    """
+
+    model: ir.Model
+    op: OpBuilder
+    source: ir.Model
+    wrt: list[ir.Value]
+    outputs: list[ir.Value]
+    chosen: bool
+    prefix: str
+    weights: dict[ir.Value, ir.TensorProtocol | None]
+
+    @property
+    def nodes(self) -> list[ir.Node]:
+        """All nodes in topological order."""
+        return list(self.op.graph)
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """A model with the reverse walk added: its own inputs and outputs first, then what the walk takes and gives.
+
+    Attributes:
+        nodes: all nodes in topological order, forward and adjoint.
+        own_inputs, own_outputs: those of the model itself.
+        seeds: the cotangent of each output, an input of the graph; ``gradients``: of each tensor differentiated by, an
+            output of the graph.
+        straight_through: operator → number of its nodes whose derivative is a straight-through one.
+    """
+
+    model: ir.Model
+    own_inputs: list[ir.Value]
+    own_outputs: list[ir.Value]
+    seeds: list[ir.Value]
+    gradients: list[ir.Value]
+    straight_through: Mapping[str, int]
+
+    @property
+    def nodes(self) -> list[ir.Node]:
+        """See above."""
+        return list(self.model.graph)
+
+    def tensor(self, name: str) -> ir.Value:
+        """The tensor of that name; passes may have put another value in its place."""
+        graph = self.model.graph
+        return next(v for v in (*graph.inputs, *(y for node in graph for y in node.outputs)) if v.name == name)
 
 
 def gradient_model(
     model: ir.Model,
     wrt: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
-    prefix: str = "",
     *,
     without: Collection[str] = (),
-    lay: Lay | None = None,
 ) -> ir.Model:
     """:func:`onnx_ig.differentiate` on a normalised graph (weights shared, not copied).
 
     ``without``: inputs by which it is not differentiated unless ``wrt`` names them, or all inputs are among them.
+    """
+    adjoint = adjoint_of(lowered_graph(model, wrt, outputs, without=without))
+    adjoint.model.metadata_props[STRAIGHT_THROUGH] = json.dumps(adjoint.straight_through)
+    return adjoint.model
 
-    ``prefix`` is put before the added inputs' and outputs' names. ``lay`` is given the forward nodes in operators that
-    have rules, the tensors ``wrt`` and the first output, and says by which tensors to differentiate instead: these are
-    independent of each other, whatever computes them, and the gradient reads nothing from before them; they and
-    those of ``wrt`` stay tensors of the graph.
+
+def lowered_graph(
+    model: ir.Model,
+    wrt: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    prefix: str = "",
+    *,
+    without: Collection[str] = (),
+) -> LoweredGraph:
+    """A copy of the model, lowered; ``prefix`` is put before the names of what will be added.
+
+    Raises:
+        InputError: an unknown or non-float name; ModelError: a name that is needed is taken.
     """
     result = model.clone()
     graph = result.graph
@@ -69,54 +136,78 @@ def gradient_model(
             f"the model has no float input ({', '.join(f'{x.name} {x.dtype}' for x in graph.inputs)}): "
             + where_instead(graph, graph.inputs)
         )
-    cotangent, grad = prefix + COTANGENT, prefix + GRAD
-    free_names(graph, [cotangent + str(y.name) for y in ends] + [grad + str(x.name) for x in sources])
+    free_names(graph, [prefix + COTANGENT + str(y.name) for y in ends] + [prefix + GRAD + str(x.name) for x in sources])
     fold_rearranged_constants(graph, {*sources, *ends})
     weights = {x: x.const_value for x in sources if x.is_initializer()}
     for x in weights:
-        x.const_value = None  # nothing that depends on them is to be folded
+        x.const_value = None
     op = OpBuilder(graph)
     replaced = lower_path(op, sources)
-    asked, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
-    sources = asked if lay is None else lay(list(graph), asked, ends[0])
+    sources, ends = ([replaced.get(v, v) for v in values] for values in (sources, ends))
+    return LoweredGraph(result, op, model, sources, ends, wrt is not None, prefix, weights)
+
+
+def adjoint_of(lowered: LoweredGraph, at: Sequence[ir.Value] | None = None) -> Adjoint:
+    """The reverse walk from the outputs to ``wrt``, or to the tensors ``at`` instead.
+
+    Those of ``at`` are independent of each other, whatever computes them, and the gradient reads nothing from before
+    them; they and those of ``wrt`` stay tensors of the graph.
+
+    Raises:
+        NoGradientPathError: none is reached. NotDifferentiableError: a node on the path has no rule.
+    """
+    op, asked, ends = lowered.op, lowered.wrt, lowered.outputs
+    result, graph = lowered.model, lowered.op.graph
+    own_inputs, own_outputs = [str(x.name) for x in graph.inputs], len(graph.outputs)
+    sources = asked if at is None else list(at)
     narrow(op, {*asked, *sources, *ends})
-    cut = [] if lay is None else cut_off(op, {*asked, *sources})
+    cut = [] if at is None else cut_off(op, {*asked, *sources})
     nodes = list(graph)
-    reached = dependents(nodes, sources)
-    if wrt is None:
-        ends_set = {y for y in ends if y in reached}
-        asked = sources = [x for x in sources if ends_set & dependents(nodes, [x])] or sources
+    if not lowered.chosen:
+        reached = {*ends} & dependents(nodes, sources)
+        asked = sources = [x for x in sources if reached & dependents(nodes, [x])] or sources
     seeds = {}
     for y in ends:
-        seed = ir.Value(name=cotangent + str(y.name), type=y.type, shape=None if y.shape is None else y.shape.copy())
-        graph.inputs.append(seed)
-        seeds[y] = seed
+        name = lowered.prefix + COTANGENT + str(y.name)
+        seeds[y] = ir.Value(name=name, type=y.type, shape=None if y.shape is None else y.shape.copy())
+        graph.inputs.append(seeds[y])
     grads = pull_back(op, nodes, seeds, sources)
-    for x, tensor in weights.items():
+    for x, tensor in lowered.weights.items():
         x.const_value = tensor
     if not grads:
         names = [str(x.name) for x in asked]
-        place = place_behind(model.graph, [x for x in model.graph.inputs if x.name in names])
+        place = place_behind(lowered.source.graph, [x for x in lowered.source.graph.inputs if x.name in names])
         raise NoGradientPathError(
             f"no gradient path from {', '.join(names)} to {', '.join(str(y.name) for y in ends)}: the output does not "
             "depend on it, or only through operators whose derivative is zero (Round, ArgMax, casts to integers). "
             + (place[:1].upper() + place[1:] or "Choose another input, inner tensor or output")
         )
+    gradients = []
     for x in sources:
         if x not in grads and sources == asked:
             warnings.warn(
-                f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=3
+                f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=4
             )
-        gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[grad + str(x.name)])
+        name = lowered.prefix + GRAD + str(x.name)
+        gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[name])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type
         graph.outputs.append(gradient)
+        gradients.append(name)
     turn_products(op, but=nodes)
     passed = [y for node in _with_bodies(nodes) for y in node.outputs if PASSED in y.meta]
-    result.metadata_props[STRAIGHT_THROUGH] = json.dumps(straight_through_operators(passed))
+    straight_through = straight_through_operators(passed)
     forget_surrogates(graph)
     tidy(result)
-    join_again(graph, cut, len(model.graph.outputs))
-    return result
+    join_again(graph, cut, own_outputs)
+    inputs, outputs = ({str(v.name): v for v in values} for values in (graph.inputs, graph.outputs))
+    return Adjoint(
+        result,
+        own_inputs=[inputs[name] for name in own_inputs],
+        own_outputs=list(graph.outputs)[:own_outputs],
+        seeds=[inputs[str(seed.name)] for seed in seeds.values()],
+        gradients=[outputs[name] for name in gradients],
+        straight_through=straight_through,
+    )
 
 
 def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:

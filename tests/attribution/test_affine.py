@@ -1,17 +1,14 @@
 """The path laid behind the affine prefix gives what the path laid at the inputs gives."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 import onnx.parser
-import onnx_ir as ir
 import pytest
 
 import onnx_ig
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.affine import affine_frontier
-from onnx_ig.autodiff.gradient import gradient_model
+from onnx_ig.autodiff.gradient import lowered_graph
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.session import Session
@@ -134,13 +131,8 @@ def test_frontier_in_recurrent_layers() -> None:
         value = generator.normal(scale=0.4, size=shape).astype(np.float32)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     model = onnx_ig.load(proto)
-    laid: dict[ir.Value, int] = {}
-
-    def lay(nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Value]:
-        laid.update(affine_frontier(nodes, sources, output, batched=True))
-        return list(laid)
-
-    gradient_model(model.ir_model, ["x", "c"], ["y"], lay=lay)
+    lowered = lowered_graph(model.ir_model, ["x", "c"], ["y"])
+    laid = affine_frontier(lowered.nodes, lowered.wrt, lowered.outputs[0], batched=True)
     found = [([d if isinstance(d, int) else d.value for d in f.shape], axis) for f, axis in laid.items()]
     assert sorted(found, key=str) == [(["N", 5], 0)] * 2 + [([7, "N", 20], 1)] * 2
     feeds = {"x": generator.normal(size=(2, 7, 3)), "c": generator.normal(size=(2, 4))}
