@@ -58,7 +58,7 @@ FAILURES: dict[str, tuple[str, int, str, int, str]] = {
     "a folder without rights": ("tempfile.TemporaryFile", errno.EACCES, ATTRIBUTE, 2, "Permission denied"),
     "no right to write a model": ("tempfile.TemporaryFile", errno.EROFS, EXPORT, 2, "Read-only"),
     "no right to read": ("hashlib.file_digest", errno.EACCES, ATTRIBUTE, 1, "Permission denied"),
-    "a broken disk": ("onnx_ig.data.read.read_npy", errno.EIO, ATTRIBUTE, 1, "Input/output error"),
+    "a broken disk": ("onnx_ig.data.readers.read_npy", errno.EIO, ATTRIBUTE, 1, "Input/output error"),
 }  # fmt: skip
 
 
