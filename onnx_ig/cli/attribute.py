@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 )
 @options.method
 @options.n_steps
+@options.tolerance
 @options.output_name
 @options.at
 @options.per_example
@@ -102,6 +103,7 @@ def attribute(
       onnx-ig attribute resnet.onnx -i photos/ --size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
       onnx-ig attribute table.onnx -i rows.npy --target 0 --baseline @mean.npy --names names.json -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
+      onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
     """
     from onnx_ig.cli.names import read_names
@@ -161,8 +163,14 @@ def _finish(
     sources: frozenset[Path],
     overwrite: bool,
 ) -> None:
-    """Write the report, then say what is in it."""
+    """Write the report, then say what is in it.
+
+    Raises:
+        ToleranceError: afterwards, where a tolerance was not reached.
+    """
     from onnx_ig.cli.display import print_attributions, straight_through
+    from onnx_ig.cli.wording import in_options
+    from onnx_ig.errors import ToleranceError
     from onnx_ig.report import AttributionReport, write_report
 
     for note in found.notes:
@@ -181,6 +189,9 @@ def _finish(
         convergence_delta=found.convergence_delta,
         method=found.method,
         n_steps=found.n_steps,
+        tolerance=found.tolerance,
+        error_estimate=found.error_estimate,
+        steps_used=found.steps_used,
         feature_names=shown.of_features(list(found.attributions)),
         class_names=shown.classes,
         pictures=found.pictures,
@@ -188,7 +199,7 @@ def _finish(
         batched=found.batched,
         straight_through=found.straight_through,
         seconds=seconds,
-        warnings=(*ending.warnings, *found.notes),
+        warnings=(*ending.warnings, *found.notes, *([in_options(found.missed)] if found.missed else [])),
     )
     files = write_report(out, report, overwrite=overwrite, sources=sources)
     print_attributions(report)
@@ -198,3 +209,5 @@ def _finish(
     if found.straight_through:
         click.echo(straight_through(found.straight_through))
     click.echo(f"wrote {', '.join(file.name for file in files)} to {out}")
+    if found.missed:
+        raise ToleranceError(f"{found.missed}. The report holds the best values")

@@ -79,6 +79,12 @@ def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> Non
     Raises:
         UsageError: one asks for something else.
     """
+    for option, given in (("--tolerance", options.tolerance), ("--max-steps", options.max_steps)):
+        if given is not None:
+            raise UsageError(
+                f"{option} goes with ordinary models: the number of steps is part of an attribution model. Attribute "
+                "the model that it was made from, or leave the option out"
+            )
     for option, asked, baked in _pairs(contract, options):
         if asked is not None and asked != baked:
             raise UsageError(

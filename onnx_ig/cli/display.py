@@ -39,10 +39,10 @@ def _literal(text: str) -> Any:
 
 
 def print_attributions(report: AttributionReport) -> None:
-    """Target, scores, delta and the strongest features of the first examples."""
+    """Target, scores, delta, what is known of the error, and the strongest features of the first examples."""
     from onnx_ig.report.document import top_features
 
-    columns = ["example", "target", "F(x)", "F(baseline)", "delta", "strongest attributions"]
+    columns = ["example", "target", "F(x)", "F(baseline)", "delta", "error", "steps", "strongest attributions"]
     rows = []
     for index in range(min(report.examples, EXAMPLES_SHOWN)):
         features = [
@@ -56,11 +56,15 @@ def print_attributions(report: AttributionReport) -> None:
                 _number(report.score[index]),
                 "" if report.baseline_score is None else _number(report.baseline_score[index]),
                 "" if report.convergence_delta is None else f"{float(report.convergence_delta[index]):+.2g}",
+                "" if report.error_estimate is None else f"{100 * float(report.error_estimate[index]):.2g} %",
+                "" if report.steps_used is None else str(report.steps_used[index]),
                 ", ".join(features),
             ]
         )
-    if report.baseline_score is None:
-        columns, rows = [*columns[:3], columns[5]], [[*row[:3], row[5]] for row in rows]
+    known = {"F(baseline)": report.baseline_score, "delta": report.baseline_score,
+             "error": report.error_estimate, "steps": report.steps_used}  # fmt: skip
+    shown = [i for i, column in enumerate(columns) if known.get(column, report) is not None]
+    columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     print_table(columns, rows, right=range(2, len(columns) - 1))
     if report.examples > EXAMPLES_SHOWN:
         print(f"({report.examples - EXAMPLES_SHOWN} more examples in the report)")

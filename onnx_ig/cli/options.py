@@ -56,6 +56,21 @@ method = click.option(
 n_steps = click.option(
     "--n-steps", type=click.IntRange(1), help=f"Path points; more make the delta smaller. [default: {DEFAULT_STEPS}]"
 )
+tolerance = together(
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help=(
+            "Instead of --n-steps: add path points to each example until the estimated relative error of its "
+            "attributions is at most this, such as 0.01."
+        ),
+    ),
+    click.option(
+        "--max-steps",
+        type=click.IntRange(8),
+        help="With --tolerance, at most this many steps; exit code 7 if they do not suffice. [default: 1024]",
+    ),
+)
 output_name = click.option(
     "--output",
     metavar="NAME",

@@ -15,6 +15,7 @@ from onnx_ig.common.types import Progress
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Attribution, Request
 from onnx_ig.engine.opening import open_engine
+from onnx_ig.engine.path_rule import FixedSteps, path_rule
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
@@ -25,7 +26,6 @@ from onnx_ig.methods.arguments import (
     check_rows,
     chosen_target,
 )
-from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 
 
 def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:
@@ -39,8 +39,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     integrated = algorithm == DEFAULT_ALGORITHM
     if not integrated:
         _refuse_path_options(options)
-    method, n_steps = options.method or DEFAULT_METHOD, options.n_steps or DEFAULT_STEPS
-    nodes, weights = path_nodes_and_weights(method, n_steps)
+    rule = path_rule(options.n_steps, options.method, options.tolerance, options.max_steps)  # type: ignore[arg-type]
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
@@ -79,7 +78,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     )
     size = options.internal_batch_size
     if integrated:
-        result: Attribution = engine.integrate(request, nodes, weights, internal_batch_size=size, progress=progress)
+        result: Attribution = rule.integrate(engine, request, internal_batch_size=size, progress=progress)
     else:
         result = engine.gradient(request, internal_batch_size=size, progress=progress)
     assert result.scores is not None
@@ -96,8 +95,12 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         target=request.target,
         baseline_score=result.baseline_scores,
         convergence_delta=result.delta,
-        method=method if integrated else None,
-        n_steps=n_steps if integrated else None,
+        method=rule.method if integrated and isinstance(rule, FixedSteps) else None,
+        n_steps=rule.n_steps if integrated and isinstance(rule, FixedSteps) else None,
+        tolerance=options.tolerance,
+        error_estimate=result.error_estimate,
+        steps_used=result.steps_used,
+        missed=rule.missed(result) if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         example_names=values.example_names if layout.kind != "none" else (),
         notes=(*values.notes, *filter(None, (still, gap))),
@@ -140,7 +143,13 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
 
 def _refuse_path_options(options: AttributeOptions) -> None:
     """Raise UsageError for options of a path where there is none."""
-    given = {"--method": options.method, "--n-steps": options.n_steps, "--baseline": options.baselines}
+    given = {
+        "--method": options.method,
+        "--n-steps": options.n_steps,
+        "--tolerance": options.tolerance,
+        "--max-steps": options.max_steps,
+        "--baseline": options.baselines,
+    }
     for name, value in given.items():
         if value:
             raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")

@@ -22,6 +22,8 @@ class AttributeOptions:
     algorithm: str | None = None
     method: str | None = None
     n_steps: int | None = None
+    tolerance: float | None = None
+    max_steps: int | None = None
     output: str | None = None
     at: Sequence[str] = ()
     per_example: Sequence[str] = ()
@@ -36,7 +38,10 @@ class AttributeOptions:
 
 @dataclass(frozen=True)
 class Found:
-    """The result of one attribution, in the words of :class:`onnx_ig.report.AttributionReport`."""
+    """The result of one attribution, in the words of :class:`onnx_ig.report.AttributionReport`.
+
+    ``missed``: a sentence where it is less exact than was asked for.
+    """
 
     algorithm: str
     attributions: Mapping[str, Array]
@@ -49,6 +54,10 @@ class Found:
     convergence_delta: Array | None = None
     method: str | None = None
     n_steps: int | None = None
+    tolerance: float | None = None
+    error_estimate: Array | None = None
+    steps_used: Array | None = None
+    missed: str | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     example_names: Sequence[str] = ()
     notes: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ``model``               ``file``, ``sha256`` (null if unknown), ``exporter`` (null for ONNX sources)
     ``algorithm``           ``"integrated-gradients"`` or ``"input-x-gradient"``
     ``method``, ``n_steps``  quadrature rule and number of path points; null for input-x-gradient
+    ``tolerance``           the relative error up to which path points were added, or null
     ``provider``            the execution provider that was used
     ``straight_through``    object: operator → number of nodes whose gradient is a straight-through one
     ``seconds``             object: phase → seconds
@@ -34,6 +35,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
                             integer per axis), ``target_name`` (or null),
                             ``score``, ``baseline_score``, ``convergence_delta``,
                             ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
+                            ``error_estimate`` (relative) and ``steps_used`` (null without a tolerance),
                             ``top_features``
     ``top_features``        the 10 largest attributions by magnitude over all tensors: ``tensor``, ``index``
     (without
@@ -50,6 +52,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
         "algorithm": report.algorithm,
         "method": report.method,
         "n_steps": report.n_steps,
+        "tolerance": report.tolerance,
         "provider": report.provider,
         "straight_through": dict(report.straight_through),
         "seconds": {phase: _number(seconds) for phase, seconds in report.seconds.items()},
@@ -103,6 +106,8 @@ def _example(report: AttributionReport, index: int) -> dict[str, Any]:
         "baseline_score": _at(report.baseline_score, index),
         "convergence_delta": _at(report.convergence_delta, index),
         "relative_convergence_delta": _at(report.relative_delta(), index),
+        "error_estimate": _at(report.error_estimate, index),
+        "steps_used": None if report.steps_used is None else int(report.steps_used[index]),
         "top_features": [asdict(feature) for feature in top_features(report, index)],
     }
 

@@ -45,6 +45,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         "algorithm": document["algorithm"],
         "method": document["method"],
         "path points": document["n_steps"],
+        "tolerance": document["tolerance"],
         "provider": document["provider"],
         "exported by": model["exporter"],
         "straight-through gradient": ", ".join(f"{n} {name}" for name, n in document["straight_through"].items())
@@ -88,6 +89,9 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
         "convergence_delta": "convergence delta",
         "relative_convergence_delta": "|delta| / |F(x) − F(x′)|",
     }
+    examples = list(examples)
+    if any(example["steps_used"] is not None for example in examples):
+        keys |= {"error_estimate": "estimated error", "steps_used": "steps"}
     rows = [
         [_called(index, example), _target(example), *(_shown(example[key]) for key in keys)]
         for index, example in enumerate(examples)

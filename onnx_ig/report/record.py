@@ -20,7 +20,8 @@ class AttributionReport:
     ``attributions`` maps each attributed tensor to an array of its shape; ``inputs`` holds the values of
     those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
     ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
-    (input-x-gradient), as are ``method`` and ``n_steps``. ``feature_names`` names axis 1 of a tensor (table
+    (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` (relative) and ``steps_used`` [N] are
+    there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
     examples; ``pictures`` says how a picture became an array. ``batched`` is False for models without a batch axis:
     their arrays have exactly the tensor's shape and N is 1. ``straight_through`` maps operators to the number of their
@@ -42,6 +43,9 @@ class AttributionReport:
     convergence_delta: Array | None = None
     method: str | None = None
     n_steps: int | None = None
+    tolerance: float | None = None
+    error_estimate: Array | None = None
+    steps_used: Array | None = None
     feature_names: Mapping[str, FeatureNames] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
     example_names: Sequence[str] = ()
@@ -57,7 +61,8 @@ class AttributionReport:
         if np.ndim(self.score) != 1:
             raise InputError(f"score has shape {list(np.shape(self.score))}, expected [N]")
         per_example = {"target": self.target, "baseline_score": self.baseline_score,
-                       "convergence_delta": self.convergence_delta}  # fmt: skip
+                       "convergence_delta": self.convergence_delta, "error_estimate": self.error_estimate,
+                       "steps_used": self.steps_used}  # fmt: skip
         for word, array in per_example.items():
             if array is not None and np.shape(array)[:1] != (self.examples,):
                 raise InputError(

@@ -41,7 +41,7 @@ def write_report(
 
     * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist
     ``baseline_score``,
-      ``convergence_delta``, ``target``.
+      ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``.
     * ``report.json``: see ``onnx_ig.report.document.document``.
     * ``report.html``: the same to read, with the drawings in it.
     * ``overlay_*.png``, ``features_*.png``, ``positions_*.png`` for the first ``max_pictures`` examples.
@@ -89,7 +89,7 @@ def _drawings(result: AttributionReport, pictures: bool | None, limit: int) -> t
 def _arrays(result: AttributionReport) -> dict[str, Array]:
     arrays = {f"attribution_{name}": array for name, array in result.attributions.items()}
     arrays["score"] = result.score
-    rest = ("baseline_score", "convergence_delta", "target")
+    rest = ("baseline_score", "convergence_delta", "error_estimate", "steps_used", "target")
     return arrays | {name: array for name in rest if (array := getattr(result, name)) is not None}
 
 
