@@ -128,9 +128,8 @@ def nested_factors(intervals: int) -> tuple[float, float]:
     """(h/2, c) with which ∫₀¹ g(a) da is (h/2) · Σ_k sin θ_k g(a_k) + c · (g(0) + g(1)), h = π/n.
 
     c = (1 − (h/2) cot(h/2)) / 2 makes the weights sum to 1, and is h²/24 + O(h⁴), the first term of Euler and
-    Maclaurin, which takes the trapezoid rule's error from O(h²) to O(h⁴). Measured on trained networks, smooth and
-    piecewise linear, the error is that of Clenshaw–Curtis with the same points, whose weights change one by one from
-    level to level, so that every gradient would have to be kept.
+    Maclaurin, which takes the trapezoid rule's error from O(h²) to O(h⁴). The weights of Clenshaw and Curtis, of
+    higher order with the same points, change one by one from level to level: every gradient would have to be kept.
     """
     half = np.pi / (2 * intervals)
     return half, (1 - half / np.tan(half)) / 2
