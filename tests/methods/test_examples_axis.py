@@ -209,6 +209,6 @@ def test_rows_that_belong_together_are_verified(monkeypatch: pytest.MonkeyPatch)
         verify(_Module(function), baselines=baseline, batch_axis=None, **options).require()
     with pytest.raises(UsageError, match="let the module transpose its inputs"):
         verify(_Module(function), batch_axis=1, **options)
-    monkeypatch.setattr("onnx_ig.methods.integrated_gradients.path_nodes_and_weights", lambda *_: (NODES, WEIGHTS / 2))
+    monkeypatch.setattr("onnx_ig.engine.path_rule.path_nodes_and_weights", lambda *_: (NODES, WEIGHTS / 2))
     with pytest.raises(VerificationError), pytest.warns(OnnxIgWarning, match="do not add up"):
         verify(_Module(function), batch_axis=None, **options).require()
