@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 from onnx_ig.data import PictureOptions
 from tests.helpers.node_runtime import ROOT
 
+expect.set_options(timeout=60_000)  # a browser on a busy machine is slow, not wrong
+
 DIGITS = ROOT / "models" / "digits_cnn" / "digits_cnn.onnx"
 SEVEN = DIGITS.with_name("seven.png")
 SCREENSHOTS = ROOT / "out" / "web"
