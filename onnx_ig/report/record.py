@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Picture
 from onnx_ig.errors import InputError
+from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.labels import FeatureNames, check_names, names_of
+
+
+def known_to_numpy(value: Any) -> Any:
+    """An array in float32 if it is bfloat16, which is no type of numpy's own; anything else as it is."""
+    is_foreign = isinstance(value, np.ndarray) and kind_of(value.dtype) != value.dtype.kind
+    return value.astype(np.float32) if is_foreign else value
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class AttributionReport:
     examples; ``pictures`` says how a picture became an array. ``batched`` is False for models without a batch axis:
     their arrays have exactly the tensor's shape and N is 1. ``straight_through`` maps operators to the number of their
     nodes whose derivative is that of the float equivalent. ``seconds`` maps a phase to its duration.
+
+    What is bfloat16 is held in float32: numpy can neither print it in every version nor say its type in a file.
 
     Raises InputError when shapes or names contradict one another.
     """
@@ -56,6 +66,9 @@ class AttributionReport:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for word in ("score", "baseline_score", "convergence_delta"):
+            object.__setattr__(self, word, known_to_numpy(getattr(self, word)))
+        object.__setattr__(self, "attributions", {n: known_to_numpy(a) for n, a in self.attributions.items()})
         if not self.attributions:
             raise InputError("a report needs the attributions of at least one tensor")
         if np.ndim(self.score) != 1:

@@ -14,7 +14,6 @@ import numpy as np
 from onnx_ig.common.atomic import Manifest, require_free, staged
 from onnx_ig.common.types import Array
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
@@ -57,7 +56,7 @@ def write_report(
     content = document(result, names)
     directory = Path(directory)
     with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
-        arrays: dict[str, Any] = {name: _known_to_numpy(array) for name, array in _arrays(result).items()}
+        arrays: dict[str, Any] = dict(_arrays(result))
         np.savez_compressed(stage / ARRAYS, **arrays)  # of numbers: numpy 2.0 would write allow_pickle as one of them
         for one in drawn:
             (stage / one.file).write_bytes(one.png)
@@ -91,8 +90,3 @@ def _arrays(result: AttributionReport) -> dict[str, Array]:
     arrays["score"] = result.score
     rest = ("baseline_score", "convergence_delta", "error_estimate", "steps_used", "target")
     return arrays | {name: array for name in rest if (array := getattr(result, name)) is not None}
-
-
-def _known_to_numpy(array: Array) -> Array:
-    """In float32 if it is bfloat16, which files hold as bytes without a type."""
-    return array.astype(np.float32) if kind_of(array.dtype) != array.dtype.kind else array
