@@ -70,8 +70,7 @@ def require_examples_apart_in_file(
     if at_one_point:
         results: Run = with_attributions
     elif any(value.name == contract.output for value in tensors_of(model.ir_model.graph)):
-        forward = ForwardModel(model, contract.output, False, provider)
-        results = lambda fed: [forward(fed)]  # noqa: E731
+        results = _forward(model, contract, provider)
     else:
         return
     rows = _in_rows(contract)
@@ -87,6 +86,11 @@ def require_examples_apart_in_file(
             require_path_points_apart(along, quantised=quantised)
     except OutOfMemoryError:
         return  # two rows do not fit, so no two will ever ride together
+
+
+def _forward(model: Model, contract: Contract, provider: ProviderSpec) -> Run:
+    forward = ForwardModel(model, contract.output, False, provider)
+    return lambda fed: [forward(fed)]
 
 
 def _attributions(contract: Contract, found: Mapping[str, Array]) -> list[Array]:
