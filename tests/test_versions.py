@@ -10,7 +10,14 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-EXTRAS = ("cpu", "torch", "viz", "openvino")  # not gpu, which needs one, and not the tests' own tools
+EXTRAS = (
+    "cpu",
+    "torch",
+    "viz",
+    "audio",
+    "tables",
+    "openvino",
+)  # not gpu, which needs one, and not the tests' own tools
 DECLARED = [
     Requirement(line)
     for line in (*PROJECT["dependencies"], *(x for extra in EXTRAS for x in PROJECT["optional-dependencies"][extra]))

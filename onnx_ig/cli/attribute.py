@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     required=True,
     metavar="[NAME=]FILE",
     help=(
-        "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), or a folder of "
-        "pictures, one example each. Repeatable, for further inputs."
+        "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), a sound "
+        "(.wav, .flac, .ogg), or a folder of either, one example each. Repeatable, for further inputs."
     ),
 )
 @click.option(
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 )
 @options.provider
 @options.pictures
+@options.sounds
 @options.names
 @options.weights
 @options.overwrite
@@ -86,6 +87,8 @@ def attribute(
     std: str | None,
     layout: str | None,
     size: str | None,
+    sample_rate: int | None,
+    mono: bool,
     names: Path | None,
     weights: Path | None,
     output: str | None,
@@ -110,6 +113,7 @@ def attribute(
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import picture_options, read_target_option
+    from onnx_ig.data import SoundOptions
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
@@ -127,8 +131,9 @@ def attribute(
         refuse_torch_options(weights=weights)
         loaded, output = load_with_output(model, output)
     request = AttributeOptions(
-        inputs, extra, baselines, target=chosen_target, pictures=pictures, names=shown, output=output, **rest
-    )
+        inputs, extra, baselines, target=chosen_target, pictures=pictures, sounds=SoundOptions(sample_rate, mono),
+        names=shown, output=output, **rest,
+    )  # fmt: skip
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
     seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}
@@ -195,6 +200,7 @@ def _finish(
         feature_names=shown.of_features(list(found.attributions)),
         class_names=shown.classes,
         pictures=found.pictures,
+        series=found.series,
         example_names=found.example_names,
         batched=found.batched,
         straight_through=found.straight_through,

@@ -30,7 +30,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     attributed = contract.named("attributed")
     values = read_values(
         [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
-        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite,
+        options.baselines, options.pictures, sounds=options.sounds, allow_nonfinite=options.allow_nonfinite,
     )  # fmt: skip
     if set(values.inputs) != set(attributed):
         raise UsageError(
@@ -67,6 +67,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         method=found.method,
         n_steps=found.n_steps,
         pictures={name: value for name, value in values.pictures.items() if name in contract.at},
+        series={name: value for name, value in values.series.items() if name in contract.at},
         example_names=values.example_names if batched else (),
         notes=(*values.notes, *found.notes),
         straight_through=contract.straight_through,

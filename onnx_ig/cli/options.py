@@ -153,6 +153,16 @@ pictures = together(
         "--size", metavar="HxW", help="Size pictures are brought to. [default: the declared one, else the picture's]"
     ),
 )
+sounds = together(
+    click.option(
+        "--sample-rate",
+        "sample_rate",
+        type=click.IntRange(1),
+        metavar="HZ",
+        help="Samples a second that the model takes: sound files are resampled to it. [default: the file's own]",
+    ),
+    click.option("--mono", is_flag=True, help="Average the channels of sound files. [default: if the input has one]"),
+)
 names = click.option(
     "--names",
     type=click.Path(path_type=Path),

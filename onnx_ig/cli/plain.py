@@ -43,7 +43,8 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
-        options.baselines, options.pictures, allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
+        options.baselines, options.pictures, sounds=options.sounds,
+        allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
     _refuse_early(model, options, values)
     engine = open_engine(
@@ -102,6 +103,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         steps_used=result.steps_used,
         missed=rule.missed(result) if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
+        series={name: value for name, value in values.series.items() if name in result.attributions},
         example_names=values.example_names if layout.kind != "none" else (),
         notes=(*values.notes, *filter(None, (still, gap))),
         straight_through=engine.straight_through,

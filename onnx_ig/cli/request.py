@@ -8,7 +8,7 @@ from typing import Any
 
 from onnx_ig.cli.names import Names
 from onnx_ig.common.types import Array
-from onnx_ig.data import Picture, PictureOptions
+from onnx_ig.data import Picture, PictureOptions, Series, SoundOptions
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class AttributeOptions:
     internal_batch_size: int | None = None
     provider: str = "auto"
     pictures: PictureOptions = field(default_factory=PictureOptions)
+    sounds: SoundOptions = field(default_factory=SoundOptions)
     allow_nonfinite: bool = False
     names: Names = field(default_factory=Names)
 
@@ -59,6 +60,7 @@ class Found:
     steps_used: Array | None = None
     missed: str | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
     example_names: Sequence[str] = ()
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)

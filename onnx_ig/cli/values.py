@@ -14,6 +14,8 @@ from onnx_ig.data import (
     InputSpec,
     Picture,
     PictureOptions,
+    Series,
+    SoundOptions,
     parse_baseline,
     parse_numbers,
     parse_size,
@@ -31,13 +33,14 @@ from onnx_ig.graph.declared import of_text, type_name
 class Values:
     """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit.
 
-    ``example_names`` are those of the pictures in a folder.
+    ``example_names`` are those of the files in a folder.
     """
 
     inputs: dict[str, Array]
     extra: dict[str, Array] = field(default_factory=dict)
     baselines: dict[str, float | str | Array] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict)
     example_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -65,6 +68,7 @@ def read_values(
     baselines: Sequence[str],
     pictures: PictureOptions,
     *,
+    sounds: SoundOptions | None = None,
     allow_nonfinite: bool = False,
     otherwise: Mapping[str, Array] = MappingProxyType({}),
 ) -> Values:
@@ -81,7 +85,11 @@ def read_values(
     names = [spec.name for spec in specs]
     taken = {name for text in (*inputs, *extra) if (name := split_name(text, names)[0]) is not None}
     read = read_inputs(
-        [_with_name(text, names, default, taken) for text in inputs], specs, pictures, allow_nonfinite=allow_nonfinite
+        [_with_name(text, names, default, taken) for text in inputs],
+        specs,
+        pictures,
+        sounds=sounds,
+        allow_nonfinite=allow_nonfinite,
     )
     columns = [name for name in read if name not in taken]
     chosen = _attributed(columns, default) if len(columns) > 1 else columns
@@ -93,7 +101,9 @@ def read_values(
             raise UsageError(f"input {name!r} is given twice, by -i and by --extra")
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
-    more = beside | (read_inputs(extra, others, pictures, allow_nonfinite=allow_nonfinite) if extra else {})
+    more = beside | (
+        read_inputs(extra, others, pictures, sounds=sounds, allow_nonfinite=allow_nonfinite) if extra else {}
+    )
     for spec in specs:
         if spec.name not in read and spec.name not in more and spec.name not in otherwise:
             raise InputError(
@@ -105,9 +115,14 @@ def read_values(
         extra={name: value for name, value in otherwise.items() if name not in read}
         | {name: value.value for name, value in more.items()},
         baselines=read_baselines(
-            baselines, [spec for spec in specs if spec.name in read], pictures, allow_nonfinite=allow_nonfinite
+            baselines,
+            [spec for spec in specs if spec.name in read],
+            pictures,
+            sounds=sounds,
+            allow_nonfinite=allow_nonfinite,
         ),
         pictures={name: value.picture for name, value in read.items() if value.picture is not None},
+        series={name: value.series for name, value in read.items() if value.series is not None},
         example_names=next((value.names for value in read.values() if value.names), ()),
         notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
     )
@@ -141,7 +156,12 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
 
 
 def read_baselines(
-    texts: Sequence[str], specs: Sequence[InputSpec], pictures: PictureOptions, *, allow_nonfinite: bool = False
+    texts: Sequence[str],
+    specs: Sequence[InputSpec],
+    pictures: PictureOptions,
+    *,
+    sounds: SoundOptions | None = None,
+    allow_nonfinite: bool = False,
 ) -> dict[str, float | str | Array]:
     """``--baseline``: a number, text or array by input name; one number without a name is for every input.
 
@@ -163,7 +183,8 @@ def read_baselines(
                 raise UsageError(f"--baseline: input {name!r} has two")
             value = parsed.value
             if isinstance(value, Path):
-                found[name] = read_baseline(value, by_name[name], pictures, allow_nonfinite=allow_nonfinite).value
+                read = read_baseline(value, by_name[name], pictures, sounds=sounds, allow_nonfinite=allow_nonfinite)
+                found[name] = read.value
             else:
                 found[name] = value
     return found

@@ -12,6 +12,7 @@ from onnx_ig.data.options import (
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
 from onnx_ig.data.read import InputValue, read_baseline, read_input, read_inputs
+from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "InputValue",
     "Picture",
     "PictureOptions",
+    "Series",
+    "SoundOptions",
     "Target",
     "declared_picture",
     "parse_baseline",

@@ -13,44 +13,56 @@ from onnx_ig.data.arrays import read_npz
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
 from onnx_ig.data.readers import READERS
+from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
-_SUFFIXES = (*READERS, *PICTURE_SUFFIXES)
-_NOTES_SHOWN = 3  # of a folder's pictures
+_SUFFIXES = (*READERS, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
+_OF_ONE_EXAMPLE = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)  # what a folder may hold
+_NOTES_SHOWN = 3  # of a folder's files
 
 
 @dataclass(frozen=True)
 class InputValue:
-    """An input's value, notes on what was changed to make it fit, and how it was a picture, if it was one.
+    """An input's value, notes on what was changed to make it fit, and how it was a picture or a sound, if it was one.
 
-    ``names`` are those of the pictures in a folder, one for each example.
+    ``names`` are those of the files in a folder, one for each example.
     """
 
     value: Array
     notes: tuple[str, ...] = ()
     picture: Picture | None = None
+    series: Series | None = None
     names: tuple[str, ...] = ()
 
 
 def read_input(
-    path: Path, spec: InputSpec, options: PictureOptions | None = None, *, allow_nonfinite: bool = False
+    path: Path,
+    spec: InputSpec,
+    options: PictureOptions | None = None,
+    *,
+    sounds: SoundOptions | None = None,
+    allow_nonfinite: bool = False,
 ) -> InputValue:
-    """The value of one input from a file: .npy, .npz (its only array, or the one of that name), or a picture.
+    """The value of one input from a file: .npy, .npz (its only array, or the one of that name), a picture or a sound.
 
-    The pictures in a folder become one batch, in order of their names.
+    The pictures or sounds in a folder become one batch, in order of their names.
 
-    Raises: UsageError for a missing file or a folder without pictures; InputError for a broken or pickled file and
+    Raises: UsageError for a missing file or a folder without either; InputError for a broken or pickled file and
     for a value that does not fit the declared type or shape or is not finite; MissingDependencyError for a picture
-    without Pillow.
+    without Pillow or a sound without soundfile.
     """
     if path.is_dir():
-        return _read_folder(path, spec, options or PictureOptions(), allow_nonfinite)
+        return _read_folder(path, spec, options or PictureOptions(), sounds or SoundOptions(), allow_nonfinite)
     suffix = _suffix(path, [spec.name])
     if suffix in PICTURE_SUFFIXES:
         array, picture, notes = read_picture(path, spec, options or PictureOptions())
         value, more = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
         return InputValue(value, (*notes, *more), picture)
+    if suffix in SOUND_SUFFIXES:
+        array, series, notes = read_sound(path, spec, sounds or SoundOptions())
+        value, more = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
+        return InputValue(value, (*notes, *more), series=series)
     arrays = READERS[suffix](path)
     if len(arrays) > 1 and spec.name not in arrays:
         raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
@@ -64,6 +76,7 @@ def read_inputs(
     specs: Sequence[InputSpec],
     options: PictureOptions | None = None,
     *,
+    sounds: SoundOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, InputValue]:
     """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line; FILE may be a folder.
@@ -78,11 +91,11 @@ def read_inputs(
         name, file = split_name(text, by_name)
         path = Path(file)
         if name is not None:
-            read = {name: read_input(path, by_name[name], options, allow_nonfinite=allow_nonfinite)}
+            read = {name: read_input(path, by_name[name], options, sounds=sounds, allow_nonfinite=allow_nonfinite)}
         elif not path.is_dir() and _suffix(path, by_name) == ".npz":
             read = _read_by_key(path, by_name, allow_nonfinite)
         elif len(specs) == 1:
-            read = {specs[0].name: read_input(path, specs[0], options, allow_nonfinite=allow_nonfinite)}
+            read = {specs[0].name: read_input(path, specs[0], options, sounds=sounds, allow_nonfinite=allow_nonfinite)}
         else:
             raise UsageError(f"{text!r}: the inputs are {_listed(by_name)}; say which one as NAME={text}")
         for key, value in read.items():
@@ -93,34 +106,46 @@ def read_inputs(
 
 
 def read_baseline(
-    path: Path, spec: InputSpec, options: PictureOptions | None = None, *, allow_nonfinite: bool = False
+    path: Path,
+    spec: InputSpec,
+    options: PictureOptions | None = None,
+    *,
+    sounds: SoundOptions | None = None,
+    allow_nonfinite: bool = False,
 ) -> InputValue:
     """A baseline from a file: as ``read_input``, with axis 0 of any size: one row can serve all examples."""
     if spec.shape:
         spec = replace(spec, shape=(None, *spec.shape[1:]))
-    return read_input(path, spec, options, allow_nonfinite=allow_nonfinite)
+    return read_input(path, spec, options, sounds=sounds, allow_nonfinite=allow_nonfinite)
 
 
-def _read_folder(folder: Path, spec: InputSpec, options: PictureOptions, allow_nonfinite: bool) -> InputValue:
-    """One example for each picture in ``folder``."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+def _read_folder(
+    folder: Path, spec: InputSpec, options: PictureOptions, sounds: SoundOptions, allow_nonfinite: bool
+) -> InputValue:
+    """One example for each picture, or for each sound, in ``folder``."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
     if not files:
-        raise UsageError(f"{folder}: a folder without pictures ({', '.join(PICTURE_SUFFIXES)})")
-    read = [read_input(file, spec, options, allow_nonfinite=allow_nonfinite) for file in files]
+        raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(_OF_ONE_EXAMPLE)})")
+    if len({file.suffix.lower() in SOUND_SUFFIXES for file in files}) > 1:
+        raise UsageError(f"{folder}: a folder of pictures and sounds; the examples of one input are of one kind")
+    read = [read_input(file, spec, options, sounds=sounds, allow_nonfinite=allow_nonfinite) for file in files]
     first = read[0]
-    if first.picture is None or not first.picture.axes.startswith("N"):
-        raise InputError(f"{folder}: input {spec.name!r} ({spec.describe_shape()}) takes one picture, not a batch")
+    meaning = first.picture or first.series
+    kind = "sound" if first.series else "picture"
+    if meaning is None or not meaning.axes.startswith("N"):
+        raise InputError(f"{folder}: input {spec.name!r} ({spec.describe_shape()}) takes one {kind}, not a batch")
+    advice = "give --size HxW" if first.picture else "cut or pad the sounds to one length"
     for file, one in zip(files, read, strict=True):
         if one.value.shape != first.value.shape:
             raise InputError(
-                f"{file} has shape {list(one.value.shape)}, {files[0]} {list(first.value.shape)}: the pictures of a "
-                "folder become one batch; give --size HxW"
+                f"{file} has shape {list(one.value.shape)}, {files[0]} {list(first.value.shape)}: the files of a "
+                f"folder become one batch; {advice}"
             )
     notes = [note for one in read for note in one.notes]
     if len(notes) > _NOTES_SHOWN:
         notes[_NOTES_SHOWN:] = [f"{folder}: {len(notes) - _NOTES_SHOWN} more note(s) of this kind"]
     value = np.concatenate([one.value for one in read])
-    return InputValue(value, tuple(notes), first.picture, tuple(file.name for file in files))
+    return InputValue(value, tuple(notes), first.picture, first.series, tuple(file.name for file in files))
 
 
 def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool) -> dict[str, InputValue]:

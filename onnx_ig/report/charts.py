@@ -22,7 +22,8 @@ from onnx_ig.report.record import AttributionReport
 
 BARS = 15
 _BAR = 26
-_CELL_HEIGHT, _CELLS_WIDTH, _MOST_LINES = 58, 880, 20
+_CELL_HEIGHT, _CELLS_WIDTH = 58, 880
+_BARE, _LABELLED, _MOST_LINES = 32, 12, 20  # cells in a line, and lines
 
 
 def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
@@ -67,21 +68,16 @@ def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
     return sheet.png()
 
 
-def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
-    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H.
+def fits_a_strip(positions: int, named: bool) -> bool:
+    """Whether a strip of so many positions stays within 20 lines."""
+    return positions <= _MOST_LINES * (_LABELLED if named else _BARE)
 
-    At most 20 lines: each cell of a longer sequence sums as many neighbouring positions as that takes.
-    """
+
+def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
+    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H."""
     sums = report.rows(report.attributions[name])[example].sum(axis=-1, dtype=np.float64)
     names = report.names_of(name, example)
-    labelled, bare = 12, 32  # cells in a line
-    per_cell = 1
-    if len(sums) > _MOST_LINES * (bare if names is None else labelled):
-        per_cell = -(-len(sums) // (_MOST_LINES * labelled))
-        starts = range(0, len(sums), per_cell)
-        names = [f"{a}–{min(a + per_cell, len(sums)) - 1}" for a in starts]
-        sums = np.add.reduceat(sums, list(starts))
-    per_line = min(len(sums), bare if names is None else labelled)
+    per_line = min(len(sums), _BARE if names is None else _LABELLED)
     lines = -(-len(sums) // per_line) if per_line else 0
     limit = colour_limit(sums)
     cell = _CELLS_WIDTH // max(per_line, 8)
@@ -107,7 +103,6 @@ def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
         axes.set_yticks([])
         frame(axes)
     sheet.colour_bar(MARGIN + _CELLS_WIDTH + 20, HEADING, max(area - 8, 92), limit)
-    what = "a position's" if per_cell == 1 else f"{per_cell} positions'"
-    legend = f"each cell sums {what} attributions; red raises the target's score, blue lowers it"
+    legend = "each cell sums a position's attributions; red raises the target's score, blue lowers it"
     sheet.text(MARGIN, HEADING + max(area, 100) + 8, legend, size=8, colour=FAINT)
     return sheet.png()

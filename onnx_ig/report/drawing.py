@@ -61,10 +61,10 @@ class Sheet:
         self.text(MARGIN, 16, shortened(first, room), size=11, weight="bold")
         self.text(MARGIN, 38, "  ·  ".join(numbers), size=9, colour=FAINT)
 
-    def colour_bar(self, left: float, top: float, height: float, limit: float) -> None:
+    def colour_bar(self, left: float, top: float, height: float, limit: float, scale: Any = SIGNED) -> None:
         """A vertical scale from −limit to +limit."""
         axes = self.axes(left, top, 14, height)
-        axes.imshow(np.linspace(1, -1, 256)[:, np.newaxis], cmap=SIGNED, aspect="auto", extent=(0, 1, -1, 1))
+        axes.imshow(np.linspace(1, -1, 256)[:, np.newaxis], cmap=scale, aspect="auto", extent=(0, 1, -1, 1))
         axes.set_xticks([])
         axes.yaxis.tick_right()
         parts = [-1.0, -0.5, 0.0, 0.5, 1.0] if height >= 100 else [-1.0, 0.0, 1.0]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from onnx_ig.data.pictures import Picture
+from onnx_ig.data.series import Series
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.document import top_features
 from onnx_ig.report.record import AttributionReport
+
+Drawing: TypeAlias = Picture | Series | Literal["features", "positions", "map", "line"]
+_MOST_COLUMNS = 256  # columns without names, beyond which their order says more than bars of the largest
+_LONG = 4  # times the other axis: time
 
 
 @dataclass(frozen=True)
@@ -25,52 +30,79 @@ class Illustration:
 
 
 def illustrations(report: AttributionReport, limit: int) -> list[Illustration]:
-    """The drawings of the first ``limit`` examples: overlays for pictures, bars for tables, strips for
-    sequences.
+    """The drawings of the first ``limit`` examples: overlays for pictures, bars for tables, lines and maps for series,
+    strips for sequences.
 
     Tensors of any other rank have none. Raises MissingDependencyError without matplotlib.
     """
     try:
-        from onnx_ig.report.charts import draw_bars, draw_strip
-        from onnx_ig.report.overlay import draw_overlay
+        import matplotlib  # noqa: F401
     except ImportError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
         raise MissingDependencyError(
             "drawing attributions needs matplotlib: pip install 'onnx-ig[viz]', or write the report without pictures"
         ) from error
     drawn: list[Illustration] = []
     for name, slug in zip(report.attributions, _slugs(report.attributions), strict=True):
-        kind = kind_of_drawing(report, name)
-        if kind is None:
-            continue
         for example in range(min(report.examples, limit)):
-            if isinstance(kind, Picture):
-                word, png = "overlay", draw_overlay(report, name, example, kind)
-            else:
-                word, png = kind, (draw_bars if kind == "features" else draw_strip)(report, name, example)
-            alt = _in_words(report, name, example, word)
-            drawn.append(Illustration(f"{word}_{slug}_{example}.png", name, example, alt, png))
+            for kind in kinds_of_drawing(report, name):
+                word, png = _drawn(report, name, example, kind)
+                alt = _in_words(report, name, example, word)
+                drawn.append(Illustration(f"{word}_{slug}_{example}.png", name, example, alt, png))
     return drawn
 
 
-def kind_of_drawing(report: AttributionReport, name: str) -> Picture | Literal["features", "positions"] | None:
-    """As the picture a tensor is known or looks to be, else by its rank, or None.
+def _drawn(report: AttributionReport, name: str, example: int, kind: Drawing) -> tuple[str, bytes]:
+    """The word for a drawing in its file's name, and the PNG."""
+    from onnx_ig.report.charts import draw_bars, draw_strip
+    from onnx_ig.report.overlay import draw_overlay
+    from onnx_ig.report.series import draw_line, draw_map, draw_series
 
-    [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures. A tensor without elements has no
-    drawing.
+    if isinstance(kind, Picture):
+        return "overlay", draw_overlay(report, name, example, kind)
+    if isinstance(kind, Series):
+        return "series", draw_series(report, name, example, kind)
+    draw = {"features": draw_bars, "positions": draw_strip, "map": draw_map, "line": draw_line}[kind]
+    return kind, draw(report, name, example)
+
+
+def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
+    """How a tensor is drawn: as the picture or series that it is known to be, else by its shape; empty for none.
+
+    * [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures.
+    * [N, F] is a table; a series where more than 256 columns have no names.
+    * [N, A, B] inside the graph, or with names on axis 1, is a sequence of vectors: a strip of their sums, or a
+      line where it would be longer than a screen.
+    * [N, A, B] of a model's input is a series where one axis is at least 4 times the other, else a map: nothing is
+      summed away.
     """
     shape = report.rows(report.attributions[name]).shape
     if 0 in shape:
-        return None
+        return []
     if name in report.pictures:
-        return report.pictures[name]
+        return [report.pictures[name]]
+    if name in report.series:
+        return [report.series[name]]
+    named = name in report.feature_names
     if len(shape) == 4:
         layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] in (1, 3)]
-        return Picture(layouts[0]) if layouts else None
+        return [Picture(layouts[0])] if layouts else []
     if len(shape) == 2:
-        return "features"
-    return "positions" if len(shape) == 3 else None
+        return [Series("NT")] if shape[1] > _MOST_COLUMNS and not named else ["features"]
+    return _of_rank_3(shape[1], shape[2], named, name in report.inputs) if len(shape) == 3 else []
+
+
+def _of_rank_3(first: int, last: int, named: bool, is_input: bool) -> list[Drawing]:
+    over_time: Drawing = "map"
+    if last >= _LONG * first:
+        over_time = Series("NCT")
+    elif first >= _LONG * last:
+        over_time = Series("NTC")
+    if is_input and not named:
+        return [over_time]
+    from onnx_ig.report.charts import fits_a_strip
+
+    strip: Drawing = "positions" if fits_a_strip(first, named) else "line"
+    return [strip, over_time] if is_input and over_time != "map" else [strip]
 
 
 def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> str:
@@ -78,6 +110,9 @@ def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> 
         "overlay": "The input, its attributions, and both together",
         "features": "Bars of the largest attributions",
         "positions": "A strip of attributions by position",
+        "series": "Attributions along the series",
+        "line": "Attributions by position, as a line",
+        "map": "Input and attributions as maps",
     }[kind]
     features = top_features(report.alone(name), example, 3)
     largest = "; ".join(f"{feature.name or list(feature.index)}: {feature.attribution:+.3g}" for feature in features)

@@ -23,7 +23,9 @@ ARRAYS, PAGE = "attributions.npz", "report.html"
 _MANIFEST = Manifest(
     "report.json",
     FORMAT,
-    re.compile(r"attributions\.npz|report\.(json|html)|(overlay|features|positions)_[A-Za-z0-9_-]+\.png"),
+    re.compile(
+        r"attributions\.npz|report\.(json|html)|(overlay|features|positions|series|map|line)_[A-Za-z0-9_-]+\.png"
+    ),
 )
 
 
@@ -43,7 +45,8 @@ def write_report(
       ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``.
     * ``report.json``: see ``onnx_ig.report.document.document``.
     * ``report.html``: the same to read, with the drawings in it.
-    * ``overlay_*.png``, ``features_*.png``, ``positions_*.png`` for the first ``max_pictures`` examples.
+    * Drawings, such as ``overlay_*.png`` of pictures, ``features_*.png`` of tables and ``series_*.png``, for the first
+      ``max_pictures`` examples.
 
     ``pictures``: True requires matplotlib, False draws none, None draws if matplotlib is installed and says
     in the report's warnings when it is not. An earlier report in ``directory`` is replaced; other files are

@@ -22,7 +22,7 @@ from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.report import AttributionReport, write_report
 from onnx_ig.report.document import top_features
 from onnx_ig.report.drawing import DPI, HEADING, MARGIN, Sheet, colour_limit
-from onnx_ig.report.illustrate import illustrations, kind_of_drawing
+from onnx_ig.report.illustrate import illustrations, kinds_of_drawing
 from onnx_ig.report.overlay import displayable, draw_overlay, panel_size
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +91,7 @@ def test_overlays_show_input_sign_and_both(case: str) -> None:
     shape, known = PICTURE_CASES[case]
     axes = (known or Picture("NHWC" if shape[-1] == 3 else "NCHW")).axes
     result = report(halves(*shape, axis=axes.index("W")), pictures={"x": known} if known else {})
-    picture = kind_of_drawing(result, "x")
+    (picture,) = kinds_of_drawing(result, "x")
     assert isinstance(picture, Picture)
     assert picture.axes == axes
     png = draw_overlay(result, "x", 0, picture)
@@ -177,7 +177,7 @@ def test_positions_have_the_colour_of_their_sum() -> None:
 # attribution's shape, what is drawn
 KINDS: dict[tuple[int, ...], Any] = {
     (2, 5): "features",
-    (2, 5, 6): "positions",
+    (2, 5, 6): "map",
     (2, 1, 5, 6): Picture("NCHW"),
     (2, 5, 6, 3): Picture("NHWC"),
     (2, 64, 5, 6): None,
@@ -190,7 +190,7 @@ KINDS: dict[tuple[int, ...], Any] = {
 @pytest.mark.parametrize("shape", KINDS)
 def test_what_is_drawn_follows_the_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
     result = report(np.ones(shape, np.float32))
-    assert kind_of_drawing(result, "x") == KINDS[shape]
+    assert kinds_of_drawing(result, "x") == ([] if KINDS[shape] is None else [KINDS[shape]])
     files = write_report(tmp_path / "out", result)
     assert sum(file.suffix == ".png" for file in files) == (0 if KINDS[shape] is None else 2)
 
