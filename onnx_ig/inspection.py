@@ -18,6 +18,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import Layout, layout_of
 from onnx_ig.attribution.plan import make_plan
+from onnx_ig.attribution.probability import Probability, probability
 from onnx_ig.attribution.training import training_nodes
 from onnx_ig.autodiff.entrances import computed, entrances, look_up
 from onnx_ig.autodiff.lowering import lower_path
@@ -94,6 +95,7 @@ class Inspection:
         in_training_mode: nodes that make the model's output random, or an example's depend on others: it is refused.
         layers: the first float tensors behind integers and text (casts, one-hot columns, word counts), then at most
             :data:`LAYERS_SHOWN` outputs of layers, spread evenly over all, ``layers_in_all`` in sum.
+        probabilities: the outputs that end in a softmax or sigmoid, with the tensors in front of it.
         contract: of an attribution model, else None.
         note: how a PyTorch source was exported.
     """
@@ -112,6 +114,7 @@ class Inspection:
     layers: list[Layer]
     layers_in_all: int
     in_training_mode: list[Obstacle] = field(default_factory=list)
+    probabilities: list[Probability] = field(default_factory=list)
     contract: dict[str, Any] | None = None
     note: str = ""
 
@@ -152,6 +155,7 @@ def inspect(source: Source) -> Inspection:
         layers=[*others, *_spread(layers, LAYERS_SHOWN)],
         layers_in_all=len(others) + len(layers),
         in_training_mode=[_obstacle(one, one.node_name) for one in training_nodes(graph)],
+        probabilities=[] if contract else list(filter(None, (probability(model, str(y.name)) for y in model.outputs))),
         contract=None if contract is None else asdict(contract),
         note=model.note,
     )

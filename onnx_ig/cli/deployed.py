@@ -69,7 +69,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         pictures={name: value for name, value in values.pictures.items() if name in contract.at},
         series={name: value for name, value in values.series.items() if name in contract.at},
         example_names=values.example_names if batched else (),
-        notes=(*values.notes, *found.notes),
+        notes=(*values.notes, *found.notes, *found.advice),
         straight_through=contract.straight_through,
     )
 

@@ -104,6 +104,10 @@ def _lines(source: str, found: Inspection) -> list[str]:
         return [*lines, "attribution model: " + call_signature(contract, found.inputs, found.outputs)]
     lines += ["inputs:", *aligned((x.name, shown(x)) for x in found.inputs)]
     lines += ["outputs:", *aligned((y.name, shown(y)) for y in found.outputs)]
+    lines += [
+        f"  {one.output} is a probability ({one.op_type}): its logits, --output {one.logits}, need fewer path points"
+        for one in found.probabilities
+    ]
     lines += [f"examples: {found.layout or 'unknown layout'} ({found.layout_note})", "gradients:"]
     lines += _gradient_lines(found.gradients) or ["  none: no float input and no embedding"]
     lines += ["in training mode, not attributed:"] if found.in_training_mode else []

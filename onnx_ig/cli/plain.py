@@ -12,7 +12,7 @@ from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Progress
-from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
+from onnx_ig.engine.advice import Notes, notes_of
 from onnx_ig.engine.engine import Attribution, Request
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.engine.path_rule import FixedSteps, path_rule
@@ -79,13 +79,13 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     )
     size = options.internal_batch_size
     if integrated:
-        result: Attribution = rule.integrate(engine, request, internal_batch_size=size, progress=progress)
+        result: Attribution = rule.integrate(
+            engine, request, estimate=True, internal_batch_size=size, progress=progress
+        )
     else:
         result = engine.gradient(request, internal_batch_size=size, progress=progress)
     assert result.scores is not None
-    adds_up = integrated and options.multiply_by_inputs is not False
-    gap = completeness_gap(result.delta, result.scores, result.baseline_scores) if adds_up else None
-    still = at_the_baseline(request.inputs, request.baselines) if adds_up else None
+    notes = notes_of(engine, model, rule, request, result, missed=False) if integrated else Notes()
     return Found(
         algorithm=algorithm,
         attributions=result.attributions,
@@ -105,7 +105,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         series={name: value for name, value in values.series.items() if name in result.attributions},
         example_names=values.example_names if layout.kind != "none" else (),
-        notes=(*values.notes, *filter(None, (still, gap))),
+        notes=(*values.notes, *notes.all),
         straight_through=engine.straight_through,
     )
 

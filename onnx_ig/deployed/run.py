@@ -17,8 +17,10 @@ from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.baked import baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
 from onnx_ig.deployed.target import OpenTarget
+from onnx_ig.engine.advice import cancelling
 from onnx_ig.engine.completeness import completeness_gap
 from onnx_ig.engine.grid import Grid, filled
+from onnx_ig.engine.lacking import by_example
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
 from onnx_ig.errors import InputError
 from onnx_ig.loading.model import Model
@@ -54,7 +56,8 @@ class Call:
 class Explained:
     """What an attribution model answered: ``attributions`` by the names of ``contract.at``, the rest by example.
 
-    ``notes`` say what a reader of the attributions should know. ``method`` and ``n_steps`` are None without a path.
+    ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
+    ``method`` and ``n_steps`` are None without a path.
     """
 
     attributions: Mapping[str, Array]
@@ -65,6 +68,7 @@ class Explained:
     method: str | None
     n_steps: int | None
     notes: tuple[str, ...]
+    advice: tuple[str, ...] = ()
 
 
 class Run:
@@ -125,6 +129,7 @@ class Run:
             method=method if integrated else None,
             n_steps=n_steps if integrated else None,
             notes=self._notes(results),
+            advice=self._advice(results),
         )
 
     def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:
@@ -140,6 +145,15 @@ class Run:
             gap = completeness_gap(*known)
             notes += () if gap is None else (gap,)
         return notes
+
+    def _advice(self, results: Mapping[str, Array]) -> tuple[str, ...]:
+        contract = self._contract
+        if contract.algorithm != "integrated-gradients" or not contract.multiply_by_inputs:
+            return ()
+        attributions = {name: results[names.ATTRIBUTION + name] for name in contract.at}
+        scores = results[names.SCORE], results.get(names.BASELINE_SCORE)
+        cancel = cancelling(by_example(attributions, contract.layout == "none"), *scores)
+        return () if cancel is None else (cancel,)
 
     def _require_independent_examples(self) -> None:
         """Refuse a file whose model mixes examples."""

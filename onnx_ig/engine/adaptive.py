@@ -6,13 +6,14 @@ the others are packed together again; of the points before only sums are kept, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.lacking import Lacking, at_inputs, by_example, l1, ratio
 from onnx_ig.quadrature import nested_factors, nested_levels, nested_points
 
 # The rate at which changes are taken to shrink further. Where a gradient jumps along the path (ReLU), no rule does
@@ -21,7 +22,6 @@ _FASTEST, _SLOWEST = 0.5, 0.7
 # Beyond as many intervals a convergence delta is no sign of points between which something was missed, but of an F
 # whose change is not the integral of its gradient (rounding, a jump), which further points do not change.
 _DELTA_TELLS = 256
-_ROUNDINGS = 16  # of F, that a convergence delta may hold
 # Errors of opposite sign cancel in a convergence delta, so that the attributions are further off than it says.
 # Without it two levels that miss the same jumps would look alike.
 _CANCELLED = 3.0
@@ -48,7 +48,8 @@ def integrate_to_tolerance(
 
     Args:
         max_steps: at most this many intervals between path points, 8 or more; n intervals take n + 1 points.
-        ends: as :meth:`Engine.integrate`; where the path is laid at the inputs, both are the same and cost nothing.
+        ends: as :func:`onnx_ig.engine.fixed.integrate_fixed`; where the path is laid at the inputs, both are the same
+            and cost nothing.
         progress: called with (rows done, rows of the levels begun).
 
     Returns:
@@ -61,14 +62,12 @@ def integrate_to_tolerance(
     at_ends, path_ends = engine.path_sums(
         request, np.array([1, 0]), np.ones(2), internal_batch_size=internal_batch_size, progress=counted.level()
     )
-    at_inputs = set(engine.plan.at) == set(request.inputs)
-    lacking = _Lacking(request, path_ends, engine.output_rounding, spread=not engine.plan.multiply_by_inputs)
-    tells = not engine.straight_through and (engine.plan.multiply_by_inputs or at_inputs)
+    lacking = Lacking(engine, request, path_ends)
 
     found: dict[str, Array] = {}
     error, steps = np.full(examples, np.nan), np.zeros(examples, np.int64)
     remaining = np.arange(examples)
-    sums = _Sums(_by_example(at_ends, alone))
+    sums = _Sums(by_example(at_ends, alone))
     for intervals in levels:
         nodes, weights = nested_points(intervals)
         added, _ = engine.path_sums(
@@ -78,9 +77,9 @@ def integrate_to_tolerance(
             internal_batch_size=internal_batch_size,
             progress=counted.level(),
         )
-        sums.add(_by_example(added, alone), intervals)
+        sums.add(by_example(added, alone), intervals)
         error[remaining] = sums.error()
-        if tells and intervals < _DELTA_TELLS:
+        if lacking.tells and intervals < _DELTA_TELLS:
             error[remaining] = np.fmax(error[remaining], _CANCELLED * lacking.relative(sums.value, remaining))
         steps[remaining] = intervals
         ended = (error[remaining] <= tolerance) | ~np.isfinite(sums.size)
@@ -96,7 +95,8 @@ def integrate_to_tolerance(
         remaining = remaining[~ended]
         sums.keep(~ended)
     result = {name: value[0] if alone else value for name, value in found.items()}
-    score, baseline_score = engine.end_scores(request, internal_batch_size) if ends and not at_inputs else path_ends
+    model_ends = ends and not at_inputs(engine, request)
+    score, baseline_score = engine.end_scores(request, internal_batch_size) if model_ends else path_ends
     answer = engine.answer(request, result, score, baseline_score)
     return replace(answer, error_estimate=error, steps_used=steps)
 
@@ -116,11 +116,11 @@ class _Sums:
         """The sum over a level's further points."""
         self._inner = {n: self._inner[n] + s for n, s in inner.items()} if self._inner else inner
         before, self.value = self.value, {n: _integral(s, self._ends[n], intervals) for n, s in self._inner.items()}
-        self.size = _l1(self.value.values())
+        self.size = l1(self.value.values())
         self._change = self._last
         if before:
-            change = _l1(self.value[n] - before[n] for n in before)
-            self._last = _ratio(change, self.size)
+            change = l1(self.value[n] - before[n] for n in before)
+            self._last = ratio(change, self.size)
 
     def error(self) -> Array:
         """The estimated relative error, infinite before there is a change."""
@@ -128,7 +128,7 @@ class _Sums:
             return np.full(len(self.size), np.inf)
         if self._change is None:
             return self._last
-        rate = np.clip(_ratio(self._last, self._change), _FASTEST, _SLOWEST)
+        rate = np.clip(ratio(self._last, self._change), _FASTEST, _SLOWEST)
         return self._last * rate / (1 - rate)
 
     def keep(self, which: Array) -> None:
@@ -137,32 +137,6 @@ class _Sums:
             sums.update({name: s[which] for name, s in sums.items()})
         self.size = self.size[which]
         self._last = None if self._last is None else self._last[which]
-
-
-class _Lacking:
-    """How far attributions are from adding up to F(x) − F(x'), which rounding of F does not explain.
-
-    ``spread``: they lack the factor (x − x') and get it here.
-    """
-
-    def __init__(self, request: Request, path_ends: Array, rounding: float, spread: bool) -> None:
-        self._request = request if spread else None
-        self._explained = path_ends[0] - path_ends[1]
-        self._rounding = _ROUNDINGS * rounding * np.abs(path_ends).max(axis=0)
-
-    def relative(self, attributions: Mapping[str, Array], examples: Array) -> Array:
-        """|Σ attributions − (F(x) − F(x'))| / Σ |attributions| of each of some ``examples``."""
-        parts = [v if self._request is None else v * self._factor(n, examples) for n, v in attributions.items()]
-        total = np.sum([p.reshape(len(p), -1).sum(axis=1, dtype=np.float64) for p in parts], axis=0)
-        lack = np.abs(total - self._explained[examples]) - self._rounding[examples]
-        return _ratio(np.fmax(lack, 0), _l1(parts))
-
-    def _factor(self, name: str, examples: Array) -> Array:
-        assert self._request is not None
-        x, start = self._request.inputs[name], self._request.baselines[name]
-        if len(examples) == self._request.examples:
-            return x - start
-        return np.asarray(x[examples] - (start if len(start) == 1 else start[examples]))
 
 
 class _Counted:
@@ -188,20 +162,6 @@ def _integral(inner: Array, ends: Array, intervals: int) -> Array:
     value = half * inner
     finite = np.isfinite(ends)
     return np.asarray(np.where(finite, value + end * np.where(finite, ends, 0), value / (1 - 2 * end)), inner.dtype)
-
-
-def _l1(values: Iterable[Array]) -> Array:
-    return np.sum([np.abs(v).reshape(len(v), -1).sum(axis=1, dtype=np.float64) for v in values], axis=0)
-
-
-def _ratio(part: Array, of: Array) -> Array:
-    """part / of, 0 for 0 / 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((part == 0) & (of == 0), 0.0, part / of)
-
-
-def _by_example(sums: Mapping[str, Array], alone: bool) -> dict[str, Array]:
-    return {name: s[np.newaxis] if alone else s for name, s in sums.items()}
 
 
 def _only(request: Request, kept: Array) -> Request:

@@ -131,26 +131,6 @@ class Engine:
         """The distance of 1 from the next number in the type that F is computed in."""
         return float(ml_dtypes.finfo(self._types[self.plan.output]).eps)
 
-    def integrate(
-        self,
-        request: Request,
-        nodes: Array,
-        weights: Array,
-        *,
-        internal_batch_size: int | None = None,
-        ends: bool = True,
-        progress: Progress | None = None,
-    ) -> Attribution:
-        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example.
-
-        F at both ends and the delta too: with ``ends`` by the model itself, in two forward passes. Without, by the
-        gradient's own model at the ends of the path, for two path points more; at an inner tensor (``at``) these leave
-        the branches beside it at x, and the model itself does not.
-        """
-        sums, _ = self.path_sums(request, nodes, weights, internal_batch_size=internal_batch_size, progress=progress)
-        at_ends = self.end_scores if ends else self._path_ends
-        return self.answer(request, sums, *at_ends(request, internal_batch_size))
-
     def path_sums(
         self,
         request: Request,
@@ -212,7 +192,7 @@ class Engine:
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
         return Attribution(joined, np.concatenate(scores))
 
-    def _path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
+    def path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
         """F at both ends of the path, of each example, from Runs whose sums, of weight 0 and perhaps NaN, are left."""
         ends = self.path_sums(request, np.array([1, 0]), np.zeros(2), internal_batch_size=internal_batch_size)[1]
         return ends[0], ends[1]

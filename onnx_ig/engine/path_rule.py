@@ -15,6 +15,7 @@ import numpy as np
 from onnx_ig.common.types import Array, Rule
 from onnx_ig.engine.adaptive import integrate_to_tolerance
 from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.fixed import integrate_fixed
 from onnx_ig.errors import UsageError
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, FEWEST_INTERVALS, path_nodes_and_weights
 
@@ -34,8 +35,8 @@ class PathRule(Protocol):
     def nodes(self) -> Array:
         """See above."""
 
-    def integrate(self, engine: Engine, request: Request, **options: Any) -> Attribution:
-        """As :meth:`Engine.integrate`, which has the other options."""
+    def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
+        """As :func:`integrate_fixed`, which has the other options. ``estimate``: the error, if it costs anything."""
 
     def missed(self, found: Attribution) -> str | None:
         """A sentence where the attributions are less exact than was asked for; else None."""
@@ -52,8 +53,9 @@ class FixedSteps:
     def nodes(self) -> Array:
         return path_nodes_and_weights(self.method, self.n_steps)[0]
 
-    def integrate(self, engine: Engine, request: Request, **options: Any) -> Attribution:
-        return engine.integrate(request, *path_nodes_and_weights(self.method, self.n_steps), **options)
+    def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
+        points = path_nodes_and_weights(self.method, self.n_steps)
+        return integrate_fixed(engine, request, *points, estimate=estimate, **options)
 
     def missed(self, found: Attribution) -> str | None:
         return None
@@ -70,7 +72,7 @@ class ToTolerance:
     def nodes(self) -> Array:
         return np.asarray(np.sin(np.linspace(0, np.pi / 2, _TYPICAL + 1)) ** 2)
 
-    def integrate(self, engine: Engine, request: Request, **options: Any) -> Attribution:
+    def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
         return integrate_to_tolerance(engine, request, self.tolerance, self.max_steps, **options)
 
     def missed(self, found: Attribution) -> str | None:

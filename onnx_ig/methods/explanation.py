@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.engine.advice import Notes
 from onnx_ig.engine.engine import Attribution
 from onnx_ig.errors import OnnxIgWarning
 from onnx_ig.methods.answers import like
+
+NONE = Notes()
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class Explanation:
         scores: F(x; t), [N]; ``baseline_scores``: F(x'; t), [N]; None where the method has no baseline.
         convergence_delta: Σ attributions − (F(x) − F(x')), [N]; None without a baseline. Errors of opposite sign cancel
             in it: relative to Σ |attributions| it is a lower bound of their error, and no estimate.
-        error_estimate: Σ |error of the attributions| / Σ |attributions|, estimated from the last changes as points were
-            added to the path, [N]; None where the number of points was fixed: what their results lack is known from
-            results of other points alone, and these would cost as much again. A ``tolerance`` gives it.
+        error_estimate: Σ |error of the attributions| / Σ |attributions|, [N]: with a ``tolerance`` estimated from the
+            last changes as points were added to the path, else from the difference of two halves of the points. None
+            without a path or of a single point.
         steps_used: intervals between path points, int64 [N] in an array; n steps are n + 1 gradients. None where the
             number of points was fixed.
-        warnings: sentences about these results, which are given as OnnxIgWarning too.
+        warnings: sentences about these results: what is given as OnnxIgWarning too, then advice.
         provider: the execution provider that was used.
         seconds: that the call took, models that it opened included.
     """
@@ -46,15 +49,21 @@ class Explanation:
 
 
 def explanation(
-    attributions: Any, found: Attribution, given: Any, dtype: np.dtype[Any], began: float, provider: str, *notes: str
+    attributions: Any,
+    found: Attribution,
+    given: Any,
+    dtype: np.dtype[Any],
+    began: float,
+    provider: str,
+    notes: Notes = NONE,
 ) -> Explanation:
-    """The object of one call, whose ``notes`` are warned of.
+    """The object of one call; what ``notes`` have to warn of is warned of.
 
     Args:
         attributions: in the caller's form; ``given``: the first of the inputs, whose kind the numbers get.
         dtype: of F and its differences; ``began``: when, by ``time.perf_counter``.
     """
-    for note in notes:
+    for note in notes.warned:
         warnings.warn(note, OnnxIgWarning, stacklevel=5)
 
     def numbers(values: Array | None) -> Any:
@@ -69,5 +78,5 @@ def explanation(
         convergence_delta=numbers(found.delta),
         error_estimate=numbers(found.error_estimate),
         steps_used=found.steps_used,
-        warnings=notes,
+        warnings=notes.all,
     )

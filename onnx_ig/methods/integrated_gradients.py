@@ -16,7 +16,7 @@ import numpy as np
 from onnx_ig.common import arrays
 from onnx_ig.common.kept import Kept
 from onnx_ig.common.types import Array, Progress, Rule
-from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
+from onnx_ig.engine.advice import notes_of
 from onnx_ig.engine.engine import Attribution, Engine, Request
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.engine.path_rule import PathRule, path_rule
@@ -279,6 +279,7 @@ class IntegratedGradients(Method):
             additional_forward_args,
             path_rule(n_steps, method, tolerance, max_steps),
             ends=return_convergence_delta,
+            estimate=False,
             internal_batch_size=internal_batch_size,
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
@@ -304,8 +305,9 @@ class IntegratedGradients(Method):
     ) -> Explanation:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
 
-        With ``tolerance``, the error and, for attributions of the inputs, F are known without further evaluations;
-        F costs two forward passes otherwise, and the error of a fixed number of steps is not known.
+        With ``tolerance``, the error and, for attributions of the inputs, F are known without further evaluations.
+        Otherwise F costs two forward passes, and the error no evaluation: the path is taken in two halves, whose
+        difference tells (:func:`onnx_ig.engine.fixed.integrate_fixed`), so that the attributions differ by rounding.
         """
         return self._explained(
             inputs,
@@ -314,6 +316,7 @@ class IntegratedGradients(Method):
             additional_forward_args,
             path_rule(n_steps, method, tolerance, max_steps),
             ends=True,
+            estimate=True,
             internal_batch_size=internal_batch_size,
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
@@ -329,22 +332,21 @@ class IntegratedGradients(Method):
         rule: PathRule,
         *,
         ends: bool,
+        estimate: bool,
         internal_batch_size: int | None,
         per_example: Sequence[str],
         allow_nonfinite: bool,
         progress: Progress | None,
     ) -> Explanation:
-        """``ends``: see :meth:`onnx_ig.engine.engine.Engine.integrate`."""
+        """``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`."""
         began = time.perf_counter()
         check_batch_size(internal_batch_size)
         engine, request, bound = self._prepare(
             inputs, baselines, target, additional, per_example, allow_nonfinite, list(rule.nodes)
         )
-        result = rule.integrate(engine, request, internal_batch_size=internal_batch_size, ends=ends, progress=progress)
-        notes = [rule.missed(result)]
-        if self._multiply_by_inputs:
-            gap = completeness_gap(result.delta, result.scores, result.baseline_scores)
-            notes += [at_the_baseline(request.inputs, request.baselines), gap]
+        result = rule.integrate(
+            engine, request, estimate, internal_batch_size=internal_batch_size, ends=ends, progress=progress
+        )
         return explanation(
             self._returned(result, inputs, bound),
             result,
@@ -352,7 +354,7 @@ class IntegratedGradients(Method):
             delta_type(request.inputs),
             began,
             engine.provider,
-            *filter(None, notes),
+            notes_of(engine, bound.model, rule, request, result),
         )
 
 

@@ -35,7 +35,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
                             integer per axis), ``target_name`` (or null),
                             ``score``, ``baseline_score``, ``convergence_delta``,
                             ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
-                            ``error_estimate`` (relative) and ``steps_used`` (null without a tolerance),
+                            ``error_estimate`` (relative, or null), ``steps_used`` (null without a tolerance),
                             ``top_features``
     ``top_features``        the 10 largest attributions by magnitude over all tensors: ``tensor``, ``index``
     (without

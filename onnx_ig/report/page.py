@@ -90,8 +90,8 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
         "relative_convergence_delta": "|delta| / |F(x) − F(x′)|",
     }
     examples = list(examples)
-    if any(example["steps_used"] is not None for example in examples):
-        keys |= {"error_estimate": "estimated error", "steps_used": "steps"}
+    further = {"error_estimate": "estimated error", "steps_used": "steps"}
+    keys |= {key: title for key, title in further.items() if any(example[key] is not None for example in examples)}
     rows = [
         [_called(index, example), _target(example), *(_shown(example[key]) for key in keys)]
         for index, example in enumerate(examples)

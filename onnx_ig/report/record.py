@@ -29,7 +29,7 @@ class AttributionReport:
     ``attributions`` maps each attributed tensor to an array of its shape; ``inputs`` holds the values of
     those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
     ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
-    (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` (relative) and ``steps_used`` [N] are
+    (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` [N] is relative, ``steps_used`` [N]
     there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
     examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are. ``batched`` is

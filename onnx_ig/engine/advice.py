@@ -1,0 +1,121 @@
+"""Say in one sentence each, with its number, what makes attributions inexact or hard to read.
+
+The one idea: what is likely wrong is warned of; what only helps to choose better is told where results are explained,
+and never interrupts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_ig.attribution.probability import Probability, probability
+from onnx_ig.common.types import Array
+from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
+from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.lacking import by_example, l1, ratio
+from onnx_ig.engine.path_rule import PathRule
+from onnx_ig.loading.model import Model
+
+LARGEST_ERROR = 0.05  # estimated, relative
+_CANCELLED = 0.05  # |F(x) − F(baseline)| / Σ |attributions| below which the path went up and down again
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Sentences about one result: those to warn of, and further advice."""
+
+    warned: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both."""
+        return (*self.warned, *self.advice)
+
+
+def notes_of(
+    engine: Engine, model: Model, rule: PathRule, request: Request, found: Attribution, *, missed: bool = True
+) -> Notes:
+    """What is to be said of ``found``, that ``rule`` made of ``request``.
+
+    Args:
+        model: that ``engine`` was opened for.
+        missed: say too that a tolerance was not reached.
+    """
+    late = rule.missed(found)
+    warned = [late if missed else None, None if late else inexact(found)]
+    advice = [unsure(probability(model, engine.plan.output), found, from_torch=bool(model.note))]
+    if engine.plan.multiply_by_inputs:
+        gap = completeness_gap(found.delta, found.scores, found.baseline_scores)
+        warned += [at_the_baseline(request.inputs, request.baselines), gap]
+        attributions = by_example(found.attributions, engine.plan.layout.kind == "none")
+        advice.append(cancelling(attributions, found.scores, found.baseline_scores))
+    return Notes(tuple(filter(None, warned)), tuple(filter(None, advice)))
+
+
+def inexact(found: Attribution) -> str | None:
+    """A sentence where the error of a fixed number of points is estimated at more than 5 % in an example; else None."""
+    if found.error_estimate is None or found.steps_used is not None:  # a tolerance is what was asked for
+        return None
+    error = np.nan_to_num(found.error_estimate, nan=0.0)
+    bad = np.flatnonzero(error > LARGEST_ERROR)
+    if not len(bad):
+        return None
+    return (
+        f"the estimated error of the attributions of {_which(len(bad), len(error))} is above 5 %: up to "
+        f"{_percent(error.max())}{_where(error)}. A tolerance takes as many path points as each example needs "
+        "(tolerance=0.01, --tolerance 0.01)"
+    )
+
+
+def unsure(found: Probability | None, result: Attribution, from_torch: bool = False) -> str | None:
+    """A sentence where F is a probability; else None."""
+    if found is None or result.scores is None:
+        return None
+    way = (
+        f"let the module return what its {found.op_type} is given"
+        if from_torch
+        else f"explain {found.logits!r} (output={found.logits!r}, --output {found.logits})"
+    )
+    most = float(np.nanmax(np.abs(result.scores))) if np.isfinite(result.scores).any() else np.nan
+    return (
+        f"F is a probability ({found.op_type}; |F(x)| is up to {most:.4g}), flat where it is sure: its logits need "
+        f"fewer path points for the same error; {way}"
+    )
+
+
+def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_score: Array | None) -> str | None:
+    """A sentence where |F(x) − F(x')| is below 5 % of Σ |attributions| in an example; else None.
+
+    Args:
+        attributions: [N, ...] each; ``score``, ``baseline_score``: [N], or None where they are not known.
+    """
+    if score is None or baseline_score is None or not attributions:
+        return None
+    change = np.abs(np.asarray(score, np.float64) - np.asarray(baseline_score, np.float64))
+    size = l1(np.asarray(a, np.float64) for a in attributions.values())
+    share = np.where(size > 0, ratio(change, size), np.inf)
+    bad = np.flatnonzero(share < _CANCELLED)
+    if not len(bad):
+        return None
+    worst = int(np.argmin(share))
+    return (
+        f"the attributions of {_which(len(bad), len(share))} cancel each other: |F(x) − F(baseline)| is "
+        f"{change[worst]:.3g}, {_percent(share[worst])} of the summed |attributions|{_where(-share)}: the path goes "
+        "up and down again. Another baseline may tell more (baselines=, --baseline)"
+    )
+
+
+def _which(some: int, of: int) -> str:
+    return f"{some} of {of} examples" if of > 1 else "the example"
+
+
+def _where(worst: Array) -> str:
+    return f" (example {int(np.argmax(worst))})" if len(worst) > 1 else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
