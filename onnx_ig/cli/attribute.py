@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     metavar="[NAME=]FILE",
     help=(
         "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), a sound "
-        "(.wav, .flac, .ogg), or a folder of either, one example each. Repeatable, for further inputs."
+        "(.wav, .flac, .ogg), a folder of either, one example each, or a table (.csv, .parquet) with columns for "
+        "inputs or features. Repeatable, for further inputs."
     ),
 )
 @click.option(
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     "--target",
     metavar="T",
     help=(
-        "What is explained: an index (3), one index per axis (3,4), predicted, or @FILE with one "
-        "per example. [default: predicted; none where the output is one number per example]"
+        "What is explained: an index (3), one index per axis (3,4), a class's name, predicted, @FILE with one per "
+        "example, or column:NAME of the table in -i. [default: predicted; none where the output is one number per "
+        "example]"
     ),
 )
 @click.option(
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
 @options.provider
 @options.pictures
 @options.sounds
+@options.on_error
 @options.names
 @options.weights
 @options.overwrite
@@ -89,6 +92,7 @@ def attribute(
     size: str | None,
     sample_rate: int | None,
     mono: bool,
+    on_error: str,
     names: Path | None,
     weights: Path | None,
     output: str | None,
@@ -104,7 +108,7 @@ def attribute(
     Examples:
       onnx-ig attribute digits.onnx -i seven.png -o report
       onnx-ig attribute resnet.onnx -i photos/ --size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
-      onnx-ig attribute table.onnx -i rows.npy --target 0 --baseline @mean.npy --names names.json -o report
+      onnx-ig attribute table.onnx -i rows.csv --target column:diagnosis --baseline @mean.csv -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
@@ -112,8 +116,8 @@ def attribute(
     from onnx_ig.cli.names import read_names
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.values import picture_options, read_target_option
-    from onnx_ig.data import SoundOptions
+    from onnx_ig.cli.values import COLUMN, picture_options, read_target_option
+    from onnx_ig.data import FileOptions, SoundOptions, TableOptions
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
@@ -121,7 +125,6 @@ def attribute(
     require_place_for_report(out, sources, overwrite=overwrite)
     began = time.perf_counter()
     pictures = picture_options(mean, std, layout, size)
-    chosen_target = read_target_option(target)
     shown = read_names(names)
     if is_factory(model):
         made = open_factory(model, weights, [*inputs, *extra], pictures)
@@ -130,9 +133,13 @@ def attribute(
     else:
         refuse_torch_options(weights=weights)
         loaded, output = load_with_output(model, output)
+    shown = shown.or_in(loaded.ir_model.metadata_props)
+    chosen_target = read_target_option(target, shown.classes or ())
+    column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
+    tables = TableOptions(shown.columns(), column, shown.classes or (), skip=on_error == "skip")
     request = AttributeOptions(
-        inputs, extra, baselines, target=chosen_target, pictures=pictures, sounds=SoundOptions(sample_rate, mono),
-        names=shown, output=output, **rest,
+        inputs, extra, baselines, target=chosen_target, pictures=pictures,
+        files=FileOptions(SoundOptions(sample_rate, mono), tables), names=shown, output=output, **rest,
     )  # fmt: skip
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
@@ -197,10 +204,11 @@ def _finish(
         tolerance=found.tolerance,
         error_estimate=found.error_estimate,
         steps_used=found.steps_used,
-        feature_names=shown.of_features(list(found.attributions)),
+        feature_names={**found.features, **shown.of_features(list(found.attributions))},
         class_names=shown.classes,
         pictures=found.pictures,
         series=found.series,
+        table=found.rows,
         example_names=found.example_names,
         batched=found.batched,
         straight_through=found.straight_through,

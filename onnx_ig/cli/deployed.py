@@ -30,7 +30,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     attributed = contract.named("attributed")
     values = read_values(
         [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
-        options.baselines, options.pictures, sounds=options.sounds, allow_nonfinite=options.allow_nonfinite,
+        options.baselines, options.pictures, files=options.files, allow_nonfinite=options.allow_nonfinite,
     )  # fmt: skip
     if set(values.inputs) != set(attributed):
         raise UsageError(
@@ -45,7 +45,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
             inputs=values.inputs,
             extra=values.extra,
             baselines=values.baselines,
-            target=options.target,
+            target=values.target(options.target),
             predict=True,
             method=options.method,
             n_steps=options.n_steps,
@@ -68,6 +68,8 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         n_steps=found.n_steps,
         pictures={name: value for name, value in values.pictures.items() if name in contract.at},
         series={name: value for name, value in values.series.items() if name in contract.at},
+        features={name: value for name, value in values.features.items() if name in contract.at},
+        rows=values.rows,
         example_names=values.example_names if batched else (),
         notes=(*values.notes, *found.notes, *found.advice),
         straight_through=contract.straight_through,

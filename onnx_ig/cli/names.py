@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from onnx_ig.common.suggestions import nearest
+from onnx_ig.data import names_in_metadata
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.report.labels import FeatureNames, check_names
+from onnx_ig.report.labels import FeatureNames, check_names, is_per_example
 
 _MEANT = (
     '{"features": [...], or [[...], ...] with a list for each example, or {tensor: either}, "classes": [...]}, '
@@ -25,11 +26,24 @@ class Names:
     Attributes:
         features: for every attributed tensor, or by the tensors' names.
         classes: in the order of the targets.
+        told: the names of a table's features by the model's own metadata.
     """
 
     features: FeatureNames | Mapping[str, FeatureNames] = ()
     classes: Sequence[str] | None = None
+    told: Sequence[str] = ()
     file: str = field(default="--names", compare=False)
+
+    def columns(self) -> list[str]:
+        """The names of a table's columns, in the model's order; empty where they are not those of all rows."""
+        lists = list(self.features.values()) if isinstance(self.features, Mapping) else [self.features]
+        shared = [names for names in lists if names and not is_per_example(names)]
+        return [str(name) for name in shared[0]] if len(shared) == 1 else list(self.told)
+
+    def or_in(self, properties: Mapping[str, str]) -> Names:
+        """The same, with what they leave out taken from a model's metadata."""
+        told = names_in_metadata(properties)
+        return replace(self, classes=self.classes or told.get("classes"), told=tuple(told.get("features", ())))
 
     def of_features(self, tensors: Sequence[str]) -> dict[str, FeatureNames]:
         """The names for each of ``tensors`` that has some.
@@ -90,7 +104,7 @@ def read_names(path: Path | None) -> Names:
         raise InputError(f"{where}: expected {_MEANT}")
     if classes is not None and not _is_list_of_names(classes):
         raise InputError(f"{where}: expected {_MEANT}")
-    return Names(features, classes, where)
+    return Names(features, classes, file=where)
 
 
 def _is_list_of_names(entry: Any) -> bool:

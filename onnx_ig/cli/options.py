@@ -163,6 +163,13 @@ sounds = together(
     ),
     click.option("--mono", is_flag=True, help="Average the channels of sound files. [default: if the input has one]"),
 )
+on_error = click.option(
+    "--on-error",
+    type=click.Choice(("stop", "skip")),
+    default="stop",
+    show_default=True,
+    help="What to do with a table's rows that lack a value: stop, or leave them out and list them.",
+)
 names = click.option(
     "--names",
     type=click.Path(path_type=Path),

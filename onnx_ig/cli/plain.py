@@ -43,7 +43,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
-        options.baselines, options.pictures, sounds=options.sounds,
+        options.baselines, options.pictures, files=options.files,
         allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
     _refuse_early(model, options, values)
@@ -67,7 +67,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     check_rows({name: value for name, value in per_example.items() if len(value) != 1}, examples)
     dims = engine.output_dims(values.inputs, values.extra)
     target: Any = chosen_target(
-        options.target, dims, lambda: engine.predicted(values.inputs, values.extra), predict=True
+        values.target(options.target), dims, lambda: engine.predicted(values.inputs, values.extra), predict=True
     )
     request = Request(
         inputs=values.inputs,
@@ -104,6 +104,8 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         missed=rule.missed(result) if integrated else None,
         pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
         series={name: value for name, value in values.series.items() if name in result.attributions},
+        features={name: value for name, value in values.features.items() if name in result.attributions},
+        rows=values.rows,
         example_names=values.example_names if layout.kind != "none" else (),
         notes=(*values.notes, *notes.all),
         straight_through=engine.straight_through,
@@ -139,8 +141,9 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     dims = example_shape(by_name[plan.output], plan.layout)
     options.names.check(shapes, 1 if alone else examples, dims)
     known = [d for d in dims if d is not None]
-    if len(known) == len(dims) and not (options.target is None or isinstance(options.target, str)):
-        broadcast_target(options.target, 1 if alone else examples, known)
+    target = values.target(options.target)
+    if len(known) == len(dims) and not (target is None or isinstance(target, str)):
+        broadcast_target(target, 1 if alone else examples, known)
 
 
 def _refuse_path_options(options: AttributeOptions) -> None:

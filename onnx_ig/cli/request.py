@@ -8,7 +8,7 @@ from typing import Any
 
 from onnx_ig.cli.names import Names
 from onnx_ig.common.types import Array
-from onnx_ig.data import Picture, PictureOptions, Series, SoundOptions
+from onnx_ig.data import FileOptions, Picture, PictureOptions, Rows, Series
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class AttributeOptions:
     internal_batch_size: int | None = None
     provider: str = "auto"
     pictures: PictureOptions = field(default_factory=PictureOptions)
-    sounds: SoundOptions = field(default_factory=SoundOptions)
+    files: FileOptions = field(default_factory=FileOptions)
     allow_nonfinite: bool = False
     names: Names = field(default_factory=Names)
 
@@ -62,5 +62,7 @@ class Found:
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
     example_names: Sequence[str] = ()
+    features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rows: Rows | None = None
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)

@@ -11,11 +11,14 @@ from typing import Any
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
+    TABLE_SUFFIXES,
+    FileOptions,
     InputSpec,
+    InputValue,
     Picture,
     PictureOptions,
+    Rows,
     Series,
-    SoundOptions,
     parse_baseline,
     parse_numbers,
     parse_size,
@@ -33,7 +36,8 @@ from onnx_ig.graph.declared import of_text, type_name
 class Values:
     """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit.
 
-    ``example_names`` are those of the files in a folder.
+    ``example_names`` are those of the files in a folder, ``features`` the columns of a table that lie side by side
+    in an input, ``rows`` which of its rows are taken.
     """
 
     inputs: dict[str, Array]
@@ -42,7 +46,13 @@ class Values:
     pictures: dict[str, Picture] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
     example_names: tuple[str, ...] = ()
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: Rows | None = None
     notes: tuple[str, ...] = ()
+
+    def target(self, otherwise: Any) -> Any:
+        """The targets in a table's column, or ``otherwise``."""
+        return otherwise if self.rows is None or self.rows.target is None else self.rows.target
 
     def ordered(self, names: Sequence[str]) -> Values:
         """The same with inputs and extra in the order of ``names``."""
@@ -68,7 +78,7 @@ def read_values(
     baselines: Sequence[str],
     pictures: PictureOptions,
     *,
-    sounds: SoundOptions | None = None,
+    files: FileOptions | None = None,
     allow_nonfinite: bool = False,
     otherwise: Mapping[str, Array] = MappingProxyType({}),
 ) -> Values:
@@ -88,7 +98,7 @@ def read_values(
         [_with_name(text, names, default, taken) for text in inputs],
         specs,
         pictures,
-        sounds=sounds,
+        files=files,
         allow_nonfinite=allow_nonfinite,
     )
     columns = [name for name in read if name not in taken]
@@ -102,7 +112,7 @@ def read_values(
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
     more = beside | (
-        read_inputs(extra, others, pictures, sounds=sounds, allow_nonfinite=allow_nonfinite) if extra else {}
+        read_inputs(extra, others, pictures, files=files, allow_nonfinite=allow_nonfinite) if extra else {}
     )
     for spec in specs:
         if spec.name not in read and spec.name not in more and spec.name not in otherwise:
@@ -118,14 +128,32 @@ def read_values(
             baselines,
             [spec for spec in specs if spec.name in read],
             pictures,
-            sounds=sounds,
+            files=files,
             allow_nonfinite=allow_nonfinite,
         ),
         pictures={name: value.picture for name, value in read.items() if value.picture is not None},
         series={name: value.series for name, value in read.items() if value.series is not None},
         example_names=next((value.names for value in read.values() if value.names), ()),
+        features={name: value.features for name, value in read.items() if value.features},
+        rows=_rows([*read.values(), *more.values()]),
         notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
     )
+
+
+def _rows(values: Sequence[InputValue]) -> Rows | None:
+    """Which rows of a table the values are.
+
+    Raises:
+        InputError: of two tables others were left out, or of a table beside arrays.
+    """
+    tables = [value.rows for value in values if value.rows is not None]
+    lengths = {len(value.value) for value in values if value.value.ndim}
+    if tables and len(lengths) > 1 and any(len(rows.taken) != rows.count for rows in tables):
+        raise InputError(
+            f"{tables[0].file}: rows without a value were left out, and the other inputs have rows for them; fill the "
+            "values in, or put all inputs into one table"
+        )
+    return next((rows for rows in tables if rows.target is not None), tables[0] if tables else None)
 
 
 def _attributed(columns: list[str], default: Callable[[], Sequence[str]]) -> list[str]:
@@ -147,8 +175,11 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
         raise InputError(f"-i {text!r}: the model has no input {wrong!r}{close}; its inputs are {known}")
     if len(names) == 1:
         return f"{names[0]}={text}"
-    if Path(text).suffix.lower() == ".npz" and len([name for name in names if name not in taken]) > 1:
-        return text  # its keys are input names
+    if (
+        Path(text).suffix.lower() in (".npz", *TABLE_SUFFIXES)
+        and len([name for name in names if name not in taken]) > 1
+    ):
+        return text  # its keys, or columns, are input names
     free = [name for name in default() if name not in taken]
     if len(free) > 1:
         raise InputError(f"-i {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(free)}")
@@ -160,7 +191,7 @@ def read_baselines(
     specs: Sequence[InputSpec],
     pictures: PictureOptions,
     *,
-    sounds: SoundOptions | None = None,
+    files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, float | str | Array]:
     """``--baseline``: a number, text or array by input name; one number without a name is for every input.
@@ -183,7 +214,7 @@ def read_baselines(
                 raise UsageError(f"--baseline: input {name!r} has two")
             value = parsed.value
             if isinstance(value, Path):
-                read = read_baseline(value, by_name[name], pictures, sounds=sounds, allow_nonfinite=allow_nonfinite)
+                read = read_baseline(value, by_name[name], pictures, files=files, allow_nonfinite=allow_nonfinite)
                 found[name] = read.value
             else:
                 found[name] = value
@@ -196,10 +227,18 @@ def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:
     return [spec.name for spec in specs if spec.name not in texts] or texts
 
 
-def read_target_option(text: str | None) -> Any:
-    """``predicted``, indices, an array from a file, or None where nothing is said."""
-    if text is None:
+COLUMN = "column:"  # --target column:NAME
+
+
+def read_target_option(text: str | None, classes: Sequence[str] = ()) -> Any:
+    """``predicted``, indices, that of a class's name, an array from a file, or None where nothing is said.
+
+    None also for a column, which is read with the table.
+    """
+    if text is None or text.startswith(COLUMN):
         return None
+    if text in classes:
+        return list(classes).index(text)
     target = parse_target(text)
     if target == "input":
         raise UsageError("--target input is for export; here give an index, predicted, or @FILE")

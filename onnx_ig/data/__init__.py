@@ -11,21 +11,28 @@ from onnx_ig.data.options import (
     split_name,
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
-from onnx_ig.data.read import InputValue, read_baseline, read_input, read_inputs
+from onnx_ig.data.read import FileOptions, InputValue, read_baseline, read_input, read_inputs
 from onnx_ig.data.series import Series, SoundOptions
+from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
+from onnx_ig.data.table_file import TABLE_SUFFIXES
 from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
     "LAYOUTS",
+    "TABLE_SUFFIXES",
     "Baseline",
+    "FileOptions",
     "InputSpec",
     "InputValue",
     "Picture",
     "PictureOptions",
+    "Rows",
     "Series",
     "SoundOptions",
+    "TableOptions",
     "Target",
     "declared_picture",
+    "names_in_metadata",
     "parse_baseline",
     "parse_numbers",
     "parse_size",

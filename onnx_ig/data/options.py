@@ -12,6 +12,7 @@ import numpy as np
 
 from onnx_ig.common.types import Array
 from onnx_ig.data.readers import READERS
+from onnx_ig.data.table_file import TABLE_SUFFIXES, numbers, read_table
 from onnx_ig.errors import InputError, UsageError
 
 Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
@@ -81,20 +82,24 @@ def parse_target(text: str) -> Target:
         indices = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            f"--target {text!r} is not an index (3), one index per axis (3,4), input, predicted, or @FILE"
+            f"--target {text!r} is not an index (3), one index per axis (3,4), input, predicted, @FILE, or the name of "
+            "a class (by --names or the model's metadata)"
         ) from None
     return indices[0] if len(indices) == 1 else indices
 
 
 def read_target(path: Path) -> Array:
-    """Targets from a .npy, or a .npz with one array: integers [N], or [N, axes] for outputs of rank > 2."""
+    """Targets from a .npy, a .npz of one array or a table of one column: integers [N], or [N, axes] for rank > 2."""
     if not path.is_file():
         raise UsageError(f"--target @{path}: no such file")
     suffix = path.suffix.lower()
-    if suffix not in READERS:
-        kinds = " or ".join(READERS)
+    if suffix not in (*READERS, *TABLE_SUFFIXES):
+        kinds = " or ".join((*READERS, *TABLE_SUFFIXES))
         raise InputError(f"{path}: targets are read from {kinds}, not {suffix or 'a file without suffix'}")
-    arrays = READERS[suffix](path)
+    if suffix in TABLE_SUFFIXES:
+        arrays = {name: numbers(column, name, path) for name, column in read_table(path)[0].items()}
+    else:
+        arrays = READERS[suffix](path)
     if len(arrays) != 1:
         raise InputError(f"{path}: targets need one array, the file holds {', '.join(map(repr, arrays))}")
     (target,) = arrays.values()

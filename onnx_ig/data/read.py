@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,30 @@ from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
 from onnx_ig.data.readers import READERS
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
+from onnx_ig.data.table import Rows, TableOptions, read_columns
+from onnx_ig.data.table_file import TABLE_SUFFIXES
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
-_SUFFIXES = (*READERS, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
+_SUFFIXES = (*READERS, *TABLE_SUFFIXES, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
 _OF_ONE_EXAMPLE = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)  # what a folder may hold
 _NOTES_SHOWN = 3  # of a folder's files
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read that do not say themselves what a model needs of them."""
+
+    sounds: SoundOptions = field(default_factory=SoundOptions)
+    tables: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True)
 class InputValue:
     """An input's value, notes on what was changed to make it fit, and how it was a picture or a sound, if it was one.
 
-    ``names`` are those of the files in a folder, one for each example.
+    ``names`` are those of the files in a folder, one for each example; ``features`` the columns of a table that lie
+    side by side, ``rows`` which of its rows they are.
     """
 
     value: Array
@@ -34,6 +45,8 @@ class InputValue:
     picture: Picture | None = None
     series: Series | None = None
     names: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    rows: Rows | None = None
 
 
 def read_input(
@@ -41,10 +54,11 @@ def read_input(
     spec: InputSpec,
     options: PictureOptions | None = None,
     *,
-    sounds: SoundOptions | None = None,
+    files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> InputValue:
-    """The value of one input from a file: .npy, .npz (its only array, or the one of that name), a picture or a sound.
+    """The value of one input from a file: .npy, .npz (its only array, or the one of that name), a table's columns, a
+    picture or a sound.
 
     The pictures or sounds in a folder become one batch, in order of their names.
 
@@ -52,17 +66,20 @@ def read_input(
     for a value that does not fit the declared type or shape or is not finite; MissingDependencyError for a picture
     without Pillow or a sound without soundfile.
     """
+    files = files or FileOptions()
     if path.is_dir():
-        return _read_folder(path, spec, options or PictureOptions(), sounds or SoundOptions(), allow_nonfinite)
+        return _read_folder(path, spec, options or PictureOptions(), files, allow_nonfinite)
     suffix = _suffix(path, [spec.name])
     if suffix in PICTURE_SUFFIXES:
         array, picture, notes = read_picture(path, spec, options or PictureOptions())
         value, more = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
         return InputValue(value, (*notes, *more), picture)
     if suffix in SOUND_SUFFIXES:
-        array, series, notes = read_sound(path, spec, sounds or SoundOptions())
+        array, series, notes = read_sound(path, spec, files.sounds)
         value, more = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
         return InputValue(value, (*notes, *more), series=series)
+    if suffix in TABLE_SUFFIXES:
+        return _read_by_column(path, [spec], files, allow_nonfinite)[spec.name]
     arrays = READERS[suffix](path)
     if len(arrays) > 1 and spec.name not in arrays:
         raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
@@ -76,14 +93,14 @@ def read_inputs(
     specs: Sequence[InputSpec],
     options: PictureOptions | None = None,
     *,
-    sounds: SoundOptions | None = None,
+    files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, InputValue]:
     """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line; FILE may be a folder.
 
-    A bare FILE is the value of the only input, or a .npz whose keys are input names. An input that gets no
-    value is absent from the result. Raises what ``read_input`` raises, and UsageError for an input given
-    twice.
+    A bare FILE is the value of the only input, a .npz whose keys are input names, or a table whose columns are. An
+    input that gets no value is absent from the result. Raises what ``read_input`` raises, and UsageError for an input
+    given twice.
     """
     by_name = {spec.name: spec for spec in specs}
     values: dict[str, InputValue] = {}
@@ -91,11 +108,13 @@ def read_inputs(
         name, file = split_name(text, by_name)
         path = Path(file)
         if name is not None:
-            read = {name: read_input(path, by_name[name], options, sounds=sounds, allow_nonfinite=allow_nonfinite)}
+            read = {name: read_input(path, by_name[name], options, files=files, allow_nonfinite=allow_nonfinite)}
         elif not path.is_dir() and _suffix(path, by_name) == ".npz":
             read = _read_by_key(path, by_name, allow_nonfinite)
+        elif path.suffix.lower() in TABLE_SUFFIXES:
+            read = _read_by_column(path, specs, files or FileOptions(), allow_nonfinite)
         elif len(specs) == 1:
-            read = {specs[0].name: read_input(path, specs[0], options, sounds=sounds, allow_nonfinite=allow_nonfinite)}
+            read = {specs[0].name: read_input(path, specs[0], options, files=files, allow_nonfinite=allow_nonfinite)}
         else:
             raise UsageError(f"{text!r}: the inputs are {_listed(by_name)}; say which one as NAME={text}")
         for key, value in read.items():
@@ -110,42 +129,43 @@ def read_baseline(
     spec: InputSpec,
     options: PictureOptions | None = None,
     *,
-    sounds: SoundOptions | None = None,
+    files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> InputValue:
     """A baseline from a file: as ``read_input``, with axis 0 of any size: one row can serve all examples."""
     if spec.shape:
         spec = replace(spec, shape=(None, *spec.shape[1:]))
-    return read_input(path, spec, options, sounds=sounds, allow_nonfinite=allow_nonfinite)
+    return read_input(path, spec, options, files=files, allow_nonfinite=allow_nonfinite)
 
 
 def _read_folder(
-    folder: Path, spec: InputSpec, options: PictureOptions, sounds: SoundOptions, allow_nonfinite: bool
+    folder: Path, spec: InputSpec, options: PictureOptions, files: FileOptions, allow_nonfinite: bool
 ) -> InputValue:
     """One example for each picture, or for each sound, in ``folder``."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
-    if not files:
+    paths = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
+    if not paths:
         raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(_OF_ONE_EXAMPLE)})")
-    if len({file.suffix.lower() in SOUND_SUFFIXES for file in files}) > 1:
+    if len({file.suffix.lower() in SOUND_SUFFIXES for file in paths}) > 1:
         raise UsageError(f"{folder}: a folder of pictures and sounds; the examples of one input are of one kind")
-    read = [read_input(file, spec, options, sounds=sounds, allow_nonfinite=allow_nonfinite) for file in files]
+    read = [read_input(file, spec, options, files=files, allow_nonfinite=allow_nonfinite) for file in paths]
     first = read[0]
     meaning = first.picture or first.series
     kind = "sound" if first.series else "picture"
     if meaning is None or not meaning.axes.startswith("N"):
         raise InputError(f"{folder}: input {spec.name!r} ({spec.describe_shape()}) takes one {kind}, not a batch")
     advice = "give --size HxW" if first.picture else "cut or pad the sounds to one length"
-    for file, one in zip(files, read, strict=True):
+    for file, one in zip(paths, read, strict=True):
         if one.value.shape != first.value.shape:
             raise InputError(
-                f"{file} has shape {list(one.value.shape)}, {files[0]} {list(first.value.shape)}: the files of a "
+                f"{file} has shape {list(one.value.shape)}, {paths[0]} {list(first.value.shape)}: the files of a "
                 f"folder become one batch; {advice}"
             )
     notes = [note for one in read for note in one.notes]
     if len(notes) > _NOTES_SHOWN:
         notes[_NOTES_SHOWN:] = [f"{folder}: {len(notes) - _NOTES_SHOWN} more note(s) of this kind"]
     value = np.concatenate([one.value for one in read])
-    return InputValue(value, tuple(notes), first.picture, first.series, tuple(file.name for file in files))
+    names = tuple(file.name for file in paths)
+    return InputValue(value, tuple(notes), first.picture, first.series, names)
 
 
 def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool) -> dict[str, InputValue]:
@@ -160,6 +180,19 @@ def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: 
     for key, array in arrays.items():
         value, notes = fit(array, by_name[key], f"{path}[{key!r}]", allow_nonfinite=allow_nonfinite)
         read[key] = InputValue(value, tuple(notes))
+    return read
+
+
+def _read_by_column(
+    path: Path, specs: Sequence[InputSpec], files: FileOptions, allow_nonfinite: bool
+) -> dict[str, InputValue]:
+    """The inputs that a table's columns are; what was noted of the table stands at the first."""
+    table = read_columns(path, specs, replace(files.tables, keep_missing=files.tables.keep_missing or allow_nonfinite))
+    by_name, read = {spec.name: spec for spec in specs}, dict[str, InputValue]()
+    for name, array in table.values.items():
+        value, notes = fit(array, by_name[name], str(path), allow_nonfinite=allow_nonfinite)
+        notes = notes if read else [*table.notes, *notes]
+        read[name] = InputValue(value, tuple(notes), features=table.features.get(name, ()), rows=table.rows)
     return read
 
 

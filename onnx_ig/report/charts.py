@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_ig.report.document import top_features
+from onnx_ig.report.columns import Columns, of_example, shown
 from onnx_ig.report.drawing import (
     FAINT,
     HEADING,
@@ -26,24 +26,24 @@ _CELL_HEIGHT, _CELLS_WIDTH = 58, 880
 _BARE, _LABELLED, _MOST_LINES = 32, 12, 20  # cells in a line, and lines
 
 
-def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
+def draw_bars(report: AttributionReport, columns: Columns, example: int) -> bytes:
     """PNG of the 15 columns with the largest |attribution|, with the input's value beside the name."""
-    only = report.alone(name)
-    features = top_features(only, example, BARS)
-    columns = report.rows(report.attributions[name]).shape[1]
+    row, names = columns.attributions[example], of_example(report, columns, example)
+    size = np.where(np.isfinite(row), np.abs(row), -1)
+    largest = [place for place in np.argsort(-size, kind="stable")[:BARS] if size[place] >= 0]
     labels = []
-    for feature in features:
-        label = shortened(feature.name or f"[{feature.index[0]}]", 32)
-        labels.append(label if feature.value is None else f"{label} = {feature.value:.4g}")
+    for place in largest:
+        label, given = shortened(names[place], 32), columns.values[place]
+        labels.append(label if given is None else f"{label} = {shortened(shown(given[example]), 18)}")
     label_width = 7 * max([len(label) for label in labels] or [1]) + 16
-    width, height = MARGIN + label_width + 460 + MARGIN, max(len(features), 1) * _BAR
+    width, height = MARGIN + label_width + 460 + MARGIN, max(len(largest), 1) * _BAR
     sheet = Sheet(max(width, 640), HEADING + height + 46)
-    sheet.heading(report, name, example)
+    sheet.heading(report, columns.name or "columns", example)
     axes = sheet.axes(MARGIN + label_width, HEADING, sheet.width - label_width - 2 * MARGIN, height)
-    values = np.array([feature.attribution for feature in features])
-    places = np.arange(len(features))
+    values = row[largest]
+    places = np.arange(len(largest))
     axes.barh(places, values, height=0.7, color=np.where(values > 0, POSITIVE, NEGATIVE))
-    axes.set_ylim(max(len(features), 1) - 0.5, -0.5)
+    axes.set_ylim(max(len(largest), 1) - 0.5, -0.5)
     reach = float(np.abs(values).max(initial=0)) or 1.0
     low, high = min(float(values.min(initial=0)), 0.0), max(float(values.max(initial=0)), 0.0)
     room = 0.16 * (high - low or reach)  # for the numbers at the ends of the bars
@@ -61,9 +61,9 @@ def draw_bars(report: AttributionReport, name: str, example: int) -> bytes:
     for side in axes.spines.values():
         side.set_visible(False)
     legend = "red raises the target's score, blue lowers it"
-    if columns > len(features):
-        rest = report.rows(report.attributions[name])[example].sum(dtype=np.float64) - values.sum()
-        legend += f"; the other {columns - len(features)} columns together: {rest:+.3g}"
+    if len(row) > len(largest):
+        rest = row.sum(dtype=np.float64) - values.sum()
+        legend += f"; the other {len(row) - len(largest)} columns together: {rest:+.3g}"
     sheet.text(MARGIN, HEADING + height + 14, legend, size=8, colour=FAINT)
     return sheet.png()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
 from onnx_ig.errors import MissingDependencyError
+from onnx_ig.report.columns import columns_of
 from onnx_ig.report.document import top_features
 from onnx_ig.report.record import AttributionReport
 
@@ -20,11 +21,11 @@ _LONG = 4  # times the other axis: time
 
 @dataclass(frozen=True)
 class Illustration:
-    """One PNG of one tensor and example; ``alt`` says in words what it shows."""
+    """One PNG of one tensor (None: of several) and one example (None: of all); ``alt`` says in words what it shows."""
 
     file: str
-    tensor: str
-    example: int
+    tensor: str | None
+    example: int | None
     alt: str
     png: bytes
 
@@ -41,14 +42,35 @@ def illustrations(report: AttributionReport, limit: int) -> list[Illustration]:
         raise MissingDependencyError(
             "drawing attributions needs matplotlib: pip install 'onnx-ig[viz]', or write the report without pictures"
         ) from error
-    drawn: list[Illustration] = []
-    for name, slug in zip(report.attributions, _slugs(report.attributions), strict=True):
+    slugs = dict(zip(report.attributions, _slugs(report.attributions), strict=True))
+    drawn = list(_of_tables(report, slugs, limit))
+    for name, slug in slugs.items():
         for example in range(min(report.examples, limit)):
             for kind in kinds_of_drawing(report, name):
                 word, png = _drawn(report, name, example, kind)
                 alt = _in_words(report, name, example, word)
                 drawn.append(Illustration(f"{word}_{slug}_{example}.png", name, example, alt, png))
     return drawn
+
+
+def _of_tables(report: AttributionReport, slugs: Mapping[str, str], limit: int) -> Iterator[Illustration]:
+    """A summary of each table with several rows, and bars for each row of a table with an input per column."""
+    from onnx_ig.report.charts import draw_bars
+    from onnx_ig.report.summary import draw_summary, order
+
+    for columns in columns_of(report):
+        name = columns.name
+        if name is not None and "features" not in kinds_of_drawing(report, name):
+            continue
+        if len(columns.attributions) > 1:
+            largest = ", ".join(columns.names[column] for column in order(columns)[:3])
+            alt = f"Mean |attribution| of each column, and each row's. Largest: {largest}."
+            title = f"{report.algorithm}  ·  {report.model}  ·  {report.examples} rows"
+            file = f"summary_{slugs[name]}.png" if name is not None else "summary.png"
+            yield Illustration(file, name, None, alt, draw_summary(columns, title))
+        for example in range(min(report.examples, limit) if name is None else 0):
+            alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
+            yield Illustration(f"columns_{example}.png", None, example, alt, draw_bars(report, columns, example))
 
 
 def _drawn(report: AttributionReport, name: str, example: int, kind: Drawing) -> tuple[str, bytes]:
@@ -61,15 +83,18 @@ def _drawn(report: AttributionReport, name: str, example: int, kind: Drawing) ->
         return "overlay", draw_overlay(report, name, example, kind)
     if isinstance(kind, Series):
         return "series", draw_series(report, name, example, kind)
-    draw = {"features": draw_bars, "positions": draw_strip, "map": draw_map, "line": draw_line}[kind]
-    return kind, draw(report, name, example)
+    if kind == "features":
+        (columns,) = (columns for columns in columns_of(report) if columns.name == name)
+        return kind, draw_bars(report, columns, example)
+    return kind, {"positions": draw_strip, "map": draw_map, "line": draw_line}[kind](report, name, example)
 
 
 def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
     """How a tensor is drawn: as the picture or series that it is known to be, else by its shape; empty for none.
 
     * [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures.
-    * [N, F] is a table; a series where more than 256 columns have no names.
+    * [N, F] is a table, drawn together with the others where it is one column of several; a series where more than 256
+      columns have no names.
     * [N, A, B] inside the graph, or with names on axis 1, is a sequence of vectors: a strip of their sums, or a
       line where it would be longer than a screen.
     * [N, A, B] of a model's input is a series where one axis is at least 4 times the other, else a map: nothing is
@@ -87,6 +112,8 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
         layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] in (1, 3)]
         return [Picture(layouts[0])] if layouts else []
     if len(shape) == 2:
+        if all(columns.name != name for columns in columns_of(report)):
+            return []
         return [Series("NT")] if shape[1] > _MOST_COLUMNS and not named else ["features"]
     return _of_rank_3(shape[1], shape[2], named, name in report.inputs) if len(shape) == 3 else []
 

@@ -70,6 +70,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         *(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items() if v is not None),
         "</dl>",
         _warnings(document["warnings"]),
+        *(_image(one) for one in drawn if one.example is None),
         "<h2>Scores</h2>",
         _scores(examples),
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
+from onnx_ig.data.table import Rows
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.labels import FeatureNames, check_names, names_of
@@ -32,7 +33,8 @@ class AttributionReport:
     (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` [N] is relative, ``steps_used`` [N]
     there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
-    examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are. ``batched`` is
+    examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are. ``table``
+    says of which file's rows the examples are, as which the attributions are written too. ``batched`` is
     False for models without a batch axis: their arrays have exactly the tensor's shape and N is 1. ``straight_through``
     maps operators to the number of their nodes whose derivative is that of the float equivalent. ``seconds`` maps a
     phase to its duration.
@@ -63,6 +65,7 @@ class AttributionReport:
     example_names: Sequence[str] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
+    table: Rows | None = None
     batched: bool = True
     straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -129,6 +132,8 @@ class AttributionReport:
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
+        if self.table is not None and len(self.table.taken) < self.table.count:
+            return f"row {self.table.taken[example]}"
         return self.example_names[example] if self.example_names else None
 
     def describe_example(self, example: int) -> str:

@@ -18,13 +18,15 @@ from onnx_ig.report.document import FORMAT, document
 from onnx_ig.report.illustrate import Illustration, illustrations
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
+from onnx_ig.report.table_file import NAMES, write_table
 
 ARRAYS, PAGE = "attributions.npz", "report.html"
 _MANIFEST = Manifest(
     "report.json",
     FORMAT,
     re.compile(
-        r"attributions\.npz|report\.(json|html)|(overlay|features|positions|series|map|line)_[A-Za-z0-9_-]+\.png"
+        r"attributions\.(npz|csv|parquet)|report\.(json|html)|summary\.png"
+        r"|(summary|columns|overlay|features|positions|series|map|line)_[A-Za-z0-9_-]+\.png"
     ),
 )
 
@@ -43,6 +45,8 @@ def write_report(
     * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist
     ``baseline_score``,
       ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``.
+    * ``attributions.csv`` or ``.parquet`` where the examples are rows of such a table: ``row``, ``target``, scores, and
+      the attributions in columns of the table's own names.
     * ``report.json``: see ``onnx_ig.report.document.document``.
     * ``report.html``: the same to read, with the drawings in it.
     * Drawings, such as ``overlay_*.png`` of pictures, ``features_*.png`` of tables and ``series_*.png``, for the first
@@ -55,12 +59,15 @@ def write_report(
     """
     drawn, notes = _drawings(result, pictures, max_pictures)
     result = replace(result, warnings=(*result.warnings, *notes))
-    names = [ARRAYS, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
+    table = [] if result.table is None else [NAMES[result.table.file.suffix.lower()]]
+    names = [ARRAYS, *table, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
     content = document(result, names)
     directory = Path(directory)
     with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
         arrays: dict[str, Any] = dict(_arrays(result))
         np.savez_compressed(stage / ARRAYS, **arrays)  # of numbers: numpy 2.0 would write allow_pickle as one of them
+        for name in table:
+            write_table(stage / name, result)
         for one in drawn:
             (stage / one.file).write_bytes(one.png)
         (stage / PAGE).write_text(page(content, drawn), "utf-8")

@@ -17,7 +17,7 @@ from PIL import Image
 
 import onnx_ig
 from onnx_ig.cli import app
-from onnx_ig.data import SoundOptions, read_input
+from onnx_ig.data import FileOptions, SoundOptions, read_input
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.graph.declared import InputSpec
 
@@ -60,7 +60,7 @@ LAID_OUT: dict[str, tuple[Array, tuple[Any, ...], SoundOptions, tuple[int, ...],
 @pytest.mark.parametrize("case", LAID_OUT)
 def test_sounds_lie_as_the_input_declares(case: str, tmp_path: Path) -> None:
     samples, shape, options, expected, axes, values = LAID_OUT[case]
-    read = read_input(write(tmp_path / "a.wav", samples), spec(*shape), sounds=options)
+    read = read_input(write(tmp_path / "a.wav", samples), spec(*shape), files=FileOptions(sounds=options))
     assert (read.value.shape, read.value.dtype) == (expected, np.float32)
     assert read.series is not None and (read.series.axes, read.series.rate) == (axes, RATE)
     np.testing.assert_allclose(read.value * 32768, values, atol=1e-2)
@@ -70,7 +70,7 @@ def test_sounds_lie_as_the_input_declares(case: str, tmp_path: Path) -> None:
 
 def test_a_tone_stays_that_tone_when_resampled(tmp_path: Path) -> None:
     tone = np.rint(8000 * np.sin(2 * np.pi * 100 * np.arange(4000) / RATE)).astype("<i2")
-    read = read_input(write(tmp_path / "a.wav", tone), spec("N", "T"), sounds=SoundOptions(2 * RATE))
+    read = read_input(write(tmp_path / "a.wav", tone), spec("N", "T"), files=FileOptions(SoundOptions(2 * RATE)))
     assert read.value.shape == (1, 8000)
     expected = 8000 / 32768 * np.sin(2 * np.pi * 100 * np.arange(8000) / (2 * RATE))
     np.testing.assert_allclose(read.value[0, 500:-500], expected[500:-500], atol=1e-3)  # the ends ring
@@ -109,7 +109,7 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=r"onnx-ig\[audio\]"):
-        read_input(write(tmp_path / "a.wav", LEFT), spec("N", "T"), sounds=SoundOptions(rate))
+        read_input(write(tmp_path / "a.wav", LEFT), spec("N", "T"), files=FileOptions(SoundOptions(rate)))
 
 
 def test_a_folder_of_sounds_is_a_batch_of_one_length(tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""A table's columns as a model's inputs: an input for each column, or all of them side by side in one.
+
+The one idea: names decide where there are any (the inputs' own, the names of the features); the order of the columns is
+the last resort, and a note says that it was taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from onnx_ig.common.suggestions import nearest
+from onnx_ig.common.types import Array
+from onnx_ig.data.table_file import missing, numbers, read_table, rows_named
+from onnx_ig.errors import InputError, UsageError
+from onnx_ig.graph.declared import InputSpec, kind_of
+
+_METADATA = {"features": ("feature_names", "features", "columns"), "classes": ("class_names", "classes", "labels")}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is read.
+
+    Attributes:
+        features: the names of an input's features in the model's order; empty where they are not known.
+        target: the column that holds each row's target, None for none.
+        classes: the names of the targets, by which such a column may call them.
+        skip: rows with missing values are left out, not refused.
+        keep_missing: they are passed on as NaN or empty text, for models that fill them in themselves.
+    """
+
+    features: Sequence[str] = ()
+    target: str | None = None
+    classes: Sequence[str] = ()
+    skip: bool = False
+    keep_missing: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What else a table says: its file, which of its ``count`` rows are taken, and the target of each."""
+
+    file: Path
+    count: int
+    taken: Array
+    target: Array | None = None
+
+
+@dataclass(frozen=True)
+class TableRead:
+    """Input values by name, the names of the features of those that have several, the rows, and notes."""
+
+    values: dict[str, Array]
+    features: dict[str, tuple[str, ...]]
+    rows: Rows
+    notes: list[str] = field(default_factory=list)
+
+
+def names_in_metadata(properties: Mapping[str, str]) -> dict[str, list[str]]:
+    """``features`` and ``classes`` as far as a model's metadata tell them: JSON lists of text under the usual keys."""
+    found = {}
+    for what, keys in _METADATA.items():
+        for key in keys:
+            try:
+                names = json.loads(properties.get(key, ""))
+            except ValueError:
+                continue
+            if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+                found[what] = names
+                break
+    return found
+
+
+def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) -> TableRead:
+    """The values of ``specs`` from a table.
+
+    * Columns called like inputs: each is one, [N] or [N, 1] as declared; text stays text.
+    * Else the only input [N, F] takes them side by side: those with the features' names, or all in their order.
+    * An input [N, T, C] or [N, C, T] takes the whole table as one example, a row for each time.
+
+    Raises:
+        InputError: columns that are missing, too many, or hold what the input cannot take; rows without a value.
+        UsageError: a column for the target that is not there.
+    """
+    columns, notes = read_table(path)
+    if options.target is not None and options.target not in columns:
+        raise UsageError(
+            f"--target column:{options.target}: {path} has no such column{nearest(options.target, columns)}; it has "
+            f"{_listed(columns)}"
+        )
+    label = None if options.target is None else columns.pop(options.target)
+    by_input = {spec.name: spec for spec in specs if spec.name in columns}
+    features: dict[str, tuple[str, ...]] = {}
+    if by_input and not (len(specs) == 1 and _width(specs[0]) not in (1, None)):
+        used = {name: _typed(columns[name], spec, name, path) for name, spec in by_input.items()}
+        ignored = [name for name in columns if name not in used]
+        if ignored:
+            notes.append(f"{path}: {_listed(ignored)} are called like no input of the model and were left out")
+    else:
+        spec = _only(specs, columns, path)
+        chosen = _features(columns, spec, options, path, notes)
+        used = {name: _typed(columns[name], spec, name, path) for name in chosen}
+    taken = _complete_rows({**used, **({} if label is None else {str(options.target): label})}, options, path, notes)
+    target = None if label is None else _targets(label[taken], options, path)
+    if by_input and not features and set(used) == set(by_input):
+        values = {name: _as_declared(column[taken], by_input[name]) for name, column in used.items()}
+    else:
+        values = {spec.name: _side_by_side({name: column[taken] for name, column in used.items()}, spec)}
+        features = {spec.name: tuple(used)} if values[spec.name].ndim == 2 else {}
+    return TableRead(values, features, Rows(path, len(taken), np.flatnonzero(taken), target), notes)
+
+
+def _width(spec: InputSpec) -> int | str | None:
+    """How many features an input [N, F] has: F, its symbol or None; None also for [N]."""
+    return spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
+
+
+def _only(specs: Sequence[InputSpec], columns: Mapping[str, Array], path: Path) -> InputSpec:
+    if len(specs) != 1:
+        raise InputError(
+            f"{path}: no column is called like an input of the model ({_listed([s.name for s in specs])}); the columns "
+            f"are {_listed(columns)}. Rename them, or say NAME={path} for the input that takes them side by side"
+        )
+    spec = specs[0]
+    if spec.shape is not None and len(spec.shape) not in (2, 3):
+        raise InputError(f"{path}: input {spec.name!r} has shape {spec.describe_shape()}, a table needs rank 2 or 3")
+    return spec
+
+
+def _features(
+    columns: Mapping[str, Array], spec: InputSpec, options: TableOptions, path: Path, notes: list[str]
+) -> list[str]:
+    """The columns that are the features, in the model's order."""
+    width = _width(spec)
+    if options.features and set(options.features) & set(columns):
+        absent = [name for name in options.features if name not in columns]
+        if absent:
+            raise InputError(
+                f"{path}: no column {absent[0]!r}{nearest(absent[0], columns)}; the features of {spec.name!r} are "
+                f"{_listed(options.features)}, the columns {_listed(columns)}"
+            )
+        ignored = [name for name in columns if name not in options.features]
+        if ignored:
+            notes.append(f"{path}: {_listed(ignored)} are no features of {spec.name!r} and were left out")
+        return list(options.features)
+    if isinstance(width, int) and width != len(columns):
+        raise InputError(
+            f"{path}: {len(columns)} columns ({_listed(columns)}) for input {spec.name!r}, which has {width} features; "
+            'name the features in the model\'s order, --names FILE with {"features": [...]}, or remove the others'
+        )
+    if len(columns) > 1:
+        notes.append(
+            f"{path}: the columns were taken as the features of {spec.name!r} in their order, {_listed(columns)}: the "
+            "model does not name its features (--names can)"
+        )
+    return list(columns)
+
+
+def _typed(column: Array, spec: InputSpec, name: str, path: Path) -> Array:
+    """Text for an input of text, numbers for any other."""
+    if spec.dtype.kind != "O":
+        return numbers(column, name, path)
+    return np.array([cell if cell is None else str(cell) for cell in column], object)
+
+
+def _complete_rows(columns: Mapping[str, Array], options: TableOptions, path: Path, notes: list[str]) -> Array:
+    """Which rows are taken [N]."""
+    holes = {name: where for name, column in columns.items() if (where := missing(column)).any()}
+    count = len(next(iter(columns.values())))
+    if not holes or (options.keep_missing and options.target not in holes):
+        return np.ones(count, bool)
+    if not options.skip:
+        name, where = next(iter(holes.items()))
+        also = f" (also {_listed(list(holes)[1:])})" if len(holes) > 1 else ""
+        raise InputError(
+            f"{path}: column {name!r} has no value in row {rows_named(where)}{also}; fill them in, leave such rows out "
+            "with --on-error skip, or pass them on with --allow-nonfinite to a model that fills them in itself"
+        )
+    bad = np.logical_or.reduce(list(holes.values()))
+    if bad.all():
+        raise InputError(f"{path}: every row lacks a value in {_listed(holes)}")
+    notes.append(f"{path}: {int(bad.sum())} of {count} rows were left out for missing values: {rows_named(bad)}")
+    return ~bad
+
+
+def _as_declared(column: Array, spec: InputSpec) -> Array:
+    """[N] or [N, 1], and numbers without a fraction as integers where the input takes those."""
+    if spec.dtype.kind == "O":
+        column = np.array(["" if cell is None else cell for cell in column], object)
+    column = _whole(column, spec)
+    return column.reshape(-1, 1) if spec.shape is None or len(spec.shape) == 2 else column
+
+
+def _side_by_side(columns: Mapping[str, Array], spec: InputSpec) -> Array:
+    """[N, F]; for an input of rank 3 one example [1, T, C], or [1, C, T] where only that fits."""
+    if spec.dtype.kind == "O":
+        return np.stack([_as_declared(column, spec).reshape(-1) for column in columns.values()], 1)
+    matrix = _whole(np.stack([column.astype(np.float64) for column in columns.values()], 1), spec)
+    if spec.shape is None or len(spec.shape) == 2:
+        return matrix
+    declared = spec.shape[1:]
+    turned = _fits(matrix.T.shape, declared) and not _fits(matrix.shape, declared)
+    return (matrix.T if turned else matrix)[np.newaxis]
+
+
+def _whole(values: Array, spec: InputSpec) -> Array:
+    is_whole = kind_of(spec.dtype) in "iu" and values.dtype.kind == "f" and np.isfinite(values).all()
+    return values.astype(np.int64) if is_whole and (values == np.rint(values)).all() else values
+
+
+def _fits(sizes: tuple[int, ...], declared: Sequence[int | str | None]) -> bool:
+    return all(not isinstance(want, int) or want == size for size, want in zip(sizes, declared, strict=True))
+
+
+def _targets(column: Array, options: TableOptions, path: Path) -> Array:
+    """A target for each row: indices, or names of classes.
+
+    Raises:
+        InputError: neither.
+    """
+    by_name = {name: index for index, name in enumerate(options.classes)}
+    texts = [str(cell).strip() for cell in column]
+    if by_name and all(text in by_name for text in texts):
+        return np.array([by_name[text] for text in texts], np.int64)
+    try:
+        values = numbers(column, str(options.target), path)
+    except InputError:
+        unknown = next((text for text in texts if text not in by_name), "")
+        known = (
+            f"the classes are {_listed(by_name)}" if by_name else 'name the classes, --names with {"classes": [...]}'
+        )
+        raise InputError(
+            f"{path}: column {options.target!r} holds {unknown!r}, which is no index and no class: {known}"
+        ) from None
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        raise InputError(f"{path}: column {options.target!r} holds numbers with fractions; targets are indices")
+    return values.astype(np.int64)
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    shown = [repr(name) for name in names]
+    return ", ".join(shown if len(shown) <= 12 else [*shown[:11], f"... ({len(shown)} in all)"])

@@ -1,0 +1,224 @@
+"""Tables in files: columns become inputs or features by name, what was assumed is said, the rest is refused by row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow
+import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto as T
+from pyarrow import parquet
+
+import onnx_ig
+from onnx_ig.cli import app
+from onnx_ig.data import FileOptions, TableOptions, read_input, read_inputs
+from onnx_ig.errors import InputError, MissingDependencyError
+from onnx_ig.graph.declared import InputSpec
+from tests.helpers.cli_models import model, node
+
+Array = np.ndarray[Any, Any]
+F32, I64, TEXT = np.dtype("float32"), np.dtype("int64"), np.dtype(object)
+
+
+def spec(*shape: Any, dtype: Any = F32, name: str = "x") -> InputSpec:
+    return InputSpec(name, dtype, shape)
+
+
+ROW, ORDER = spec("N", 2), TableOptions()
+NAMED = TableOptions(("b", "a"))
+# the file's text, the declared input, options, the array, and words of a note ("" for none)
+READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
+    "in their order": ("p,q\n1,2\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "'p', 'q'"),
+    "by the features' names": ("a,id,b\n1,9,2\n3,8,4\n", ROW, NAMED, [[2, 1], [4, 3]], "'id'"),
+    "semicolons": ("p;q\n1;2.5\n", ROW, ORDER, [[1, 2.5]], "in their order"),
+    "quoted": ('"p, the first",q\n"1",2\n', ROW, ORDER, [[1, 2]], "p, the first"),
+    "with a byte order mark": ("\ufeffb,a\n1,2\n", ROW, NAMED, [[1, 2]], ""),
+    "numbers only": ("1,2\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "read as the first row"),
+    "truth values": ("p,q\ntrue,False\n", ROW, ORDER, [[1, 0]], "order"),
+    "whole numbers": ("p,q\n1,2\n", spec("N", 2, dtype=I64), ORDER, [[1, 2]], "order"),
+    "one column": ("p\n1\n2\n", spec("N", 1), ORDER, [[1], [2]], ""),
+    "the input's own name": ("y,x\n9,1\n9,2\n", spec("N", 1), ORDER, [[1], [2]], "'y'"),
+    "a column without a second axis": ("x\n1\n2\n", spec("N"), ORDER, [1, 2], ""),
+    "incomplete rows left out": ("p,q\n1,2\n,3\n4,NA\n5,6\n", ROW, TableOptions(skip=True), [[1, 2], [5, 6]], "2 of 4"),
+    "missing passed on": ("p,q\n1,\n", ROW, TableOptions(keep_missing=True), [[1, np.nan]], "order"),
+    "text keeps its zeros": ("x\n007\n8\n", spec("N", 1, dtype=TEXT), ORDER, [["007"], ["8"]], ""),
+    "a series": ("p,q\n1,2\n3,4\n5,6\n", spec("N", "T", 2), ORDER, [[[1, 2], [3, 4], [5, 6]]], "order"),
+    "a series, channels first": ("p,q\n1,2\n3,4\n5,6\n", spec("N", 2, "T"), ORDER, [[[1, 3, 5], [2, 4, 6]]], "order"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", READ)
+def test_columns_become_an_input(case: str, tmp_path: Path) -> None:
+    text, wanted, options, expected, words = READ[case]
+    (tmp_path / "t.csv").write_text(text, "utf-8")
+    read = read_input(
+        tmp_path / "t.csv", wanted, files=FileOptions(tables=options), allow_nonfinite=options.keep_missing
+    )
+    np.testing.assert_array_equal(read.value, np.array(expected, wanted.dtype))
+    assert read.value.dtype == wanted.dtype
+    assert words in " ".join(read.notes) if words else not read.notes
+
+
+# the file's text, the declared input, options, words of the message
+REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
+    "missing": ("p,q\n1,2\n1,\n3,nan\n", ROW, ORDER, "column 'q' has no value in row 1"),
+    "all missing": ("p,q\n,2\n", ROW, TableOptions(skip=True), "every row lacks a value in 'p'"),
+    "text for numbers": ("p,q\n1,2\n1,high\n", ROW, ORDER, "column 'q' holds 'high' in row 1"),
+    "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5'"),
+    "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
+    "a feature that is not there": ("a,bb\n1,2\n", ROW, NAMED, "no column 'b'"),
+    "a row too long": ("p,q\n1,2\n1,2,3\n", ROW, ORDER, "row 1 has 3 cells, the first line 2"),
+    "two of one name": ("p,p\n1,2\n", ROW, ORDER, "two columns are called 'p'"),
+    "no rows": ("p,q\n", ROW, ORDER, "no rows"),
+    "empty": ("", ROW, ORDER, "empty"),
+    "a picture's input": ("p,q\n1,2\n", spec("N", 3, 4, 4), ORDER, "a table needs rank 2 or 3"),
+    "fractions for integers": ("p,q\n1,2.5\n", spec("N", 2, dtype=I64), ORDER, "is floating-point"),
+    "a target that is no index": ("p,q,t\n1,2,high\n", ROW, TableOptions(target="t"), "no index and no class"),
+    "a target with a fraction": ("p,q,t\n1,2,0.5\n", ROW, TableOptions(target="t"), "targets are indices"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_and_where(case: str, tmp_path: Path) -> None:
+    text, wanted, options, words = REFUSED[case]
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_input(tmp_path / "t.csv", wanted, files=FileOptions(tables=options))
+    assert words in str(raised.value)
+
+
+def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
+    columns = {
+        "age": [30, None, 50],
+        "city": ["Bern", "Oslo", None],
+        "kind": ["a", "b", "a"],
+        "income": [1.5, 2.5, None],
+    }
+    table = pyarrow.table({**columns, "kind": pyarrow.array(columns["kind"]).dictionary_encode()})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with (tmp_path / "t.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *zip(*columns.values(), strict=True)])
+    specs = [spec("N", 1, name=name, dtype=TEXT if name in ("city", "kind") else F32) for name in columns]
+    first, second = (
+        read_inputs([str(tmp_path / name)], specs, allow_nonfinite=True) for name in ("t.parquet", "t.csv")
+    )
+    for name in columns:
+        np.testing.assert_array_equal(first[name].value, second[name].value)
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:60])
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        read_inputs([str(tmp_path / "t.parquet")], specs)
+
+
+def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "t.parquet").touch()
+    with pytest.raises(MissingDependencyError, match=r"onnx-ig\[tables\]"):
+        read_input(tmp_path / "t.parquet", ROW)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two models, of an input per column and of features side by side, and rows for both."""
+    monkeypatch.chdir(tmp_path)
+    number, text = (T.FLOAT, ["N", 1]), (T.STRING, ["N", 1])
+    weights = np.array([[0.3, -0.5, 0.2], [0.1, 0.4, -0.3]], np.float32)
+    encode = node("LabelEncoder", "city", "code", keys_strings=["Bern", "Oslo"], values_floats=[1.0, 2.0])
+    encode.domain = "ai.onnx.ml"
+    nodes = [encode, node("Mul", "age code", "together"), node("Concat", "together height", "both", axis=1)]
+    nodes += [node("Tanh", "both", "bent"), node("MatMul", "bent w", "y")]
+    made = model(nodes, {"age": number, "height": number, "city": text}, {"y": (T.FLOAT, ["N", 3])}, {"w": weights})
+    made.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+    onnx.save(made, "columns.onnx")
+    nodes = [node("Tanh", "x", "bent"), node("MatMul", "bent w", "y")]
+    made = model(nodes, {"x": (T.FLOAT, ["N", 2])}, {"y": (T.FLOAT, ["N", 3])}, {"w": weights})
+    made.metadata_props.add(key="feature_names", value=json.dumps(["age", "height"]))
+    made.metadata_props.add(key="class_names", value=json.dumps(["low", "middle", "high"]))
+    onnx.save(made, "features.onnx")
+    Path("rows.csv").write_text("height,city,kind,age\n1.5,Bern,high,0.3\n0.7,Oslo,low,-0.2\n-1,Bern,low,0.9\n")
+    rows = rows_of("rows.csv")
+    numbers = {name: [float(row[name]) for row in rows] for name in ("height", "age")}
+    parquet.write_table(
+        pyarrow.table({**numbers, **{n: [row[n] for row in rows] for n in ("city", "kind")}}), "rows.parquet"
+    )
+    return tmp_path
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def run(command: str) -> Result:
+    return CliRunner().invoke(app, command.split())
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_features_by_the_names_in_the_model_and_targets_by_column(work: Path, suffix: str, exported: bool) -> None:
+    if exported:
+        assert run("export features.onnx -o ig.onnx --n-steps 20").exit_code == 0
+    source = "ig.onnx" if exported else "features.onnx"
+    done = run(f"attribute {source} -i rows.{suffix} --target column:kind --n-steps 20 -o out")
+    assert done.exit_code == 0, done.stderr
+    assert "'city' are no features of 'x' and were left out" in done.stderr
+    x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
+    expected = onnx_ig.IntegratedGradients("features.onnx").attribute(x, target=np.array([2, 0, 0]), n_steps=20)
+    if suffix == "csv":
+        rows = rows_of("out/attributions.csv")
+    else:
+        rows = parquet.read_table("out/attributions.parquet").to_pylist()
+    assert list(rows[0]) == ["row", "target", "score", "baseline_score", "convergence_delta", "age", "height"]
+    np.testing.assert_allclose([[float(r["age"]), float(r["height"])] for r in rows], expected, rtol=1e-5)
+    assert [int(row["target"]) for row in rows] == [2, 0, 0]
+    document = json.loads(Path("out/report.json").read_text())
+    assert document["examples"][0]["target_name"] == "high"
+    assert {"summary_x.png", "features_x_0.png"} <= set(document["files"])
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_an_input_per_column_on_one_sheet(work: Path, exported: bool) -> None:
+    if exported:
+        assert run("export columns.onnx -o ig.onnx --n-steps 20").exit_code == 0
+    source = "ig.onnx" if exported else "columns.onnx"
+    done = run(f"attribute {source} -i rows.csv --target 1 --n-steps 20 -o out")
+    assert done.exit_code == 0, done.stderr
+    assert "'kind' are called like no input" in done.stderr
+    data = {"age": np.float32([[0.3], [-0.2], [0.9]]), "height": np.float32([[1.5], [0.7], [-1]])}
+    city = {"city": np.array([["Bern"], ["Oslo"], ["Bern"]], object)}
+    method = onnx_ig.IntegratedGradients("columns.onnx")
+    expected = method.attribute(data, target=1, n_steps=20, additional_forward_args=city)
+    rows = rows_of("out/attributions.csv")
+    for name in data:
+        np.testing.assert_allclose([float(row[name]) for row in rows], expected[name].ravel(), rtol=1e-5)
+    files = {path.name for path in Path("out").iterdir()}
+    assert {"summary.png", "columns_0.png", "columns_2.png"} <= files
+    assert not [name for name in files if name.startswith("features_")]  # no sheet for each column
+
+
+def test_a_class_by_its_name_and_rows_left_out_by_theirs(work: Path) -> None:
+    Path("holes.csv").write_text("age,height\n0.3,\n-0.2,0.7\n")
+    assert "column 'height' has no value in row 0" in run("attribute features.onnx -i holes.csv -o out").stderr
+    done = run("attribute features.onnx -i holes.csv --target high --on-error skip -o out")
+    assert done.exit_code == 0 and "1 of 2 rows were left out for missing values: 0" in done.stderr, done.stderr
+    (example,) = json.loads(Path("out/report.json").read_text())["examples"]
+    assert (example["name"], example["target"], example["target_name"]) == ("row 1", 2, "high")
+    assert rows_of("out/attributions.csv")[0]["row"] == "1"
+    unknown = run("attribute features.onnx -i rows.csv --target column:kinds -o none")
+    assert unknown.exit_code == 2 and "did you mean kind?" in unknown.stderr
+
+
+def test_a_baseline_is_a_row_of_a_table(work: Path) -> None:
+    Path("mean.csv").write_text("height,age\n0.4,0.1\n")
+    done = run("attribute features.onnx -i rows.csv --target 0 --baseline @mean.csv --n-steps 9 -o out")
+    assert done.exit_code == 0, done.stderr
+    x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
+    method = onnx_ig.IntegratedGradients("features.onnx")
+    expected = method.attribute(x, np.float32([[0.1, 0.4]]), target=0, n_steps=9)
+    np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], expected, rtol=1e-5)

@@ -1,0 +1,80 @@
+"""The summary of a table: columns in order of their mean size, points on the side of their sign, values as colours."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onnx_ig.report import AttributionReport
+from onnx_ig.report.columns import Columns, columns_of
+from onnx_ig.report.summary import draw_summary, order, ranks, spread
+
+Array = np.ndarray[Any, Any]
+
+
+def report(attributions: dict[str, Array], inputs: dict[str, Array] | None = None, **more: Any) -> AttributionReport:
+    count = len(next(iter(attributions.values())))
+    return AttributionReport(
+        "m.onnx", "input-x-gradient", attributions, np.ones(count), "cpu", inputs=inputs or {}, **more
+    )
+
+
+def test_one_input_and_many_are_the_same_table() -> None:
+    table = np.random.default_rng(0).standard_normal((5, 3))
+    names = ["a", "b", "c"]
+    (whole,) = columns_of(report({"x": table}, {"x": table * 2}, feature_names={"x": names}))
+    apart = {name: table[:, [i]] for i, name in enumerate(names)}
+    (single,) = columns_of(report(apart, {name: 2 * value for name, value in apart.items()}))
+    assert (whole.name, single.name) == ("x", None)
+    assert whole.names == single.names == names
+    np.testing.assert_array_equal(whole.attributions, single.attributions)
+    for first, second in zip(whole.values, single.values, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_category_made_numbers_counts_with_its_sum_and_has_bars_of_its_own() -> None:
+    arrays = {"a": np.ones((4, 1)), "b": np.ones((4,)), "city": np.array([[1.0, -3.0]] * 4)}
+    sheet, city = columns_of(report(arrays))
+    assert sheet.names == ["a", "b", "city"] and city.name == "city"
+    np.testing.assert_array_equal(sheet.attributions, [[1, 1, -2]] * 4)
+
+
+def test_columns_are_ordered_by_mean_size() -> None:
+    table = np.array([[1.0, -5, np.nan], [1, 5, 2]])
+    assert list(order(Columns("x", ["a", "b", "c"], table, [None] * 3))) == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([3.0, 1, 1, 2]), [1, 0, 0, 0.5]),
+        (np.array(["a", "b"], object), None),
+        (np.ones(3), None),
+        (None, None),
+    ],
+)
+def test_colours_are_ranks_of_values(values: Any, expected: Any) -> None:
+    found = ranks(values)
+    assert (found is None) == (expected is None)
+    if expected is not None:
+        np.testing.assert_allclose(found, expected)
+
+
+def test_points_of_one_value_are_kept_apart() -> None:
+    heights = spread(np.zeros(40))
+    assert len(np.unique(heights)) == 40 and np.abs(heights).max() <= 0.41
+
+
+def test_a_column_that_lowers_lies_left_of_one_that_raises() -> None:
+    rows = np.random.default_rng(1).uniform(0.5, 1, (60, 2)) * [1, -1]
+    png = draw_summary(Columns("x", ["up", "down"], rows, [rows[:, 0], rows[:, 1]]), "title")
+    page = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
+    assert max(page.shape) < 2000
+    left = 24 + 7 * 4 + 12 + 260 + 40  # where the points begin
+    coloured = np.ptp(page[84 : 84 + 68, left + 2 : left + 458], axis=-1) > 60
+    raises, lowers = (np.where(half.any(axis=0))[0] for half in (coloured[:34], coloured[34:]))
+    assert raises.min() > 228 > lowers.max()
