@@ -12,7 +12,7 @@ import numpy as np
 from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
 
-TOP = 10
+TOP, MOST_EXAMPLES, MOST_TARGETS = 10, 1000, 20
 FORMAT = "onnx-ig report"
 
 
@@ -30,7 +30,10 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ``straight_through``    object: operator → number of nodes whose gradient is a straight-through one
     ``seconds``             object: phase → seconds
     ``tensors``             object: attributed tensor → ``shape``, ``dtype``, ``sum`` (of attributions)
-    ``examples``            one object per example, in order:
+    ``summary``             of all examples: their number ``examples``; ``targets``, the 20 most frequent, as objects of
+                            ``target``, ``target_name`` and ``examples``; ``relative_convergence_delta``: ``median``,
+                            ``largest`` and its ``example`` (null without deltas)
+    ``examples``            one object per example, in order, of the first 1,000; the arrays have all of them:
                             ``name`` (of the example, or null), ``target`` (null, integer, or one
                             integer per axis), ``target_name`` (or null),
                             ``score``, ``baseline_score``, ``convergence_delta``,
@@ -45,6 +48,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
     ``files``               names of the files of this report
     ======================  ==========================================================================
     """
+    relative = report.relative_delta()
     return {
         "format": FORMAT,
         "version": 1,
@@ -64,7 +68,8 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
             }
             for name, array in report.attributions.items()
         },
-        "examples": [_example(report, index) for index in range(report.examples)],
+        "summary": _summary(report),
+        "examples": [_example(report, index, relative) for index in range(min(report.examples, MOST_EXAMPLES))],
         "warnings": list(report.warnings),
         "files": sorted(files),
     }
@@ -94,7 +99,23 @@ def top_features(report: AttributionReport, example: int, count: int = TOP) -> l
     return sorted(found, key=lambda feature: -abs(feature.attribution))[:count]
 
 
-def _example(report: AttributionReport, index: int) -> dict[str, Any]:
+def _summary(report: AttributionReport) -> dict[str, Any]:
+    relative = report.relative_delta()
+    known = np.empty(0) if relative is None else relative[np.isfinite(relative)]
+    delta = None
+    if relative is not None and len(known):
+        worst = int(np.nanargmax(np.where(np.isfinite(relative), relative, -1)))
+        delta = {"median": _number(np.median(known)), "largest": _number(relative[worst]), "example": worst}
+    targets = []
+    if report.target is not None and report.target.ndim == 1:
+        values, counts = np.unique(report.target, return_counts=True)
+        for place in np.argsort(-counts, kind="stable")[:MOST_TARGETS]:
+            target = int(values[place])
+            targets.append({"target": target, "target_name": report.class_name(target), "examples": int(counts[place])})
+    return {"examples": report.examples, "targets": targets, "relative_convergence_delta": delta}
+
+
+def _example(report: AttributionReport, index: int, relative: Array | None) -> dict[str, Any]:
     target = None if report.target is None else np.asarray(report.target[index]).tolist()
     if isinstance(target, list) and len(target) == 1:
         (target,) = target
@@ -105,7 +126,7 @@ def _example(report: AttributionReport, index: int) -> dict[str, Any]:
         "score": _number(report.score[index]),
         "baseline_score": _at(report.baseline_score, index),
         "convergence_delta": _at(report.convergence_delta, index),
-        "relative_convergence_delta": _at(report.relative_delta(), index),
+        "relative_convergence_delta": _at(relative, index),
         "error_estimate": _at(report.error_estimate, index),
         "steps_used": None if report.steps_used is None else int(report.steps_used[index]),
         "top_features": [asdict(feature) for feature in top_features(report, index)],

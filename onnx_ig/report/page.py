@@ -1,9 +1,14 @@
-"""report.html: one page that needs no network and no script, readable on a phone and read aloud."""
+"""report.html: one page that needs no network and no script, readable on a phone and read aloud.
+
+The one idea: a reader begins with all examples together and looks at a few; so the page holds a summary and the first
+ones, and names the files that hold the rest.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -36,12 +41,16 @@ img { display: block; max-width: 100%; height: auto; border: 1px solid var(--lin
   margin: .75rem 0; }
 .warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
 """
+SECTIONS, ROWS = 16, 100  # examples shown one by one, and lines of scores
+_MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
 
 
 def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
-    """The HTML of a report from its JSON document and drawings."""
+    """The HTML of a report from its JSON document and drawings, at most 5 MB of it."""
     model, examples = document["model"], document["examples"]
+    inside = _within_the_page(drawn)
     facts = {
+        "examples": document["summary"]["examples"],
         "algorithm": document["algorithm"],
         "method": document["method"],
         "path points": document["n_steps"],
@@ -70,17 +79,55 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         *(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items() if v is not None),
         "</dl>",
         _warnings(document["warnings"]),
-        *(_image(one) for one in drawn if one.example is None),
+        _overview(document["summary"]),
+        *(_image(one, inside) for one in drawn if one.example is None),
         "<h2>Scores</h2>",
-        _scores(examples),
+        _scores(examples[:ROWS]),
+        _rest(document["summary"]["examples"], document["files"]),
     ]
-    for index, example in enumerate(examples):
+    single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"][1:]) == 1}
+    shown = SECTIONS if len(examples) > ROWS else len(examples)
+    for index, example in enumerate(examples[:shown]):
         parts.append(f"<section><h2>Example {escape(_called(index, example))}: target {escape(_target(example))}</h2>")
-        parts.extend(_image(one) for one in drawn if one.example == index)
-        parts.append(_features(example["top_features"], len(document["tensors"]) > 1))
+        parts.extend(_image(one, inside) for one in drawn if one.example == index)
+        parts.append(_features(example["top_features"], len(document["tensors"]) > 1, single))
         parts.append("</section>")
     parts.append("</main></body></html>\n")
     return "\n".join(part for part in parts if part)
+
+
+def _within_the_page(drawn: Sequence[Illustration]) -> frozenset[str]:
+    """The drawings that the page holds itself: as many as fit, summaries first; the others are files beside it."""
+    inside, size = set(), 0
+    for one in sorted(drawn, key=lambda one: one.example is not None):
+        size += len(one.png)
+        if size <= _MOST_BYTES:
+            inside.add(one.file)
+    return frozenset(inside)
+
+
+def _overview(summary: dict[str, Any]) -> str:
+    """What several examples have in common: which targets, and how exact the attributions are; nothing of one alone."""
+    if summary["examples"] < 2:
+        return ""
+    parts = ["<h2>All examples</h2>"]
+    delta = summary["relative_convergence_delta"]
+    if delta is not None:
+        parts.append(
+            f"<p>Half of the examples have a convergence delta of at most {100 * delta['median']:.3g} % of "
+            f"F(x) − F(x′); the largest is {100 * delta['largest']:.3g} %, of example {delta['example']}.</p>"
+        )
+    rows = [[escape(_target(one)), str(one["examples"])] for one in summary["targets"]]
+    parts.append(_table("Targets, the most frequent first.", ["target", "examples"], rows) if rows else "")
+    return "\n".join(parts)
+
+
+def _rest(examples: int, files: Iterable[str]) -> str:
+    """Where the examples are that have no line."""
+    if examples <= ROWS:
+        return ""
+    data = " and ".join(name for name in files if name.startswith("attributions."))
+    return f'<p class="faint">The first {ROWS} of {examples} examples; {escape(data)} beside this page hold all.</p>'
 
 
 def _scores(examples: Iterable[dict[str, Any]]) -> str:
@@ -101,12 +148,15 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
     return _table(caption, ["example", "target", *keys.values()], [[escape(cell) for cell in row] for row in rows])
 
 
-def _features(features: Sequence[dict[str, Any]], several: bool) -> str:
+def _features(features: Sequence[dict[str, Any]], several: bool, single: Collection[str]) -> str:
+    """``single``: the tensors with one entry per example, which need no index."""
     rows = []
     for feature in features:
         place = "[" + ", ".join(str(i) for i in feature["index"]) + "]"
         label = f"{feature['name']} {place}" if feature["name"] is not None else place
-        if several:
+        if several and feature["tensor"] in single:
+            label = feature["tensor"]
+        elif several:
             label = f"{feature['tensor']}: {label}"
         attribution = feature["attribution"]
         sign = "positive" if attribution > 0 else "negative" if attribution < 0 else "zero"
@@ -125,7 +175,9 @@ def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     )
 
 
-def _image(one: Illustration) -> str:
+def _image(one: Illustration, inside: Collection[str]) -> str:
+    if one.file not in inside:
+        return f'<p><a href="{escape(one.file)}">{escape(one.file)}</a>: {escape(one.alt)}</p>'
     data = base64.b64encode(one.png).decode("ascii")
     return f'<img src="data:image/png;base64,{data}" alt="{escape(one.alt)}">'
 
