@@ -6,6 +6,7 @@ whatever the rule. Five have a fixed number of points; to those of the nested on
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator
 
@@ -18,9 +19,11 @@ from onnx_ig.errors import UsageError
 
 NodesAndWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 
+_leggauss = functools.lru_cache(maxsize=16)(np.polynomial.legendre.leggauss)  # eigenvalues of an n×n matrix
+
 
 def _gausslegendre(n: int) -> NodesAndWeights:
-    nodes, weights = np.polynomial.legendre.leggauss(n)
+    nodes, weights = _leggauss(n)
     return (1 + nodes) / 2, weights / 2
 
 
