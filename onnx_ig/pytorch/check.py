@@ -75,14 +75,20 @@ def check_export(
         actual = evaluate(feeds)
         if batch == 1 and expected.dim() + 1 == actual.ndim:  # torch's squeeze() dropped the batch
             expected = expected[None]
-        allowed = tolerance([expected, *tensors], model)
+        allowed = tolerance([expected, *tensors], halves_inside(model))
         compare(expected, actual, allowed, f"{batch} example{'s' if batch > 1 else ''}", must=not number)
     if dynamic_batch:
         _require_any_order(model, forward, arguments, evaluate)
     if any(argument.other is not None for argument in arguments):
         others = {a.name: a.example if a.other is None else a.other for a in arguments}
         expected = run_torch(forward, list(others.values()))
-        compare(expected, evaluate(others), tolerance([expected, *others.values()], model), "other lengths", must=True)
+        compare(
+            expected,
+            evaluate(others),
+            tolerance([expected, *others.values()], halves_inside(model)),
+            "other lengths",
+            must=True,
+        )
 
 
 def _require_any_order(
@@ -109,7 +115,13 @@ def _require_any_order(
     except Exception:  # the user's own code does not take this order
         rows = stretched(size, size + 1)
     else:
-        compare(expected, evaluate(again), tolerance([expected, *again.values()], model), "any order", must=False)
+        compare(
+            expected,
+            evaluate(again),
+            tolerance([expected, *again.values()], halves_inside(model)),
+            "any order",
+            must=False,
+        )
         return
     whole = run_torch(forward, [a.example for a in arguments])
     found = run_torch(forward, list(picked(rows).values()))
@@ -185,18 +197,22 @@ def compare(expected: Tensor, actual: Array, allowed: float, where: str, must: b
         )
 
 
-def tolerance(tensors: Sequence[Tensor], model: ir.Model) -> float:
+def tolerance(tensors: Sequence[Tensor], halves: frozenset[torch.dtype]) -> float:
     """How far, relative to the largest output, two computations of these types may lie apart.
 
-    Half precision counts inside ``model`` too, where it computes in it under autocast.
+    ``halves``: those that a model computes in inside, as :func:`halves_inside` tells.
     """
+    return max((_TOLERANCE[t] for t in {t.dtype for t in tensors} | halves if t in _TOLERANCE), default=0.0)
+
+
+def halves_inside(model: ir.Model) -> frozenset[torch.dtype]:
+    """The half precisions that ``model`` computes in, under autocast perhaps."""
     inside: set[int | None] = set()
     for node in model.graph.all_nodes():
         inside |= {y.dtype for y in node.outputs}
         if node.op_type == "Cast":  # where types were not inferred
             inside.add(node.attributes["to"].as_int())
-    types = {t.dtype for t in tensors} | {half for half, name in _HALVES.items() if name in inside}
-    return max((_TOLERANCE[t] for t in types if t in _TOLERANCE), default=0.0)
+    return frozenset(half for half, name in _HALVES.items() if name in inside)
 
 
 def evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:

@@ -6,6 +6,7 @@ modules show without looking at their data; whether it is right is then measured
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, load_torch
 from onnx_ig.methods.bound import ENGINES_KEPT
-from onnx_ig.pytorch.check import BATCH, run_torch
+from onnx_ig.pytorch.check import BATCH, halves_inside, run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.own_derivative import own_derivatives
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
@@ -164,6 +165,7 @@ class Export:
         reads: what the function read of its arguments into Python then.
         lengths: the dynamic axes besides the examples', as places in the signature; those of one length together.
         noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
+        halves: the half precisions that the model computes in.
         engines: opened for the model, by all objects that explain the function.
     """
 
@@ -175,6 +177,11 @@ class Export:
     lengths: _Lengths
     noise: float | None = None
     engines: Kept[Any] = field(default_factory=lambda: Kept(ENGINES_KEPT))
+
+    @functools.cached_property
+    def halves(self) -> frozenset[torch.dtype]:
+        """See above."""
+        return halves_inside(self.model.ir_model)
 
     def takes(self, signature: _Signature) -> bool:
         """Whether it was made for calls of this signature; lengths of one are left to exports of their own."""

@@ -74,7 +74,7 @@ class TorchGuard:
             return False
         worst, at = _largest_difference(compared)
         tensors = [*self._call.fed, *(c.torch for c in compared)]
-        allowed = max(tolerance(tensors, self._export.model.ir_model), rounding)
+        allowed = max(tolerance(tensors, self._export.halves), rounding)
         suspicious = max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
         if not made_now and not worst <= min(suspicious, allowed):
             self._exports.drop(self._export)
