@@ -1,13 +1,16 @@
 """A program of torch's dynamo exporter is traced again to take its operators apart; not where none would be.
 
 The one idea: the second trace takes as long as the first, and gives back the program that it was given where every
-operator has a translation as it stands and none writes into its arguments.
+operator has a translation as it stands and none writes into its arguments. The two that nearly every convolutional
+network has are exchanged for what the trace would make of them.
 """
 
 from __future__ import annotations
 
+import operator
 import types
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,8 +24,43 @@ _CHECKS = ("_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_co
 
 def _in_parts(program: Any, translations: Any) -> Any:
     """The program in operators that have translations."""
-    whole = all(_stays(node, translations) for node in program.graph.nodes)
-    return program if whole else _take_apart(program, translations)
+    moved = [node for node in program.graph.nodes if not _stays(node, translations)]
+    if not all(_exchangeable(node) for node in moved):
+        return _take_apart(program, translations)
+    for node in moved:
+        _EXCHANGED[node.target](program.graph, node)
+    return program
+
+
+def _exchangeable(node: torch.fx.Node) -> bool:
+    """Whether :data:`_EXCHANGED` holds this very form of the operator, and no output of the program has its name."""
+    if node.op != "call_function" or node.kwargs or any(user.op == "output" for user in node.users):
+        return False
+    if node.target is _ATEN.batch_norm.default:
+        return not node.args[5] and None not in node.args[3:5]  # not by the batch's own statistics
+    return node.target is _ATEN.adaptive_avg_pool2d.default and list(node.args[1]) == [1, 1]
+
+
+def _exchange_batch_norm(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    with graph.inserting_before(node):
+        several = graph.call_function(
+            _ATEN._native_batch_norm_legit_no_training.default, (*node.args[:5], *node.args[6:8])
+        )
+        several.meta = {**node.meta, "val": (node.meta["val"], *[node.meta["val"].new_empty(0)] * 2)}
+        _exchange(graph, node, operator.getitem, (several, 0))
+
+
+def _exchange_global_pool(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    with graph.inserting_before(node):
+        _exchange(graph, node, _ATEN.mean.dim, (node.args[0], [-1, -2], True))
+
+
+def _exchange(graph: torch.fx.Graph, node: torch.fx.Node, target: Any, args: tuple[Any, ...]) -> None:
+    """Put the call of ``target`` where ``node`` is."""
+    new = graph.call_function(target, args)
+    new.meta = dict(node.meta)
+    node.replace_all_uses_with(new)
+    graph.erase_node(node)
 
 
 def _stays(node: torch.fx.Node, translations: Any) -> bool:
@@ -36,6 +74,12 @@ def _stays(node: torch.fx.Node, translations: Any) -> bool:
         return True
     return not target._schema.is_mutable and bool(translations.is_registered(target))
 
+
+_ATEN = torch.ops.aten
+_EXCHANGED: dict[Any, Callable[[torch.fx.Graph, torch.fx.Node], None]] = {
+    _ATEN.batch_norm.default: _exchange_batch_norm,
+    _ATEN.adaptive_avg_pool2d.default: _exchange_global_pool,
+}
 
 try:
     from torch.onnx._internal.exporter import _fx_passes

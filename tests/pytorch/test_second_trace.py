@@ -25,12 +25,19 @@ def _in_full_precision(x: Tensor) -> Tensor:
         return x * torch.sin(x)
 
 
+_PICTURES = torch.randn(2, 2, 5, 5)
+
 # the function, its argument, and whether it is traced again
 CASES: dict[str, tuple[Callable[..., Tensor], Tensor, bool]] = {
     "perceptron": (nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(), nn.Linear(8, 2)), torch.randn(2, 4), False),
     "transformer": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(2, 5, 8), False),
     "sizes of an input": (lambda x: x / x.shape[1] + torch.arange(x.shape[1])[:, None], torch.randn(2, 5, 3), False),
-    "batch norm": (nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)), torch.randn(2, 2, 5, 5), True),
+    "batch norm": (nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3)), _PICTURES, False),
+    "no weights": (nn.Sequential(nn.BatchNorm2d(2, affine=False), nn.Conv2d(2, 3, 3)), _PICTURES, False),
+    "batch norm at the end": (nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)), _PICTURES, True),
+    "the batch's own": (nn.Sequential(nn.BatchNorm2d(2, track_running_stats=False), nn.ReLU()), _PICTURES, True),
+    "global pool": (nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), _PICTURES, False),
+    "pool of quarters": (nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 3, 2)), torch.randn(2, 2, 4, 4), True),
     "writes in place": (_writing, torch.randn(2, 4), True),
     "a graph in a graph": (_in_full_precision, torch.randn(2, 4), True),
 }
