@@ -133,7 +133,7 @@ def test_an_exported_model_gives_what_the_plain_one_gives(work: Path, case: str)
     known = ours.keys() & theirs.keys()
     assert {"score", *(key for key in theirs if key.startswith("attribution_"))} <= known
     if case != "tokens, step form":  # the baseline is baked and the path begins inside: F(baseline) cannot be known
-        assert known == theirs.keys()
+        assert known == theirs.keys() - {"error_estimate"}  # a file has a single sum
     for key in known:
         np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-4, atol=2e-5, err_msg=key)
     assert (
