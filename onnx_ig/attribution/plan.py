@@ -33,6 +33,8 @@ FORMS: tuple[Form, ...] = ("complete", "step")
 TargetSpec = str | int | tuple[int, ...] | None
 BaselineSpec = float | str | Array
 
+STEPS_PER_RUN = 16  # path points that the complete form evaluates together, unless told
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -169,7 +171,7 @@ def make_plan(
         target_rank=len(dims),
         baselines={name: per_input.get(name, 0) for name in attributed},
         path=path,
-        steps_per_run=1 if not layout.batched else 16 if steps_per_run is None else steps_per_run,
+        steps_per_run=1 if not layout.batched else STEPS_PER_RUN if steps_per_run is None else steps_per_run,
         per_example=frozenset(rows),
         multiply_by_inputs=multiply_by_inputs,
         method=method,

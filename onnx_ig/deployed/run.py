@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.plan import STEPS_PER_RUN
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.baked import baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
@@ -182,7 +183,7 @@ class Run:
             lambda rows, *_: {**self._feeds(rows), **path},
             self._runs(self._result_names()),
             take,
-            rows=self._grid.rows_at_one_point(self._call.internal_batch_size),
+            rows=self._rows_of_all_points(path),
         )
         return {
             self._plain(name): values[0] if len(values) == 1 else np.concatenate(values)
@@ -314,6 +315,17 @@ class Run:
         shapes = {name: tuple(value.shape) for name, value in self._feeds(slice(0, 1)).items()}
         shapes |= dict.fromkeys(self._contract.named("path"), (1,))
         return rows_per_run(bytes_per_run(self._model.ir_model, shapes), self._session, at_most)
+
+    def _rows_of_all_points(self, path: Mapping[str, Array]) -> int:
+        """The examples of a Run of the complete form, whose loop holds a chunk of their path points in each turn."""
+        at_most = self._call.internal_batch_size
+        if self._contract.layout != "batched" or at_most is not None:
+            return self._grid.rows_at_one_point(at_most)
+        shapes = {name: tuple(value.shape) for name, value in {**self._feeds(slice(0, 1)), **path}.items()}
+        path_length = (self._contract.baked.get("path") or {}).get("n_steps", self._call.n_steps or DEFAULT_STEPS)
+        loops = any(node.op_type == "Loop" for node in self._model.ir_model.graph)
+        points = min(path_length, STEPS_PER_RUN) if loops else path_length
+        return rows_per_run(bytes_per_run(self._model.ir_model, shapes, points=points), self._session)
 
     # -- names ------------------------------
 

@@ -20,17 +20,24 @@ _ALIKE = 1.5  # sizes of a row of which one estimate serves both
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
-def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
+def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]], *, points: int = 0) -> int:
     """An estimate of the bytes one Run holds at once, weights aside, for inputs of ``shapes``.
 
     The nodes in the graph's order, each tensor of the main graph from the node that makes it to the last that reads it.
+    With ``points`` what the bodies of loops hold in a turn counts too, and the first axis of unknown size has that many
+    rows: the path points that an attribution model evaluates together for an example.
     """
     model = model.clone()
     for x in model.graph.inputs:
         if str(x.name) in shapes:
             x.shape = ir.Shape(shapes[str(x.name)])
     model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
-    nodes = list(model.graph)
+    return _most_held(model.graph, set(model.graph.initializers.values()), points)
+
+
+def _most_held(graph: ir.Graph, constants: set[ir.Value], points: int) -> int:
+    """The bytes of ``graph`` at the node where they are most; ``constants`` are not counted."""
+    nodes = list(graph)
     memory_of: dict[ir.Value, ir.Value] = {}  # the tensor whose memory a view shares
     last_read: dict[ir.Value, int] = {}
     for position, node in enumerate(nodes):
@@ -38,10 +45,9 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
             last_read[memory_of.get(x, x)] = position
         if node.op_type in _VIEWS and node.inputs[0] is not None:
             memory_of[node.outputs[0]] = memory_of.get(node.inputs[0], node.inputs[0])
-    for y in model.graph.outputs:
+    for y in graph.outputs:
         last_read[memory_of.get(y, y)] = len(nodes)
-    constants = set(model.graph.initializers.values())
-    held = most = sum(_nbytes(x) for x in model.graph.inputs)
+    held = most = sum(_nbytes(x, points) for x in graph.inputs)
     largest = held
     released: dict[int, int] = {}
     for position, node in enumerate(nodes):
@@ -52,13 +58,18 @@ def bytes_per_run(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int
             if y in memory_of or y not in last_read:
                 continue
             # an unknown shape is taken to be as large as the largest known one before it
-            size = _nbytes(y) or (largest if y.shape is None or len(y.shape) else 0)
+            size = _nbytes(y, points) or (largest if y.shape is None or len(y.shape) else 0)
             largest = max(largest, size)
             held += size
             released[last_read[y]] = released.get(last_read[y], 0) + size
-        most = max(most, held)
+        inside = max((_most_held(body, constants, points) for body in _bodies(node)), default=0) if points else 0
+        most = max(most, held + inside)
         held -= released.pop(position, 0)
     return most
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
 
 
 class BytesPerRow:
@@ -114,8 +125,10 @@ def free_memory() -> int:
         return 4 << 30
 
 
-def _nbytes(x: ir.Value) -> int:
-    if x.shape is None or x.dtype is None or not all(isinstance(d, int) for d in x.shape):
+def _nbytes(x: ir.Value, unknown: int = 0) -> int:
+    """``unknown``: what the first axis of unknown size is taken for, others for 1; 0: the bytes are unknown then."""
+    if x.shape is None or x.dtype is None:
         return 0
     size = _TEXT_BYTES if x.dtype == ir.DataType.STRING else x.dtype.itemsize
-    return int(np.prod([int(d) for d in x.shape], dtype=np.int64) * size)  # type: ignore[arg-type]
+    known = [d for d in x.shape if isinstance(d, int)]
+    return int(np.prod(known, dtype=np.int64) * size) * (1 if len(known) == len(x.shape) else unknown)

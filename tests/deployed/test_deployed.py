@@ -64,6 +64,26 @@ def test_the_file_answers_as_the_method(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(given, delta, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"n_steps": 5, "steps_per_run": 0}], ids=["complete", "loop-free"])
+def test_many_examples_take_as_many_runs_as_memory_needs(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a Run do not grow with the examples; the answer is the same as all at once."""
+    path = onnx_ig.export(model(), tmp_path / "explained.onnx", inputs=["x"], per_example=["c"], **options)
+    opened = onnx_ig.open(path, provider="cpu")
+    x, c = np.tile(X, (40, 1)), np.tile(C, (40, 1))
+    target = np.arange(len(x)) % 4
+    together = opened.attribute(x, additional_forward_args=c, target=target)
+    ran: list[int] = []
+    run = opened.session.run
+    counted = lambda feeds, *rest: (ran.append(len(feeds["x"])), run(feeds, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(opened.session, "run", counted)
+    monkeypatch.setattr("onnx_ig.engine.memory.free_memory", lambda: 60_000)
+    apart = opened.attribute(x, additional_forward_args=c, target=target)
+    assert len(ran) > 4 and max(ran) < len(x) / 3
+    np.testing.assert_allclose(apart, together, rtol=1e-5, atol=1e-7)
+
+
 def test_input_x_gradient(tmp_path: Path) -> None:
     path = onnx_ig.export(model(), tmp_path / "explained.onnx", inputs=["x"], algorithm="input-x-gradient")
     opened = onnx_ig.open(path, provider="cpu")
