@@ -1,9 +1,8 @@
-"""Attribute an ordinary model: differentiate it, and let the engine run it."""
+"""Attribute an ordinary model by the method that Python has for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from onnx_ig.attribution import default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
@@ -12,20 +11,14 @@ from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Progress
-from onnx_ig.engine.advice import Notes, notes_of
-from onnx_ig.engine.engine import Attribution, Request
-from onnx_ig.engine.opening import open_engine
-from onnx_ig.engine.path_rule import FixedSteps, path_rule
+from onnx_ig.engine.path_rule import AtInput, FixedSteps, PathRule, path_rule
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
-from onnx_ig.methods.arguments import (
-    broadcast_baselines,
-    broadcast_target,
-    check_inputs,
-    check_rows,
-    chosen_target,
-)
+from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target
+from onnx_ig.methods.gradients import InputXGradient
+from onnx_ig.methods.integrated_gradients import IntegratedGradients
+from onnx_ig.methods.requests import Arguments
 
 
 def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:
@@ -39,7 +32,11 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     integrated = algorithm == DEFAULT_ALGORITHM
     if not integrated:
         _refuse_path_options(options)
-    rule = path_rule(options.n_steps, options.method, options.tolerance, options.max_steps)  # type: ignore[arg-type]
+    rule: PathRule = (
+        path_rule(options.n_steps, options.method, options.tolerance, options.max_steps)  # type: ignore[arg-type]
+        if integrated
+        else AtInput()
+    )
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
@@ -47,68 +44,51 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
     _refuse_early(model, options, values)
-    engine = open_engine(
+    method = (IntegratedGradients if integrated else InputXGradient)(
         model,
-        {**values.inputs, **values.extra},
-        algorithm=algorithm,
-        provider=options.provider,
-        inputs=list(values.inputs),
+        options.multiply_by_inputs is not False,
         output=options.output,
-        at=list(options.at),
-        per_example=tuple(options.per_example),
+        at=options.at,
+        provider=options.provider,
         batch_axis=options.batch_axis and 0,
-        multiply_by_inputs=options.multiply_by_inputs is not False,
     )
-    if not options.at:
-        check_inputs(values.inputs, options.allow_nonfinite)
-    layout = engine.plan.layout
-    examples = 1 if layout.kind == "none" else len(next(iter(values.inputs.values())))
-    per_example = {name: value for name, value in values.extra.items() if name in engine.plan.per_example}
-    check_rows({name: value for name, value in per_example.items() if len(value) != 1}, examples)
-    dims = engine.output_dims(values.inputs, values.extra)
-    target: Any = chosen_target(
-        values.target(options.target), dims, lambda: engine.predicted(values.inputs, values.extra), predict=True
+    target = values.target(options.target)
+    given = Arguments(
+        values.inputs,
+        values.baselines,
+        "predicted" if target is None else target,
+        values.extra,
+        options.per_example,
+        options.allow_nonfinite,
+        options.internal_batch_size,
+        progress,
     )
-    request = Request(
-        inputs=values.inputs,
-        target=broadcast_target(target, examples, dims),
-        examples=examples,
-        baselines=broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite) if integrated else {},
-        per_example=per_example,
-        shared={name: value for name, value in values.extra.items() if name not in per_example},
-    )
-    size = options.internal_batch_size
-    if integrated:
-        result: Attribution = rule.integrate(
-            engine, request, estimate=True, internal_batch_size=size, progress=progress
-        )
-    else:
-        result = engine.gradient(request, internal_batch_size=size, progress=progress)
-    assert result.scores is not None
-    notes = notes_of(engine, model, rule, request, result, missed=False) if integrated else Notes()
+    answer = method.answer(given, rule, estimate=True)
+    found, plan = answer.found, answer.engine.plan
+    assert found.scores is not None
     return Found(
         algorithm=algorithm,
-        attributions=result.attributions,
-        score=result.scores,
-        provider=engine.provider,
-        inputs={name: value for name, value in values.inputs.items() if name in result.attributions},
-        batched=layout.kind != "none",
-        target=request.target,
-        baseline_score=result.baseline_scores,
-        convergence_delta=result.delta,
-        method=rule.method if integrated and isinstance(rule, FixedSteps) else None,
-        n_steps=rule.n_steps if integrated and isinstance(rule, FixedSteps) else None,
+        attributions=found.attributions,
+        score=found.scores,
+        provider=answer.engine.provider,
+        inputs={name: value for name, value in values.inputs.items() if name in found.attributions},
+        batched=plan.layout.kind != "none",
+        target=answer.request.target,
+        baseline_score=found.baseline_scores,
+        convergence_delta=found.delta,
+        method=rule.method if isinstance(rule, FixedSteps) else None,
+        n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
         tolerance=options.tolerance,
-        error_estimate=result.error_estimate,
-        steps_used=result.steps_used,
-        missed=rule.missed(result) if integrated else None,
-        pictures={name: value for name, value in values.pictures.items() if name in result.attributions},
-        series={name: value for name, value in values.series.items() if name in result.attributions},
-        features={name: value for name, value in values.features.items() if name in result.attributions},
+        error_estimate=found.error_estimate,
+        steps_used=found.steps_used,
+        missed=answer.missed,
+        pictures={name: value for name, value in values.pictures.items() if name in found.attributions},
+        series={name: value for name, value in values.series.items() if name in found.attributions},
+        features={name: value for name, value in values.features.items() if name in found.attributions},
         rows=values.rows,
-        example_names=values.example_names if layout.kind != "none" else (),
-        notes=(*values.notes, *notes.all),
-        straight_through=engine.straight_through,
+        example_names=values.example_names if plan.layout.kind != "none" else (),
+        notes=(*values.notes, *answer.notes.all),
+        straight_through=answer.engine.straight_through,
     )
 
 

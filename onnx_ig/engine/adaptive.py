@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from onnx_ig.common.types import Array, Progress
-from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import Lacking, at_inputs, by_example, l1, ratio
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.quadrature import nested_factors, nested_levels, nested_points
 
 # The rate at which changes are taken to shrink further. Where a gradient jumps along the path (ReLU), no rule does

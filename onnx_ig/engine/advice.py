@@ -14,9 +14,9 @@ import numpy as np
 from onnx_ig.attribution.probability import Probability, probability
 from onnx_ig.common.types import Array
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
-from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import by_example, l1, ratio
-from onnx_ig.engine.path_rule import PathRule
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.loading.model import Model
 
 LARGEST_ERROR = 0.05  # estimated, relative
@@ -36,17 +36,12 @@ class Notes:
         return (*self.warned, *self.advice)
 
 
-def notes_of(
-    engine: Engine, model: Model, rule: PathRule, request: Request, found: Attribution, *, missed: bool = True
-) -> Notes:
-    """What is to be said of ``found``, that ``rule`` made of ``request``.
+def notes_of(engine: Engine, model: Model, request: Request, found: Attribution) -> Notes:
+    """What is to be said of ``found``, the integral along a path that ``request`` asked for.
 
-    Args:
-        model: that ``engine`` was opened for.
-        missed: say too that a tolerance was not reached.
+    ``model``: that ``engine`` was opened for.
     """
-    late = rule.missed(found)
-    warned = [late if missed else None, None if late else inexact(found)]
+    warned = [inexact(found)]
     advice = [unsure(probability(model, engine.plan.output), found, from_torch=bool(model.note))]
     if engine.plan.multiply_by_inputs:
         gap = completeness_gap(found.delta, found.scores, found.baseline_scores)

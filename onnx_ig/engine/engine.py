@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -26,6 +26,7 @@ from onnx_ig.engine.independence import (
     require_rows_undisturbed,
 )
 from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import ModelError, OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
@@ -33,41 +34,6 @@ from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.runtime.widening import warn_widened
 
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
-
-
-@dataclass
-class Attribution:
-    """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta.
-
-    Where path points were added until a tolerance was met, also per example the estimated relative error and the steps.
-    """
-
-    attributions: dict[str, Array]
-    scores: Array | None = None
-    baseline_scores: Array | None = None
-    delta: Array | None = None
-    error_estimate: Array | None = None
-    steps_used: Array | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of one call, checked and in graph terms.
-
-    Attributes:
-        inputs: attributed inputs by name, N rows each.
-        baselines: their baselines by name, 1 or N rows.
-        per_example: additional inputs with one row per example; ``shared``: the other additional inputs.
-        target: int64 [N] or [N, rank]; None for outputs of one number per example.
-        examples: N.
-    """
-
-    inputs: dict[str, Array]
-    target: Array | None
-    examples: int
-    baselines: dict[str, Array] = field(default_factory=dict)
-    per_example: dict[str, Array] = field(default_factory=dict)
-    shared: dict[str, Array] = field(default_factory=dict)
 
 
 class Engine:

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from onnx_ig.common.types import Array, Progress
-from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import Lacking, by_example, l1, ratio
+from onnx_ig.engine.request import Attribution, Request
 
 
 def integrate_fixed(

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.engine.engine import Engine, Request
+from onnx_ig.engine.engine import Engine
+from onnx_ig.engine.request import Request
 
 _ROUNDINGS = 16  # of F, that a convergence delta may hold
 

@@ -1,6 +1,6 @@
-"""How the path is evaluated: at as many points as were asked for, or at as many as a tolerance needs.
+"""How the path is evaluated: at as many points as were asked for, at as many as a tolerance needs, or at x alone.
 
-The one idea: both are a value that is checked before anything is opened, and that then integrates.
+The one idea: each is a value that is checked before anything is opened, and that then integrates.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 
 from onnx_ig.common.types import Array, Rule
 from onnx_ig.engine.adaptive import integrate_to_tolerance
-from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.fixed import integrate_fixed
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import UsageError
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, FEWEST_INTERVALS, path_nodes_and_weights
 
@@ -40,6 +41,21 @@ class PathRule(Protocol):
 
     def missed(self, found: Attribution) -> str | None:
         """A sentence where the attributions are less exact than was asked for; else None."""
+
+
+class AtInput:
+    """No path: the gradient at x."""
+
+    nodes = np.empty(0)
+
+    def integrate(
+        self, engine: Engine, request: Request, estimate: bool, *, ends: bool = True, **options: Any
+    ) -> Attribution:
+        """x · ∇F(x): exact, and there are no ends."""
+        return engine.gradient(request, **options)
+
+    def missed(self, found: Attribution) -> str | None:
+        return None
 
 
 @dataclass(frozen=True)

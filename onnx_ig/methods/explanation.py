@@ -7,15 +7,13 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from onnx_ig.common.types import Array
 from onnx_ig.engine.advice import Notes
-from onnx_ig.engine.engine import Attribution
+from onnx_ig.engine.engine import Engine
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import OnnxIgWarning
-from onnx_ig.methods.answers import like
-
-NONE = Notes()
+from onnx_ig.methods.answers import delta_type, like
+from onnx_ig.methods.bound import Bound
 
 
 @dataclass(frozen=True)
@@ -48,35 +46,46 @@ class Explanation:
     warnings: tuple[str, ...] = field(default=())
 
 
-def explanation(
-    attributions: Any,
-    found: Attribution,
-    given: Any,
-    dtype: np.dtype[Any],
-    began: float,
-    provider: str,
-    notes: Notes = NONE,
-) -> Explanation:
-    """The object of one call; what ``notes`` have to warn of is warned of.
+@dataclass(frozen=True)
+class Answer:
+    """What an engine answered to one call.
+
+    Attributes:
+        missed: a sentence where it is less exact than was asked for; ``notes``: what else is to be said of it.
+    """
+
+    engine: Engine
+    request: Request
+    bound: Bound
+    found: Attribution
+    missed: str | None
+    notes: Notes
+
+
+def explanation(attributions: Any, answer: Answer, given: Any, began: float) -> Explanation:
+    """The object of one call, whose notes are warned of, if they are no advice.
 
     Args:
         attributions: in the caller's form; ``given``: the first of the inputs, whose kind the numbers get.
-        dtype: of F and its differences; ``began``: when, by ``time.perf_counter``.
+        began: when, by ``time.perf_counter``.
     """
-    for note in notes.warned:
+    missed = () if answer.missed is None else (answer.missed,)
+    for note in (*missed, *answer.notes.warned):
         warnings.warn(note, OnnxIgWarning, stacklevel=5)
+    dtype = delta_type(answer.request.inputs)
 
     def numbers(values: Array | None) -> Any:
         return None if values is None else like(values.astype(dtype), given)
 
+    found = answer.found
     return Explanation(
         attributions=attributions,
         scores=numbers(found.scores),
-        provider=provider,
+        provider=answer.engine.provider,
         seconds=time.perf_counter() - began,
         baseline_scores=numbers(found.baseline_scores),
         convergence_delta=numbers(found.delta),
         error_estimate=numbers(found.error_estimate),
         steps_used=found.steps_used,
-        warnings=notes.all,
+        warnings=(*missed, *answer.notes.all),
     )

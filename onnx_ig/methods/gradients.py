@@ -7,15 +7,15 @@ gradient of F(x; t), the selected output of example x.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from onnx_ig.common.types import Progress
-from onnx_ig.methods.answers import delta_type, first
+from onnx_ig.engine.path_rule import AtInput
 from onnx_ig.methods.captum_family import wrapped
-from onnx_ig.methods.explanation import Explanation, explanation
-from onnx_ig.methods.integrated_gradients import Method, check_batch_size
+from onnx_ig.methods.explanation import Explanation
+from onnx_ig.methods.integrated_gradients import Method
+from onnx_ig.methods.requests import Arguments
 from onnx_ig.runtime.session import ProviderSpec
 
 
@@ -23,23 +23,6 @@ class _AtInput(Method):
     """One forward and one backward pass at x."""
 
     algorithm = "input-x-gradient"
-
-    def _explained(
-        self,
-        inputs: Any,
-        target: Any,
-        additional: Any,
-        internal_batch_size: int | None,
-        per_example: Sequence[str],
-        nonfinite: bool,
-        progress: Progress | None,
-    ) -> Explanation:
-        began = time.perf_counter()
-        check_batch_size(internal_batch_size)
-        engine, request, bound = self._prepare(inputs, None, target, additional, per_example, nonfinite)
-        result = engine.gradient(request, internal_batch_size=internal_batch_size, progress=progress)
-        attributions = self._returned(result, inputs, bound)
-        return explanation(attributions, result, first(inputs), delta_type(request.inputs), began, engine.provider)
 
 
 class InputXGradient(_AtInput):
@@ -83,10 +66,10 @@ class InputXGradient(_AtInput):
             NotDifferentiableError, NoGradientPathError: the model cannot be differentiated.
             OutOfMemoryError: a single example does not fit.
         """
-        found = self._explained(
-            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
+        given = Arguments(
+            inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        return found.attributions
+        return self._explained(given, AtInput()).attributions
 
     def explain(
         self,
@@ -100,9 +83,10 @@ class InputXGradient(_AtInput):
         progress: Progress | None = None,
     ) -> Explanation:
         """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing."""
-        return self._explained(
-            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
+        given = Arguments(
+            inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
+        return self._explained(given, AtInput())
 
 
 class Saliency(_AtInput):
@@ -148,9 +132,10 @@ class Saliency(_AtInput):
             abs: False: ∇F(x; t) with its sign.
             The other arguments, and what is raised: see :class:`InputXGradient`.
         """
-        gradient = self._explained(
-            inputs, target, additional_forward_args, internal_batch_size, per_example, allow_nonfinite, progress
-        ).attributions
+        given = Arguments(
+            inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
+        )
+        gradient = self._explained(given, AtInput()).attributions
         return _each(_magnitude, gradient) if abs else gradient
 
 

@@ -16,18 +16,18 @@ import numpy as np
 from onnx_ig.common import arrays
 from onnx_ig.common.kept import Kept
 from onnx_ig.common.types import Array, Progress, Rule
-from onnx_ig.engine.advice import notes_of
-from onnx_ig.engine.engine import Attribution, Engine, Request
+from onnx_ig.engine.advice import Notes, notes_of
+from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.engine.path_rule import PathRule, path_rule
-from onnx_ig.errors import UsageError
+from onnx_ig.engine.request import Attribution
 from onnx_ig.methods import arguments
 from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
 from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember, wrapped
-from onnx_ig.methods.explanation import Explanation, explanation
-from onnx_ig.methods.requests import Scorer, path_point, request_of
+from onnx_ig.methods.explanation import Answer, Explanation, explanation
+from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
 from onnx_ig.runtime.session import ProviderSpec
 
@@ -118,7 +118,9 @@ class Method(Batches, CaptumMember):
         additional_forward_args: Any = None,
     ) -> Any:
         """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
-        engine, request, _ = self._prepare(end_point, start_point, target, additional_forward_args, (), False, (0.0,))
+        given = Arguments(end_point, start_point, target, additional_forward_args)
+        engine, bound, starts = self._current(given, (0.0,))
+        request = request_of(engine, bound, starts, target)
         values = attributions.values() if isinstance(attributions, dict) else arrays.as_list(attributions)
         total = sum(arrays.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
         score, baseline_score = engine.end_scores(request)
@@ -130,45 +132,43 @@ class Method(Batches, CaptumMember):
 
         A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
         """
-        engine, bound, starts = self._current(inputs, None, additional_forward_args, (), False)
+        given = Arguments(inputs, additional_forward_args=additional_forward_args)
+        engine, bound, starts = self._current(given, ())
         dims = engine.output_dims(bound.inputs, bound.extra)
         if target is None and any(d != 1 for d in dims):
             target = engine.predicted(bound.inputs, bound.extra) if len(dims) == 1 else (0,) * len(dims)
         request = request_of(engine, bound, starts, target)
         return Scorer(engine, request, target, list(bound.inputs))
 
-    def _prepare(
-        self,
-        inputs: Any,
-        baselines: Any,
-        target: Any,
-        additional: Any,
-        per_example: Sequence[str],
-        nonfinite: bool,
-        nodes: Sequence[float] = (),
-    ) -> tuple[Engine, Request, Bound]:
-        engine, bound, starts = self._current(inputs, baselines, additional, per_example, nonfinite, nodes)
-        return engine, request_of(engine, bound, starts, target), bound
+    def answer(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Answer:
+        """What the engine answers to the arguments ``given``.
 
-    def _current(
-        self,
-        inputs: Any,
-        baselines: Any,
-        additional: Any,
-        per_example: Sequence[str],
-        nonfinite: bool,
-        nodes: Sequence[float] = (),
-    ) -> tuple[Engine, Bound, dict[str, Array]]:
+        ``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`.
+        """
+        engine, bound, starts = self._current(given, rule.nodes)
+        request = request_of(engine, bound, starts, given.target)
+        options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": given.progress}
+        found = rule.integrate(engine, request, estimate, ends=ends, **options)
+        notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
+        return Answer(engine, request, bound, found, rule.missed(found), notes)
+
+    def _explained(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Explanation:
+        began = time.perf_counter()
+        answer = self.answer(given, rule, ends=ends, estimate=estimate)
+        returned = self._returned(answer.found, given.inputs, answer.bound)
+        return explanation(returned, answer, first(given.inputs), began)
+
+    def _current(self, given: Arguments, nodes: Sequence[float] | Array) -> tuple[Engine, Bound, dict[str, Array]]:
         """An engine of what the source is now, the arguments put to its inputs, and the baselines by name."""
         while True:
-            bound = self._forward.bind(inputs, additional)
-            engine = self._engine(bound, arrays.names_as_tuple(per_example))
+            bound = self._forward.bind(given.inputs, given.additional_forward_args)
+            engine = self._engine(bound, arrays.names_as_tuple(given.per_example))
             if self._places is None:
-                arguments.check_inputs(bound.inputs, nonfinite)
-            starts = arguments.broadcast_baselines(bound.inputs, baselines, nonfinite)
+                arguments.check_inputs(bound.inputs, given.allow_nonfinite)
+            starts = arguments.broadcast_baselines(bound.inputs, given.baselines, given.allow_nonfinite)
             if bound.guard is None or bound.guard.agrees(
                 functools.partial(path_point, bound.inputs, starts),
-                nodes,
+                list(nodes),
                 lambda values, engine=engine, extra=bound.extra: engine.outputs(values, extra),  # type: ignore[misc]
                 _ROUNDING.get(str(self._provider), 0.0),
             ):
@@ -272,19 +272,18 @@ class IntegratedGradients(Method):
             InputError, NotDifferentiableError, NoGradientPathError, OutOfMemoryError: see
                 :class:`onnx_ig.InputXGradient`.
         """
-        found = self._explained(
+        given = Arguments(
             inputs,
             baselines,
             target,
             additional_forward_args,
-            path_rule(n_steps, method, tolerance, max_steps),
-            ends=return_convergence_delta,
-            estimate=False,
-            internal_batch_size=internal_batch_size,
-            per_example=per_example,
-            allow_nonfinite=allow_nonfinite,
-            progress=progress,
+            per_example,
+            allow_nonfinite,
+            internal_batch_size,
+            progress,
         )
+        rule = path_rule(n_steps, method, tolerance, max_steps)
+        found = self._explained(given, rule, ends=return_convergence_delta)
         return (found.attributions, found.convergence_delta) if return_convergence_delta else found.attributions
 
     def explain(
@@ -309,55 +308,14 @@ class IntegratedGradients(Method):
         Otherwise F costs two forward passes, and the error no evaluation: the path is taken in two halves, whose
         difference tells (:func:`onnx_ig.engine.fixed.integrate_fixed`), so that the attributions differ by rounding.
         """
-        return self._explained(
+        given = Arguments(
             inputs,
             baselines,
             target,
             additional_forward_args,
-            path_rule(n_steps, method, tolerance, max_steps),
-            ends=True,
-            estimate=True,
-            internal_batch_size=internal_batch_size,
-            per_example=per_example,
-            allow_nonfinite=allow_nonfinite,
-            progress=progress,
+            per_example,
+            allow_nonfinite,
+            internal_batch_size,
+            progress,
         )
-
-    def _explained(
-        self,
-        inputs: Any,
-        baselines: Any,
-        target: Any,
-        additional: Any,
-        rule: PathRule,
-        *,
-        ends: bool,
-        estimate: bool,
-        internal_batch_size: int | None,
-        per_example: Sequence[str],
-        allow_nonfinite: bool,
-        progress: Progress | None,
-    ) -> Explanation:
-        """``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`."""
-        began = time.perf_counter()
-        check_batch_size(internal_batch_size)
-        engine, request, bound = self._prepare(
-            inputs, baselines, target, additional, per_example, allow_nonfinite, list(rule.nodes)
-        )
-        result = rule.integrate(
-            engine, request, estimate, internal_batch_size=internal_batch_size, ends=ends, progress=progress
-        )
-        return explanation(
-            self._returned(result, inputs, bound),
-            result,
-            first(inputs),
-            delta_type(request.inputs),
-            began,
-            engine.provider,
-            notes_of(engine, bound.model, rule, request, result),
-        )
-
-
-def check_batch_size(size: int | None) -> None:
-    if size is not None and size < 1:
-        raise UsageError(f"internal_batch_size must be at least 1, not {size}")
+        return self._explained(given, path_rule(n_steps, method, tolerance, max_steps), estimate=True)
