@@ -11,10 +11,10 @@ from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import read_values
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.attribution_model import AttributionModel
-from onnx_ig.deployed.run import Call
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
+from onnx_ig.methods.requests import Arguments
 
 
 def attribute_deployed(opened: AttributionModel, options: AttributeOptions, progress: Progress) -> Found:
@@ -40,20 +40,18 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     batched = contract.layout != "none"
     examples = len(next(iter(values.inputs.values()))) if batched else 1
     options.names.check(_reported_shapes(model, contract, values.inputs), examples, _output_dims(model, contract))
-    found = opened.explained(
-        Call(
-            inputs=values.inputs,
-            extra=values.extra,
-            baselines=values.baselines,
-            target=values.target(options.target),
-            predict=True,
-            method=options.method,
-            n_steps=options.n_steps,
-            internal_batch_size=options.internal_batch_size,
-            allow_nonfinite=options.allow_nonfinite,
-        ),
+    target = values.target(options.target)
+    given = Arguments(
+        values.inputs,
+        values.baselines,
+        "predicted" if target is None and contract.named("target") else target,
+        values.extra,
+        (),
+        options.allow_nonfinite,
+        options.internal_batch_size,
         progress,
     )
+    found = opened.answer(given, options.method, options.n_steps)
     return Found(
         algorithm=contract.algorithm,
         attributions=found.attributions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import numpy as np
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array, Progress, Rule
-from onnx_ig.deployed.run import Call, Explained, Run
+from onnx_ig.deployed.run import Explained, Run
 from onnx_ig.errors import InputError, OnnxIgWarning, UsageError
 from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model, load
 from onnx_ig.methods.answers import delta_type, first, in_form_of_inputs, like
 from onnx_ig.methods.arguments import baselines_by_name
+from onnx_ig.methods.requests import Arguments
 from onnx_ig.methods.sources import by_column, fitted
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec
@@ -109,26 +111,16 @@ class AttributionModel:
             UsageError: not as baked, or a delta that the file cannot tell; InputError, ProviderError, ModelError,
                 OutOfMemoryError: see those classes.
         """
-        attributed = self.contract.named("attributed")
-        own = {str(x.name): x for x in self._model.inputs if x.name in self._own()}
-        given = arrays.named_arrays(by_column(inputs, attributed), attributed, "inputs")
-        rest = [name for name in own if name not in attributed]
-        extra = arrays.named_arrays(by_column(additional_forward_args, rest), rest, "additional_forward_args")
-        extra = {name: value for name, value in self._model.defaults.items() if name in rest} | extra
-        for name, values in ((n, given if n in attributed else extra) for n in own):
-            if name not in values:
-                raise InputError(f"the attribution model's input {name!r} is not fed: it attributes {attributed}")
-        call = Call(
-            inputs={name: fitted(given[name], own[name]) for name in attributed},
-            extra={name: fitted(extra[name], own[name]) for name in rest},
-            baselines=baselines_by_name(baselines, attributed),
-            target=target,
-            method=method,
-            n_steps=n_steps,
-            internal_batch_size=internal_batch_size,
+        given = Arguments(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
             allow_nonfinite=allow_nonfinite,
+            internal_batch_size=internal_batch_size,
+            progress=progress,
         )
-        found = self.explained(call, progress)
+        found = self.answer(given, method, n_steps)
         for note in found.notes:
             warnings.warn(note, OnnxIgWarning, stacklevel=2)
         attributions = self._returned(found, inputs)
@@ -136,12 +128,29 @@ class AttributionModel:
             return attributions
         if found.convergence_delta is None:
             raise UsageError("this attribution model tells no convergence delta: leave return_convergence_delta out")
-        delta = np.asarray(found.convergence_delta, delta_type(call.inputs))
+        delta = np.asarray(found.convergence_delta, delta_type(found.attributions))
         return attributions, like(delta, first(inputs))
 
-    def explained(self, call: Call, progress: Progress | None = None) -> Explained:
-        """What the file answers to ``call``."""
-        return Run(self._model, self.contract, call, self.session, self._provider, progress).explained()
+    def answer(self, given: Arguments, method: str | None = None, n_steps: int | None = None) -> Explained:
+        """What the file answers to the arguments ``given`` and, where it takes a path, to these."""
+        attributed = self.contract.named("attributed")
+        own = {str(x.name): x for x in self._model.inputs if x.name in self._own()}
+        inputs = arrays.named_arrays(by_column(given.inputs, attributed), attributed, "inputs")
+        rest = [name for name in own if name not in attributed]
+        extra = by_column(given.additional_forward_args, rest)
+        extra = {name: value for name, value in self._model.defaults.items() if name in rest} | arrays.named_arrays(
+            extra, rest, "additional_forward_args"
+        )
+        for name in own:
+            if name not in (inputs if name in attributed else extra):
+                raise InputError(f"the attribution model's input {name!r} is not fed: it attributes {attributed}")
+        bound = replace(
+            given,
+            inputs={name: fitted(inputs[name], own[name]) for name in attributed},
+            additional_forward_args={name: fitted(extra[name], own[name]) for name in rest},
+            baselines=baselines_by_name(given.baselines, attributed),
+        )
+        return Run(self._model, self.contract, self.session, self._provider, bound, method, n_steps).explained()
 
     def _own(self) -> set[str]:
         """The inputs of the model that is explained."""

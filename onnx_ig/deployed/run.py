@@ -6,8 +6,7 @@ The one idea: what is baked into the file cannot be asked for differently; the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from onnx_ig.attribution.plan import STEPS_PER_RUN
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.baked import baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
-from onnx_ig.deployed.target import OpenTarget
+from onnx_ig.deployed.target import FileOutput
 from onnx_ig.engine.advice import cancelling
 from onnx_ig.engine.completeness import completeness_gap
 from onnx_ig.engine.grid import Grid, filled
@@ -25,32 +24,11 @@ from onnx_ig.engine.lacking import by_example
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
 from onnx_ig.errors import InputError
 from onnx_ig.loading.model import Model
-from onnx_ig.methods.arguments import broadcast_baselines, check_inputs, check_rows
+from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
+from onnx_ig.methods.requests import Arguments, request_of, with_target
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 from onnx_ig.runtime.providers import AnySession
 from onnx_ig.runtime.session import ProviderSpec
-
-
-@dataclass(frozen=True)
-class Call:
-    """What one call of an attribution model is given, by the names of its inputs.
-
-    Attributes:
-        inputs: the attributed inputs, all of them; ``extra``: the others of the source model.
-        baselines: a number or an array for each attributed input, or for some.
-        target: as :meth:`onnx_ig.IntegratedGradients.attribute` takes it; ``predict``: None means the predicted class.
-        method, n_steps: of the path, where that is an input of the file; None: the usual ones.
-    """
-
-    inputs: Mapping[str, Array]
-    extra: Mapping[str, Array] = field(default_factory=dict)
-    baselines: Mapping[str, Any] = field(default_factory=dict)
-    target: Any = None
-    predict: bool = False
-    method: str | None = None
-    n_steps: int | None = None
-    internal_batch_size: int | None = None
-    allow_nonfinite: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +53,10 @@ class Explained:
 class Run:
     """One call of an attribution model that is open in ``session``; ``model`` is its normalised copy.
 
+    Args:
+        given: the inputs, baselines and additional ones as dicts by the names of the source model's inputs.
+        method, n_steps: of the path, where that is an input of the file; None: the usual ones.
+
     Raises:
         UsageError: something contradicts what is baked into the file.
         InputError, ProviderError, OutOfMemoryError: see those classes.
@@ -84,47 +66,48 @@ class Run:
         self,
         model: Model,
         contract: Contract,
-        call: Call,
         session: AnySession,
         provider: ProviderSpec,
-        progress: Progress | None = None,
+        given: Arguments,
+        method: str | None,
+        n_steps: int | None,
     ) -> None:
-        require_as_baked(contract, call.target, call.baselines, call.method, call.n_steps, call.internal_batch_size)
+        require_as_baked(contract, given.target, given.baselines, method, n_steps, given.internal_batch_size)
         if contract.at == contract.named("attributed"):
-            check_inputs(call.inputs, call.allow_nonfinite)
-        self._model, self._contract, self._call = model, contract, call
+            check_inputs(given.inputs, given.allow_nonfinite)
+        self._model, self._contract, self._given = model, contract, given
         self._session, self._provider = session, provider
-        self._progress: Progress = progress or (lambda *_: None)
-        first = next(iter(call.inputs.values()))
-        self._examples = 1 if contract.layout == "none" else len(first)
-        self._per_example = {k: v for k, v in call.extra.items() if k in contract.named("per_example")}
-        check_rows(self._per_example, self._examples)
-        self._grid = Grid(layout_in_file(contract), self._examples)
-        self._baselines = self._open_baselines()
-        opened = OpenTarget(model, contract, provider, self._grid, self._own_feeds)
-        self._target = opened.rows(call.target, self._examples, call.internal_batch_size, predict=call.predict)
-        self._range_unknown = opened.range_unknown
+        self._progress: Progress = given.progress or (lambda *_: None)
+        self._path_choice = (method or DEFAULT_METHOD, n_steps or DEFAULT_STEPS)
+        layout, extra = layout_in_file(contract), given.additional_forward_args
+        self._request = request_of(layout, contract.named("per_example"), given.inputs, extra, self._open_baselines())
+        self._grid = Grid(layout, self._request.examples)
+        self._range_unknown = False
+        if contract.named("target"):
+            output = FileOutput(model, contract, provider, self._grid, self._own_feeds, given.internal_batch_size)
+            self._request = with_target(self._request, given.target, output)
+            self._range_unknown = output.range_unknown
 
     def explained(self) -> Explained:
         """Run, and put the results in order."""
         contract = self._contract
         layout = self._grid.layout
         ride = layout.batched and contract.algorithm == "integrated-gradients"  # path points do, as further rows
-        if ride or (self._examples > 1 and (layout.batched or layout.whole)):
+        if ride or (self._request.examples > 1 and (layout.batched or layout.whole)):
             self._require_independent_examples()
         results = self._stepped() if contract.form == "step" else self._complete()
-        if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._call.allow_nonfinite:
+        if self._range_unknown and np.isnan(results[names.SCORE]).any() and not self._given.allow_nonfinite:
             raise InputError(
                 f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
             )
         path = contract.baked.get("path")
-        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice()
+        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice
         integrated = contract.algorithm == "integrated-gradients"
-        target = results.get(names.TARGET_USED, self._target)
+        target = results.get(names.TARGET_USED, self._request.target)
         return Explained(
             attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
             score=results[names.SCORE],
-            target=baked_target(contract, self._examples) if target is None else target,
+            target=baked_target(contract, self._request.examples) if target is None else target,
             baseline_score=results.get(names.BASELINE_SCORE),
             convergence_delta=results.get(names.CONVERGENCE_DELTA),
             method=method if integrated else None,
@@ -159,8 +142,8 @@ class Run:
     def _require_independent_examples(self) -> None:
         """Refuse a file whose model mixes examples."""
         together = self._grid.layout.whole
-        feeds = self._feeds(slice(0, self._examples if together else 2))
-        for name, value in self._baselines.items():
+        feeds = self._feeds(slice(0, self._request.examples if together else 2))
+        for name, value in self._request.baselines.items():
             feeds[self._contract.prefix + names.BASELINE + name] = value if together else value[:1]
         path = self._path_feeds(np.ones(1), np.ones(1)) if self._contract.named("path") else {}
         require_examples_apart_in_file(self._model, self._contract, self._session, self._provider, feeds, path)
@@ -171,13 +154,13 @@ class Run:
         """One Run for all examples, or as many Runs as memory or a fixed batch demand."""
         path: dict[str, Array] = {}
         if self._contract.named("path"):
-            path = self._path_feeds(*path_nodes_and_weights(*self._path_choice()))
+            path = self._path_feeds(*path_nodes_and_weights(*self._path_choice))
         parts: dict[str, list[Array]] = {}
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name, value in result.items():
                 parts.setdefault(name, []).append(self._grid.own(value, rows))
-            self._progress(rows.stop, self._examples)
+            self._progress(rows.stop, self._request.examples)
 
         self._grid.evaluate(
             lambda rows, *_: {**self._feeds(rows), **path},
@@ -192,7 +175,7 @@ class Run:
 
     def _stepped(self) -> dict[str, Array]:
         """Σ over chunks of the path; the scores come from Runs of their own, at points that carry no weight."""
-        nodes, weights = path_nodes_and_weights(*self._path_choice())
+        nodes, weights = path_nodes_and_weights(*self._path_choice)
         sums: dict[str, Array] = {}
         done = 0
 
@@ -208,7 +191,7 @@ class Run:
                     wide = part.astype(np.promote_types(part.dtype, np.float32))
                     self._grid.put(sums, name, wide, rows, add=True)
             done += (rows.stop - rows.start) * (points.stop - points.start)
-            self._progress(done, self._examples * len(nodes))
+            self._progress(done, self._request.examples * len(nodes))
 
         runs = self._runs(self._result_names())
         self._grid.evaluate(feeds, runs, take, rows=self._rows_per_run(), points=len(nodes))
@@ -224,7 +207,7 @@ class Run:
         if not inner or self._baselines_are_inputs():
             results[names.BASELINE_SCORE] = self._end_score(at_baseline=True)
             total = sum(
-                results[names.ATTRIBUTION + n].reshape(self._examples, -1).sum(axis=1, dtype=np.float64)
+                results[names.ATTRIBUTION + n].reshape(self._request.examples, -1).sum(axis=1, dtype=np.float64)
                 for n in self._contract.at
             )
             results[names.CONVERGENCE_DELTA] = total - (results[names.SCORE] - results[names.BASELINE_SCORE])
@@ -244,7 +227,7 @@ class Run:
 
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Array]:
             fed = self._feeds(rows)
-            for key in self._baselines:
+            for key in self._request.baselines:
                 baseline = self._contract.prefix + names.BASELINE + key
                 if not at_baseline:
                     fed[baseline] = fed[key]
@@ -263,42 +246,40 @@ class Run:
 
     def _baselines_are_inputs(self) -> bool:
         """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""
-        return len(self._baselines) == len(self._call.inputs) and self._contract.baked.get("target") != "predicted"
+        return (
+            len(self._request.baselines) == len(self._request.inputs)
+            and self._contract.baked.get("target") != "predicted"
+        )
 
     # -- feeds ------------------------------
 
     def _own_feeds(self, rows: slice) -> dict[str, Array]:
         """What the source model itself is fed."""
-        per_row = {**self._call.inputs, **self._per_example}
-        feeds = {
-            n: self._grid.rows_of(v, rows) if n in per_row else v for n, v in {**self._call.extra, **per_row}.items()
-        }
+        per_row = {**self._request.inputs, **self._request.per_example}
+        feeds = {**self._request.shared, **{name: self._grid.rows_of(value, rows) for name, value in per_row.items()}}
         return {name: np.ascontiguousarray(value) if value.ndim else value for name, value in feeds.items()}
 
     def _feeds(self, rows: slice) -> dict[str, Array]:
         """What every Run is fed, but the path."""
         feeds = self._own_feeds(rows)
-        for name, value in self._baselines.items():
+        for name, value in self._request.baselines.items():
             whole = self._contract.layout == "batched" and len(value) == 1
             feeds[self._contract.prefix + names.BASELINE + name] = value if whole else self._grid.rows_of(value, rows)
         for name in self._contract.named("target"):
-            assert self._target is not None
-            feeds[name] = self._grid.rows_of(self._target, rows)
+            assert self._request.target is not None
+            feeds[name] = self._grid.rows_of(self._request.target, rows)
         return feeds
 
     def _open_baselines(self) -> dict[str, Array]:
         """The baselines that are graph inputs: one row or N where the batch is dynamic, else of the input's shape."""
-        contract, inputs = self._contract, self._call.inputs
+        contract, inputs = self._contract, self._given.inputs
         is_open = {name for name in inputs if contract.prefix + names.BASELINE + name in contract.named("baseline")}
-        found = broadcast_baselines(inputs, self._call.baselines, self._call.allow_nonfinite)
+        found = broadcast_baselines(inputs, self._given.baselines, self._given.allow_nonfinite)
         if contract.layout != "batched":
             found = {name: np.broadcast_to(value, inputs[name].shape) for name, value in found.items()}
         return {name: value for name, value in found.items() if name in is_open}
 
     # -- the path ------------------------------
-
-    def _path_choice(self) -> tuple[str, int]:
-        return self._call.method or DEFAULT_METHOD, self._call.n_steps or DEFAULT_STEPS
 
     def _path_feeds(self, nodes: Array, weights: Array) -> dict[str, Array]:
         dtype = next(x.dtype for x in self._model.inputs if x.name == self._contract.prefix + names.PATH_NODES)
@@ -307,7 +288,7 @@ class Run:
         return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
 
     def _rows_per_run(self) -> int:
-        at_most = self._call.internal_batch_size
+        at_most = self._given.internal_batch_size
         if self._grid.layout.whole:
             return self._grid.rows_together(at_most)
         if self._contract.layout != "batched":
@@ -318,11 +299,11 @@ class Run:
 
     def _rows_of_all_points(self, path: Mapping[str, Array]) -> int:
         """The examples of a Run of the complete form, whose loop holds a chunk of their path points in each turn."""
-        at_most = self._call.internal_batch_size
+        at_most = self._given.internal_batch_size
         if self._contract.layout != "batched" or at_most is not None:
             return self._grid.rows_at_one_point(at_most)
         shapes = {name: tuple(value.shape) for name, value in {**self._feeds(slice(0, 1)), **path}.items()}
-        path_length = (self._contract.baked.get("path") or {}).get("n_steps", self._call.n_steps or DEFAULT_STEPS)
+        path_length = (self._contract.baked.get("path") or {}).get("n_steps", self._path_choice[1])
         loops = any(node.op_type == "Loop" for node in self._model.ir_model.graph)
         points = min(path_length, STEPS_PER_RUN) if loops else path_length
         return rows_per_run(bytes_per_run(self._model.ir_model, shapes, points=points), self._session)

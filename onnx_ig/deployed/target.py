@@ -1,4 +1,4 @@
-"""The target of an attribution model that leaves it open: checked against the output's range, or predicted."""
+"""The output of the model in a file that leaves the target open: its range, and the predicted class."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import onnx_ir as ir
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.common.types import Array
 from onnx_ig.engine.grid import Grid
+from onnx_ig.engine.request import Request
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.model import Model, tensors_of
-from onnx_ig.methods.arguments import UNKNOWN_RANGE, broadcast_target, chosen_target
+from onnx_ig.methods.arguments import UNKNOWN_RANGE
 from onnx_ig.runtime.providers import open_session
 from onnx_ig.runtime.session import ProviderSpec
 
 
-class OpenTarget:
-    """Finds the target of each example.
+class FileOutput:
+    """The output that an attribution model selects from, by the part of the file that is the source model's own.
 
     Args:
-        feeds: what the source model is fed for a slice of the examples.
+        grid: the examples; ``feeds``: what the source model is fed for a slice of them.
 
     Attributes:
         range_unknown: the file does not tell the output's range, so any index passes and F is NaN where it is outside.
@@ -35,32 +36,14 @@ class OpenTarget:
         provider: ProviderSpec,
         grid: Grid,
         feeds: Callable[[slice], dict[str, Array]],
+        internal_batch_size: int | None,
     ) -> None:
         self._model, self._contract, self._provider, self._grid, self._feeds = model, contract, provider, grid, feeds
+        self._rows = grid.rows_at_one_point(internal_batch_size)
         self._output = next((v for v in tensors_of(model.ir_model.graph) if v.name == contract.output), None)
         self.range_unknown = bool(contract.named("target")) and self._output is None
 
-    def rows(
-        self, asked: Any, examples: int, internal_batch_size: int | None, *, predict: bool = False
-    ) -> Array | None:
-        """int64 [N] or [N, axes]; None where the target is baked, or there is none to choose.
-
-        ``predict``: where nothing is asked, the predicted class.
-
-        Raises:
-            InputError: of the wrong kind or out of range; UsageError: the file cannot predict it.
-        """
-        if not self._contract.named("target"):
-            return None
-
-        def output() -> Array:
-            return self._output_at_x(internal_batch_size)
-
-        dims = self._dims(output)
-        target = chosen_target(asked, dims, lambda: np.argmax(output(), axis=-1).reshape(-1), predict=predict)
-        return broadcast_target(target, examples, dims)
-
-    def _dims(self, output: Callable[[], Array]) -> list[int]:
+    def output_dims(self, request: Request) -> list[int]:
         """The output's dimensions for one example: declared, or as it comes out."""
         (name,) = self._contract.named("target")
         shape = next(x.shape for x in self._model.inputs if x.name == name)
@@ -70,10 +53,17 @@ class OpenTarget:
         declared = [] if self._output.shape is None else list(self._output.shape)[-rank:]
         if declared and all(isinstance(d, int) for d in declared):
             return [int(d) for d in declared]  # type: ignore[arg-type]
-        return list(output().shape[-rank:])
+        return list(self._at_x().shape[-rank:])
 
-    def _output_at_x(self, internal_batch_size: int | None) -> Array:
-        """The tensor F is selected from, by the part of the file that is the source model's forward pass."""
+    def predicted(self, request: Request) -> Array:
+        """The arg-max class of each example, int64 [N].
+
+        Raises:
+            UsageError: the file does not compute the output by itself.
+        """
+        return np.argmax(self._at_x(), axis=-1).reshape(-1)
+
+    def _at_x(self) -> Array:
         contract = self._contract
         if self._output is None:
             raise UsageError(f"this attribution model does not compute {contract.output!r} by itself: give target=")
@@ -88,6 +78,5 @@ class OpenTarget:
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             self._grid.put(outputs, contract.output, result[contract.output], rows)
 
-        rows = self._grid.rows_at_one_point(internal_batch_size)
-        self._grid.evaluate(feeds, lambda several: [session.run(fed) for fed in several], take, rows=rows)
+        self._grid.evaluate(feeds, lambda several: [session.run(fed) for fed in several], take, rows=self._rows)
         return outputs[contract.output]

@@ -171,23 +171,22 @@ class Engine:
             self.scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
         )
 
-    def output_dims(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> list[int]:
+    def output_dims(self, request: Request) -> list[int]:
         """The output's dimensions for one example, by running the model where they are not declared."""
         output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
         dims = example_shape(output, self.plan.layout)
         if None not in dims:
             return [d for d in dims if d is not None]
-        request = self._unscored(inputs, extra)
         rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
         return list(self._forward(self._feeds(request, slice(0, rows))).shape[1:])
 
-    def predicted(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+    def predicted(self, request: Request) -> Array:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
-        return np.concatenate([np.argmax(y, axis=-1) for y, _ in self._outputs(self._unscored(inputs, extra), None)])
+        return np.concatenate([np.argmax(y, axis=-1) for y, _ in self._outputs(request, None)])
 
-    def outputs(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Array:
+    def outputs(self, request: Request) -> Array:
         """The model's output for each example, [N, ...]."""
-        return np.concatenate([y for y, _ in self._outputs(self._unscored(inputs, extra), None)])
+        return np.concatenate([y for y, _ in self._outputs(request, None)])
 
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
@@ -273,13 +272,6 @@ class Engine:
             request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self._forward, take
         )
         return parts
-
-    def _unscored(self, inputs: Mapping[str, Array], extra: Mapping[str, Array]) -> Request:
-        """A request that asks for outputs alone."""
-        examples = 1 if self.plan.layout.kind == "none" else len(next(iter(inputs.values())))
-        per_example = {n: v for n, v in extra.items() if n in self.plan.per_example}
-        shared = {n: v for n, v in extra.items() if n not in per_example}
-        return Request(dict(inputs), None, examples, {}, per_example, shared)
 
     # -- pieces -------------------------------------------------------------------------------------------------------
 

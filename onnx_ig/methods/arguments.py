@@ -186,17 +186,16 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
     return rows[:, 0] if len(dims) == 1 else rows
 
 
-def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array], *, predict: bool = False) -> Any:
+def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array]) -> Any:
     """``target``, the class of the largest output in place of ``"predicted"``; None for one number per example.
 
     Args:
         dims: the output's dimensions for one example; ``predicted``: gives the class of each example.
-        predict: None means ``"predicted"`` too.
 
     Raises:
         InputError: the output has several axes, and no class.
     """
-    if not ((target is None and predict) or (isinstance(target, str) and target == "predicted")):
+    if not (isinstance(target, str) and target == "predicted"):
         return target
     if all(d == 1 for d in dims):
         return None
@@ -207,19 +206,6 @@ def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Arra
             f"{len(dims)} indices (--target {example}, or @FILE)"
         )
     return predicted()
-
-
-def check_rows(per_example: Mapping[str, Array], examples: int) -> None:
-    """Additional inputs with one row per example have as many rows as there are examples.
-
-    Raises:
-        InputError: one has not.
-    """
-    for name, value in per_example.items():
-        if value.ndim == 0 or len(value) != examples:
-            raise InputError(
-                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s) is needed"
-            )
 
 
 def _one_index_each(target: Any) -> bool:

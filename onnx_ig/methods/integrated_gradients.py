@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,14 @@ from onnx_ig.engine.advice import Notes, notes_of
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.engine.path_rule import PathRule, path_rule
-from onnx_ig.engine.request import Attribution
+from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.methods import arguments
 from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
 from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember, wrapped
 from onnx_ig.methods.explanation import Answer, Explanation, explanation
-from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of
+from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of, with_target
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
 from onnx_ig.runtime.session import ProviderSpec
 
@@ -119,8 +120,8 @@ class Method(Batches, CaptumMember):
     ) -> Any:
         """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
         given = Arguments(end_point, start_point, target, additional_forward_args)
-        engine, bound, starts = self._current(given, (0.0,))
-        request = request_of(engine, bound, starts, target)
+        engine, request, _ = self._current(given, (0.0,))
+        request = with_target(request, target, engine)
         values = attributions.values() if isinstance(attributions, dict) else arrays.as_list(attributions)
         total = sum(arrays.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
         score, baseline_score = engine.end_scores(request)
@@ -133,20 +134,19 @@ class Method(Batches, CaptumMember):
         A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
         """
         given = Arguments(inputs, additional_forward_args=additional_forward_args)
-        engine, bound, starts = self._current(given, ())
-        dims = engine.output_dims(bound.inputs, bound.extra)
+        engine, request, _ = self._current(given, ())
+        dims = engine.output_dims(request)
         if target is None and any(d != 1 for d in dims):
-            target = engine.predicted(bound.inputs, bound.extra) if len(dims) == 1 else (0,) * len(dims)
-        request = request_of(engine, bound, starts, target)
-        return Scorer(engine, request, target, list(bound.inputs))
+            target = engine.predicted(request) if len(dims) == 1 else (0,) * len(dims)
+        return Scorer(engine, with_target(request, target, engine), target, list(request.inputs))
 
     def answer(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Answer:
         """What the engine answers to the arguments ``given``.
 
         ``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`.
         """
-        engine, bound, starts = self._current(given, rule.nodes)
-        request = request_of(engine, bound, starts, given.target)
+        engine, request, bound = self._current(given, rule.nodes)
+        request = with_target(request, given.target, engine)
         options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": given.progress}
         found = rule.integrate(engine, request, estimate, ends=ends, **options)
         notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
@@ -158,21 +158,22 @@ class Method(Batches, CaptumMember):
         returned = self._returned(answer.found, given.inputs, answer.bound)
         return explanation(returned, answer, first(given.inputs), began)
 
-    def _current(self, given: Arguments, nodes: Sequence[float] | Array) -> tuple[Engine, Bound, dict[str, Array]]:
-        """An engine of what the source is now, the arguments put to its inputs, and the baselines by name."""
+    def _current(self, given: Arguments, nodes: Sequence[float] | Array) -> tuple[Engine, Request, Bound]:
+        """An engine of what the source is now, and the request without its target."""
         while True:
             bound = self._forward.bind(given.inputs, given.additional_forward_args)
             engine = self._engine(bound, arrays.names_as_tuple(given.per_example))
             if self._places is None:
                 arguments.check_inputs(bound.inputs, given.allow_nonfinite)
             starts = arguments.broadcast_baselines(bound.inputs, given.baselines, given.allow_nonfinite)
+            request = request_of(engine.plan.layout, engine.plan.per_example, bound.inputs, bound.extra, starts)
             if bound.guard is None or bound.guard.agrees(
                 functools.partial(path_point, bound.inputs, starts),
                 list(nodes),
-                lambda values, engine=engine, extra=bound.extra: engine.outputs(values, extra),  # type: ignore[misc]
+                lambda values, engine=engine, asked=request: engine.outputs(replace(asked, inputs=values)),  # type: ignore[misc]
                 _ROUNDING.get(str(self._provider), 0.0),
             ):
-                return engine, bound, starts
+                return engine, request, bound
             self._kept(bound).drop(engine)
 
     def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:

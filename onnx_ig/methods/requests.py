@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from onnx_ig.attribution.layout import Layout
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.request import Request
-from onnx_ig.errors import UsageError
+from onnx_ig.errors import InputError, UsageError
 from onnx_ig.methods import arguments
-from onnx_ig.methods.bound import Bound
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,49 @@ class Arguments:
             raise UsageError(f"internal_batch_size must be at least 1, not {self.internal_batch_size}")
 
 
-def request_of(engine: Engine, bound: Bound, baselines: dict[str, Array], target: Any) -> Request:
-    """The request for the arrays in ``bound`` and their ``baselines``, the target in any of Captum's forms.
+class Answering(Protocol):
+    """What tells of an output, by running the model if need be: an engine, or a file."""
+
+    def output_dims(self, request: Request) -> Sequence[int]:
+        """The output's dimensions for one example."""
+
+    def predicted(self, request: Request) -> Array:
+        """The class of each example, int64 [N]."""
+
+
+def request_of(
+    layout: Layout,
+    per_example: Collection[str],
+    inputs: dict[str, Array],
+    extra: Mapping[str, Array],
+    baselines: dict[str, Array],
+) -> Request:
+    """The request for the attributed ``inputs`` and the ``extra`` ones, which asks for outputs alone: without a target.
+
+    ``per_example``: the additional inputs that have one row per example.
 
     Raises:
-        InputError: a target that selects no element of each example's output, or additional inputs without a row for
-            each example, or one for all.
+        InputError: they have not, and not one for all either.
     """
-    layout, declared = engine.plan.layout, engine.plan.per_example
-    examples = 1 if layout.kind == "none" else len(next(iter(bound.inputs.values())))
-    per_example = {n: v for n, v in bound.extra.items() if n in declared}
-    arguments.check_rows({n: v for n, v in per_example.items() if v.shape[:1] != (1,)}, examples)
-    dims = engine.output_dims(bound.inputs, bound.extra)
-    target = arguments.chosen_target(target, dims, lambda: engine.predicted(bound.inputs, bound.extra))
-    return Request(
-        inputs=bound.inputs,
-        target=arguments.broadcast_target(target, examples, dims),
-        examples=examples,
-        baselines=baselines,
-        per_example=per_example,
-        shared={n: v for n, v in bound.extra.items() if n not in declared},
-    )
+    examples = 1 if layout.kind == "none" else len(next(iter(inputs.values())))
+    by_row = {name: value for name, value in extra.items() if name in per_example}
+    for name, value in by_row.items():
+        if value.shape[:1] not in ((1,), (examples,)):
+            raise InputError(
+                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s) is needed"
+            )
+    return Request(inputs, None, examples, baselines, by_row, {n: v for n, v in extra.items() if n not in by_row})
+
+
+def with_target(request: Request, target: Any, model: Answering) -> Request:
+    """The request for the ``target``, in any of Captum's forms, of each example.
+
+    Raises:
+        InputError: a target that selects no element of each example's output.
+    """
+    dims = model.output_dims(request)
+    target = arguments.chosen_target(target, dims, lambda: model.predicted(request))
+    return replace(request, target=arguments.broadcast_target(target, request.examples, dims))
 
 
 def path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:
