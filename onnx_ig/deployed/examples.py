@@ -7,20 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import Dims, Layout, example_axes, with_rows_elsewhere
 from onnx_ig.common.types import Array
+from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel
-from onnx_ig.engine.independence import (
-    Run,
-    require_independent_rows,
-    require_path_points_apart,
-    require_rows_undisturbed,
-)
-from onnx_ig.errors import OutOfMemoryError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession
 from onnx_ig.runtime.session import ProviderSpec
@@ -44,7 +35,7 @@ def require_examples_apart_in_file(
     feeds: Mapping[str, Array],
     path: Mapping[str, Array],
 ) -> None:
-    """Refuse a file whose model mixes examples: by F and the gradient, or by F alone where the path is in the file.
+    """Refuse a file whose model mixes examples: see :func:`onnx_ig.engine.attributions_apart`.
 
     Args:
         feeds: what every Run is fed but the path: one row or two, or all where they stay together.
@@ -53,48 +44,18 @@ def require_examples_apart_in_file(
     Raises:
         InputError: it mixes them. ModelError: it does not run.
     """
-    quantised = any(node.op_type == "DynamicQuantizeLinear" for node in model.ir_model.graph)
-    name_of_score = contract.prefix + (names.PATH_SCORES if contract.form == "step" else names.SCORE)
-    at_one_point = bool(path) or contract.algorithm == "input-x-gradient"
-
-    def with_attributions(fed: Mapping[str, Array]) -> list[Array]:
-        found = session.run({**path, **fed})
-        score = found[name_of_score]
-        return [score[0] if contract.form == "step" else score, *_attributions(contract, found)]
-
-    def along(nodes: Array) -> tuple[Array | None, list[Array]]:
-        own = [value.astype(path[name].dtype) for name, value in zip(path, (nodes, np.ones_like(nodes)), strict=True)]
-        found = session.run({**first, **dict(zip(path, own, strict=True))})
-        return found[name_of_score][:, 0] if contract.form == "step" else None, _attributions(contract, found)
-
-    if at_one_point:
-        results: Run = with_attributions
-    elif any(value.name == contract.output for value in tensors_of(model.ir_model.graph)):
-        results = _forward(model, contract, provider)
-    else:
-        return
-    rows = _in_rows(contract)
-    if layout_in_file(contract).whole:
-        axes = example_axes(_own_shapes(contract), rows, _symbol(contract))
-        require_rows_undisturbed(results, feeds, axes, quantised=quantised)
-        return
-    per_row = {*rows, *contract.named("target")}
-    first = {name: value[:1] if name in per_row else value for name, value in feeds.items()}
-    try:
-        require_independent_rows(results, feeds, per_row, rows, quantised=quantised, between=not at_one_point)
-        if path:
-            require_path_points_apart(along, quantised=quantised)
-    except OutOfMemoryError:
-        return  # two rows do not fit, so no two will ever ride together
-
-
-def _forward(model: Model, contract: Contract, provider: ProviderSpec) -> Run:
+    graph = model.ir_model.graph
+    whole = layout_in_file(contract).whole
     forward = ForwardModel(model, contract.output, False, provider)
-    return lambda fed: [forward(fed)]
-
-
-def _attributions(contract: Contract, found: Mapping[str, Array]) -> list[Array]:
-    return [found[contract.prefix + names.ATTRIBUTION + name] for name in contract.at]
+    require_attributions_apart(
+        contract,
+        session.run,
+        feeds,
+        path,
+        example_axes(_own_shapes(contract), _in_rows(contract), _symbol(contract)) if whole else None,
+        quantised=any(node.op_type == "DynamicQuantizeLinear" for node in graph),
+        forward=(lambda fed: [forward(fed)]) if any(v.name == contract.output for v in tensors_of(graph)) else None,
+    )
 
 
 def _in_rows(contract: Contract) -> list[str]:

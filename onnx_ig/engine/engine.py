@@ -17,17 +17,13 @@ import numpy as np
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
 from onnx_ig.common.types import Array, Progress
+from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel, select
 from onnx_ig.engine.grid import Grid, filled
-from onnx_ig.engine.independence import (
-    require_independent_rows,
-    require_path_points_apart,
-    require_rows_run_alone,
-    require_rows_undisturbed,
-)
+from onnx_ig.engine.independence import require_rows_run_alone
 from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.errors import ModelError, OutOfMemoryError
+from onnx_ig.errors import ModelError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
@@ -71,6 +67,7 @@ class Engine:
         )
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
+        self._contract = contract.Contract.from_json(self._built.metadata_props[contract.KEY])
         self.session: AnySession = open_session(self._built, provider)
         if self.session.widened:
             warn_widened("the model")
@@ -90,7 +87,7 @@ class Engine:
     @property
     def straight_through(self) -> dict[str, int]:
         """How many nodes of which operators have a straight-through derivative (quantised models)."""
-        return contract.Contract.from_json(self._built.metadata_props[contract.KEY]).straight_through
+        return self._contract.straight_through
 
     @property
     def output_rounding(self) -> float:
@@ -206,59 +203,30 @@ class Engine:
         if self._independent or not (self.plan.layout.batched or (together and request.examples > 1)):
             return
         feeds = self._feeds(request, slice(0, request.examples if together else 2))
+        path: dict[str, Array] = {}
         if self.plan.is_integrated:
-            one = np.ones(1, _path_type(request))
-            feeds |= {_PREFIX + name: one for name in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
+            path = {_PREFIX + n: np.ones(1, _path_type(request)) for n in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
             for name, x in request.inputs.items():
                 start = request.baselines.get(name, np.zeros_like(x[:1]))
                 start = np.broadcast_to(start, x.shape) if together else start[:1]
                 feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start)
+        shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
         moved = {*request.inputs, *request.per_example}
         # OpenVINO would compile further models for the few rows of the check
         session = self.session if isinstance(self.session, Session) else Session(self._built, "cpu")
-        per_row = {*moved, _PREFIX + contract.TARGET}
-        results = functools.partial(self._results, session)
-        quantised = self._quantised()
-        if together:
-            shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
-            axes = example_axes(shapes, moved, self.plan.layout.symbol)
-            require_rows_undisturbed(results, feeds, axes, quantised=quantised)
-            if self.plan.is_integrated:
-                feeds[_PREFIX + contract.PATH_NODES] = np.array([0.3], _path_type(request))
-                require_rows_undisturbed(results, feeds, axes, quantised=quantised, far=False)
-            self._independent = True
-            return
         try:
-            require_independent_rows(results, feeds, per_row, moved, quantised=quantised)
+            self._independent = require_attributions_apart(
+                self._contract,
+                session.run,
+                feeds,
+                path,
+                example_axes(shapes, moved, self.plan.layout.symbol) if together else None,
+                quantised=any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph),
+            )
         except ModelError as error:
-            require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
+            if not together:
+                require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
             raise
-        except OutOfMemoryError:
-            return  # two rows do not fit, so no two will ever ride together
-        if self.plan.is_integrated:
-            first = {name: value[:1] if name in per_row else value for name, value in feeds.items()}
-            require_path_points_apart(lambda nodes: self._along(session, first, nodes), quantised=quantised)
-        self._independent = True
-
-    def _along(self, session: Session, feeds: Mapping[str, Array], nodes: Array) -> tuple[Array, list[Array]]:
-        """F at path points of one example, and the sum of their attributions."""
-        path = nodes.astype(feeds[_PREFIX + contract.PATH_NODES].dtype)
-        found = session.run(
-            {**feeds, _PREFIX + contract.PATH_NODES: path, _PREFIX + contract.PATH_WEIGHTS: np.ones_like(path)}
-        )
-        attributions = [found[_PREFIX + contract.ATTRIBUTION + name] for name in self.plan.at]
-        return found[_PREFIX + contract.PATH_SCORES][:, 0], attributions
-
-    def _results(self, session: Session, feeds: Mapping[str, Array]) -> list[Array]:
-        """F of each row, and its attributions."""
-        found = session.run(feeds)
-        scores = (
-            found[_PREFIX + contract.PATH_SCORES][0] if self.plan.is_integrated else found[_PREFIX + contract.SCORE]
-        )
-        return [scores, *(found[_PREFIX + contract.ATTRIBUTION + name] for name in self.plan.at)]
-
-    def _quantised(self) -> bool:
-        return any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
 
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""
