@@ -7,7 +7,7 @@ its numbers is used if any contradicts what is proved: files outlive the batch s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -95,11 +95,13 @@ def _believable(dim: int | ir.SymbolicDim) -> int | str | None:
 
 def _propagate(model: ir.Model) -> None:
     """onnx's inference, and ours of ranks and for operators that it knows nothing of, until neither finds more."""
-    others = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain in _SAME_AS_FIRST_INPUT]
+    foreign = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain not in ("", "ai.onnx")]
+    if foreign:
+        from onnx_ig.loading.foreign.shapes import infer_foreign  # its rules take a while to import
     found = True
     while found:
         onnx_inference(model)
-        found = any([settle_ranks(model.graph), settle_shapes(model.graph), *(_infer_other(node) for node in others)])
+        found = any([settle_ranks(model.graph), settle_shapes(model.graph), *(infer_foreign(node) for node in foreign)])
         for x in model.graph.inputs:
             x.shape = _named(x)
 
@@ -162,43 +164,3 @@ def _contradicts(declared: ir.Shape, inferred: ir.Shape | None, proved: set[str]
         if isinstance(_believable(old), int) and old != new and (isinstance(new, int) or new.value in proved):
             return True
     return False
-
-
-# Operators outside the standard's main domain whose first output has the first input's shape, and its type if true.
-_SAME_AS_FIRST_INPUT: dict[str, dict[str, bool]] = {
-    "ai.onnx.ml": {"Scaler": False, "Normalizer": False, "Imputer": True, "Binarizer": True},
-    "com.microsoft": dict.fromkeys(("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "BiasAdd"), True)
-    | dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "RotaryEmbedding"), True),
-}
-_FLOAT_OUTPUTS = frozenset({"LinearRegressor", "SVMRegressor", "FeatureVectorizer", "TreeEnsembleRegressor"})
-
-
-def _infer_other(node: ir.Node) -> bool:
-    """Types and shapes of a node's outputs that onnx's inference left open; whether any was found."""
-    y, x = node.outputs[0], node.inputs[0] if node.inputs else None
-    before = (y.dtype, y.shape)
-    same_type = _SAME_AS_FIRST_INPUT.get(node.domain, {}).get(node.op_type)
-    if same_type is not None and x is not None:
-        if y.shape is None and x.shape is not None:
-            y.shape = x.shape.copy()
-        if y.dtype is None and (x.dtype is not None or not same_type):
-            y.type = ir.TensorType(x.dtype if same_type and x.dtype is not None else ir.DataType.FLOAT)
-    elif node.domain == "ai.onnx.ml" and (node.op_type in _FLOAT_OUTPUTS):
-        if y.dtype is None:
-            y.type = ir.TensorType(ir.DataType.FLOAT)
-        columns = _COLUMNS.get(node.op_type)
-        if y.shape is None and columns is not None and x is not None and x.shape is not None and len(x.shape) == 2:
-            y.shape = ir.Shape([x.shape[0], columns(node)])
-    elif (node.domain, node.op_type) == ("com.microsoft", "Tokenizer") and x is not None:
-        y.type = ir.TensorType(ir.DataType.STRING)
-        if y.shape is None and x.shape is not None:
-            y.shape = ir.Shape([*x.shape, None])
-    return (y.dtype, y.shape) != before
-
-
-_COLUMNS: dict[str, Callable[[ir.Node], int]] = {
-    "LinearRegressor": lambda node: int(node.attributes.get_int("targets", 1)),
-    "SVMRegressor": lambda node: 1,
-    "FeatureVectorizer": lambda node: int(sum(node.attributes.get_ints("inputdimensions", []))),
-    "TreeEnsembleRegressor": lambda node: int(node.attributes.get_int("n_targets", 1)),
-}

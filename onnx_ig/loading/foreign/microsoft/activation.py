@@ -9,10 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import number
+from onnx_ig.autodiff.registry import refused
 from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, constant, given, known_rank, optional, refuse
 from onnx_ig.loading.foreign.table import MICROSOFT, UNOPTIMISED, foreign
+
+refused("ScaledSiLU", domain=MICROSOFT, reason="its meaning is not documented", advice=UNOPTIMISED)
 
 
 def is_read(node: ir.Node, index: int) -> bool:
@@ -88,11 +91,9 @@ def fast_gelu_(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     return [fast_gelu(op, x if bias is None else op.Add(x, bias))]
 
 
-@foreign("QuickGelu", "ScaledSiLU", domain=MICROSOFT)
+@foreign("QuickGelu", domain=MICROSOFT)
 def quick_gelu(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y = x · σ(α x), α = 1.702 by default."""
-    if node.op_type == "ScaledSiLU":
-        raise refuse(node, "its meaning is not documented", UNOPTIMISED)
     return [silu(op, given(node, 0), attr_float(node, "alpha", 1.702))]
 
 

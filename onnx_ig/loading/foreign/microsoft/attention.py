@@ -12,12 +12,23 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.masks import cast_like, number
+from onnx_ig.autodiff.registry import refused
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, attr_ints, given, known_rank, optional, refuse
 from onnx_ig.loading.foreign.microsoft.activation import is_read, must_not_be_read
 from onnx_ig.loading.foreign.table import MICROSOFT, UNOPTIMISED, foreign
 
 HEADS_FIRST = [0, 2, 1, 3]
+
+refused(
+    "PackedAttention",
+    "PackedMultiHeadAttention",
+    "PagedAttention",
+    "DecoderMaskedMultiHeadAttention",
+    domain=MICROSOFT,
+    reason="its examples or keys are packed into a shared buffer, which keeps no axis of examples",
+    advice="Export without padding removal (packing) and without a cache of keys",
+)
 
 
 @foreign("Attention", domain=MICROSOFT)
@@ -197,19 +208,3 @@ def must_not_be_set(node: ir.Node, inputs: Sequence[int], attributes: Sequence[s
         attribute = node.attributes.get(name)
         if attribute is not None and attribute.value not in (0, -1, "", "NONE"):
             raise refuse(node, f"its {name} is {attribute.value!r}", UNOPTIMISED)
-
-
-@foreign(
-    "PackedAttention", "PackedMultiHeadAttention", "PagedAttention", "DecoderMaskedMultiHeadAttention", domain=MICROSOFT
-)
-def packed(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
-    """Attention whose examples are packed into one row, or whose keys lie in a shared buffer.
-
-    Raises:
-        NotDifferentiableError: always.
-    """
-    raise refuse(
-        node,
-        "its examples or keys are packed into a shared buffer, which keeps no axis of examples",
-        "Export without padding removal (packing) and without a cache of keys",
-    )
