@@ -10,14 +10,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-EXTRAS = (
-    "cpu",
-    "torch",
-    "viz",
-    "audio",
-    "tables",
-    "openvino",
-)  # not gpu, which needs one, and not the tests' own tools
+# not gpu, which needs one, and not the tests' own tools
+EXTRAS = ("cpu", "torch", "viz", "audio", "tables", "openvino", "browser")
 DECLARED = [
     Requirement(line)
     for line in (*PROJECT["dependencies"], *(x for extra in EXTRAS for x in PROJECT["optional-dependencies"][extra]))

@@ -189,12 +189,15 @@ def test_a_runtime_that_is_not_installed_says_what_to_install(
     monkeypatch.delenv("CHROME_PATH", raising=False)
     with pytest.raises(MissingDependencyError, match="CHROME_PATH"):
         conform(exported, "web")
+    monkeypatch.setitem(sys.modules, "playwright", None)
+    with pytest.raises(MissingDependencyError, match=r"onnx-ig\[browser\]"):
+        conform(exported, "web")
 
 
 def test_a_browser_that_ends_is_an_error(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_PATH", node_path())
     monkeypatch.setenv("CHROME_PATH", shutil.which("false") or "false")
-    with pytest.raises(ModelError, match="the browser ended: status 1"):
+    with pytest.raises(ModelError, match="the browser ended: BrowserType"):
         conform(exported, "web")
 
 

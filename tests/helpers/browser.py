@@ -32,6 +32,6 @@ def served(folder: Path) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     """Chromium, the one that onnx_ig finds; an error that says what to install where there is none."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=web.program(), args=web.flags())
+        started = playwright.chromium.launch(**web.launch_options())
         yield started
         started.close()
