@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
 
 from onnx_ig.autodiff.gradient import gradient_model
-from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.errors import warn
 from onnx_ig.loading.interface import put_defaults_back
 from onnx_ig.loading.model import Source, load, refuse_attribution_model
 
@@ -56,9 +55,5 @@ def differentiate(
     outside = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
     if outside:
         files = ", ".join(sorted({str(tensor.location) for tensor in outside}))
-        warnings.warn(
-            f"too large for a message: weights stay in {files}; save the result in {outside[0].base_dir}, beside them",
-            OnnxIgWarning,
-            stacklevel=2,
-        )
+        warn(f"too large for a message: weights stay in {files}; save the result in {outside[0].base_dir}, beside them")
     return ir.to_proto(result)

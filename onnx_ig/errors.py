@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class OnnxIgError(Exception):
     """Base of every error raised on purpose; ``exit_code`` is what the command line ends with."""
@@ -77,3 +80,11 @@ class VerificationError(OnnxIgError):
 
 class OnnxIgWarning(UserWarning):
     """Something the user should know that does not make the result wrong."""
+
+
+def warn(sentence: str) -> None:
+    """Give an :class:`OnnxIgWarning` about the line, of all that led here, that is nearest and not this package's."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "onnx_ig":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, OnnxIgWarning, stacklevel=level)

@@ -6,7 +6,6 @@ inputs ── prefix at x ──────────┐ difference          
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -24,7 +23,7 @@ from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
 from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
-from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.errors import warn
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.copying import Copy, needed_for
 from onnx_ig.loading.model import Model, tensors_of
@@ -214,11 +213,7 @@ class _Builder:
         arrived = pull_back(self.op, prefix, cotangents, self.at, partial=True)
         for tensor in self.at:
             if tensor not in arrived:
-                warnings.warn(
-                    f"{self.plan.output!r} does not depend on {tensor.name!r}: its attribution is zero",
-                    OnnxIgWarning,
-                    stacklevel=2,
-                )
+                warn(f"{self.plan.output!r} does not depend on {tensor.name!r}: its attribution is zero")
         return [arrived[t] if t in arrived else self.op.zeros_like(t) for t in self.at]
 
     def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:

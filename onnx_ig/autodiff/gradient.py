@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from onnx_ig.autodiff.read_places import narrow
 from onnx_ig.autodiff.reverse import PASSED, dependents, pull_back
 from onnx_ig.autodiff.straight_through import forget_surrogates, straight_through_operators
 from onnx_ig.common.suggestions import nearest
-from onnx_ig.errors import InputError, ModelError, NoGradientPathError, OnnxIgWarning
+from onnx_ig.errors import InputError, ModelError, NoGradientPathError, warn
 from onnx_ig.graph.builder import OpBuilder, names_in
 from onnx_ig.graph.constants import fold_rearranged_constants
 from onnx_ig.graph.dead_nodes import remove_dead
@@ -185,9 +184,7 @@ def adjoint_of(lowered: LoweredGraph, at: Sequence[ir.Value] | None = None) -> A
     gradients = []
     for x in sources:
         if x not in grads and sources == asked:
-            warnings.warn(
-                f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero", OnnxIgWarning, stacklevel=4
-            )
+            warn(f"{ends[0].name!r} does not depend on {x.name!r}: its gradient is zero")
         name = lowered.prefix + GRAD + str(x.name)
         gradient = op.Identity(grads[x] if x in grads else op.zeros_like(x), _outputs=[name])
         gradient.shape, gradient.type = None if x.shape is None else x.shape.copy(), x.type

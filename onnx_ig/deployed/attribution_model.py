@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array, Progress, Rule
 from onnx_ig.deployed.run import Explained, Run
-from onnx_ig.errors import InputError, OnnxIgWarning, UsageError
+from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model, load
 from onnx_ig.methods.answers import delta_type, first, in_form_of_inputs, like
@@ -122,7 +121,7 @@ class AttributionModel:
         )
         found = self.answer(given, method, n_steps)
         for note in found.notes:
-            warnings.warn(note, OnnxIgWarning, stacklevel=2)
+            warn(note)
         attributions = self._returned(found, inputs)
         if not return_convergence_delta:
             return attributions

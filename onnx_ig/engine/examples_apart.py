@@ -6,7 +6,6 @@ The one idea: what nobody declared is guessed, a few sizes one after the other, 
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,7 +17,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.engine.drawn_data import drawn, known_words, perhaps_rows, positive
 from onnx_ig.engine.forward import ForwardModel
 from onnx_ig.engine.independence import require_independent_rows, require_rows_run_alone, require_rows_undisturbed
-from onnx_ig.errors import InputError, ModelError, OnnxIgWarning, OutOfMemoryError
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError, warn
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
 
@@ -72,11 +71,9 @@ def require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array])
             refusal = refusals[0]
     if refusal is not None:
         raise refusal
-    warnings.warn(
+    warn(
         f"it was not checked that the model treats its examples apart: it did not run ({str(why)[:200]}). Give values "
-        "for all its inputs: example_inputs, --example-input",
-        OnnxIgWarning,
-        stacklevel=3,
+        "for all its inputs: example_inputs, --example-input"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from onnx_ig.common.destination import require_free_file, writing
 from onnx_ig.common.types import Algorithm, Array, Form, Rule
 from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.examples_apart import require_examples_apart
-from onnx_ig.errors import MissingDependencyError, OnnxIgWarning
+from onnx_ig.errors import MissingDependencyError, warn
 from onnx_ig.exporting.trial import try_out
 from onnx_ig.loading import wire
 from onnx_ig.loading.model import Model, Source, load_with_output
@@ -202,7 +201,7 @@ def _require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array]
         require_examples_apart(model, plan, given)
     except MissingDependencyError as error:  # a runtime is not needed to export
         message = f"it was not checked that the model treats its examples apart: {error}"
-        warnings.warn(message, OnnxIgWarning, stacklevel=3)
+        warn(message)
 
 
 def _examples(model: Model, example_inputs: Any, additional_forward_args: Any) -> dict[str, Array]:

@@ -7,7 +7,6 @@ model fails as well, the data are to blame.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.common.types import Array
 from onnx_ig.engine.drawn_data import drawn, known_words, own_inputs, perhaps_rows, positive, with_the_rest
 from onnx_ig.engine.forward import ForwardModel
-from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgWarning, OutOfMemoryError
+from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OutOfMemoryError, warn
 from onnx_ig.graph.declared import cast_to_declared, kind_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.session import Session
@@ -163,11 +162,9 @@ def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, A
     ends = [plain[name] for name in (names.SCORE, names.BASELINE_SCORE, names.PATH_SCORES) if name in plain]
     attributions = [plain[names.ATTRIBUTION + name] for name in contract.at]
     if all(map(_is_finite, ends)) and not all(map(_is_finite, attributions)):
-        warnings.warn(
+        warn(
             f"{name_of_file} gives attributions that are NaN or infinite where F itself is finite: perhaps a square "
-            "root or a logarithm begins at the baseline, where its slope is infinite; another baseline may help",
-            OnnxIgWarning,
-            stacklevel=4,
+            "root or a logarithm begins at the baseline, where its slope is infinite; another baseline may help"
         )
 
 
@@ -180,4 +177,4 @@ def _wrong_shape(name: str, found: Sequence[int], wanted: Sequence[object]) -> N
 
 
 def _not_run(path: Path, why: str) -> None:
-    warnings.warn(f"{path.name} was not run: {why}", OnnxIgWarning, stacklevel=4)
+    warn(f"{path.name} was not run: {why}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.engine.advice import Notes
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.errors import warn
 from onnx_ig.methods.answers import delta_type, like
 from onnx_ig.methods.bound import Bound
 
@@ -71,7 +70,7 @@ def explanation(attributions: Any, answer: Answer, given: Any, began: float) -> 
     """
     missed = () if answer.missed is None else (answer.missed,)
     for note in (*missed, *answer.notes.warned):
-        warnings.warn(note, OnnxIgWarning, stacklevel=5)
+        warn(note)
     dtype = delta_type(answer.request.inputs)
 
     def numbers(values: Array | None) -> Any:

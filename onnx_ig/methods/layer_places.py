@@ -6,7 +6,6 @@ a function of the layer's value, that torch computes at x and at the baseline.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,7 @@ import onnx_ir as ir
 
 from onnx_ig.common import arrays
 from onnx_ig.engine.forward import select
-from onnx_ig.errors import InputError, OnnxIgWarning, UsageError
+from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.graph.reading import is_float
 from onnx_ig.loading.model import Model, load, tensor_called
 from onnx_ig.methods import arguments
@@ -139,11 +138,9 @@ class _InFunction:
         if [v.kind for v in start] != [v.kind for v in values]:
             raise InputError("the layers give other tensors at the baseline than at the inputs: no path joins them")
         if any(value.calls > 1 for value in values):
-            warnings.warn(
+            warn(
                 "a layer is called several times: its value is replaced in every call by that of the last, as Captum "
-                "does; attributions then explain no single use of it",
-                OnnxIgWarning,
-                stacklevel=4,
+                "does; attributions then explain no single use of it"
             )
         at_layers, method = self._method(IntegratedGradients, layers, values, given.examples)
         end, begin = (

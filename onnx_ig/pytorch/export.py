@@ -7,7 +7,6 @@ reproduces torch on inputs that neither has seen.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.errors import MissingDependencyError, ModelError, OnnxIgWarning, UsageError
+from onnx_ig.errors import MissingDependencyError, ModelError, UsageError, warn
 
 try:
     import torch
@@ -146,7 +145,7 @@ def _first_that_reproduces(
         output_name += "_out"
     module = ForwardModule(function, positional, output)
     reads = reads_of(module, arguments)
-    warn_of(own_derivatives(module, [argument.example for argument in arguments]), stacklevel=3)
+    warn_of(own_derivatives(module, [argument.example for argument in arguments]))
     failures: list[str] = []
     for candidate in tried:
         exporter, dynamic = candidate.exporter, candidate.dynamic
@@ -161,16 +160,14 @@ def _first_that_reproduces(
         if exporter == "torchscript" and not keep_decisions:  # dynamo holds none: it cannot follow them
             refuse_frozen_decisions(model, module, arguments, reads)
         if exporter == "dynamo" and (place := next((r.place for r in reads if isinstance(r.value, float)), None)):
-            warnings.warn(
+            warn(
                 f"the model reads its data as a number ({place}), through which torch has no gradient and ONNX has "
-                "one: attributions may differ from torch's",
-                OnnxIgWarning,
-                stacklevel=3,
+                "one: attributions may differ from torch's"
             )
         note = f"exported by torch's {exporter} exporter" + ("" if dynamic else ", batch size fixed")
         note += "".join(f"; {failure}" for failure in failures)
         if not dynamic and any(other.dynamic for other in tried):
-            warnings.warn(f"the batch size is fixed to the example's: {note}", OnnxIgWarning, stacklevel=3)
+            warn(f"the batch size is fixed to the example's: {note}")
         return TorchExport(model, exporter, dynamic, note)
     advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if all(c.dynamic for c in tried) else ""
     advice += advice_for(module, [argument.example for argument in arguments])

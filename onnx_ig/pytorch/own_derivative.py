@@ -6,7 +6,6 @@ graph have a backward of the model's own.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.errors import warn
 
 _DETACHING = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)
 
@@ -40,14 +39,12 @@ def own_derivatives(function: Callable[..., Tensor], arguments: Sequence[Tensor]
     return sorted(detached.names | nodes)
 
 
-def warn_of(own: Sequence[str], stacklevel: int) -> None:
+def warn_of(own: Sequence[str]) -> None:
     """Say what :func:`own_derivatives` found, if anything."""
     if own:
-        warnings.warn(
+        warn(
             f"the model changes its own gradient ({', '.join(own)}), which ONNX cannot tell: attributions are of the "
-            "derivative of what it computes, and may differ from torch's",
-            OnnxIgWarning,
-            stacklevel=stacklevel + 1,
+            "derivative of what it computes, and may differ from torch's"
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Iterable
 
 import ml_dtypes
@@ -16,7 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnx_ig.errors import OnnxIgWarning
+from onnx_ig.errors import warn
 from onnx_ig.runtime.serialised import ModelLike
 
 NARROW, WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
@@ -36,11 +35,9 @@ def in_float32(source: ModelLike) -> tuple[ir.Model, frozenset[str]] | None:
 
 def warn_widened(what: str, then: str = "") -> None:
     """Say that ``what`` is computed in another type than it declares, and ``then`` what to know besides."""
-    warnings.warn(
+    warn(
         f"{what} holds bfloat16, for which ONNX Runtime has hardly any kernels and in Python no arrays: it is computed "
-        f"in float32 from the same weights and data, so bfloat16's rounding (2^-8 at each step) is left out{then}",
-        OnnxIgWarning,
-        stacklevel=3,
+        f"in float32 from the same weights and data, so bfloat16's rounding (2^-8 at each step) is left out{then}"
     )
 
 

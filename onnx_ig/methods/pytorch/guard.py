@@ -86,7 +86,7 @@ class TorchGuard:
         if deciding:
             self._require_same_decisions(path, nodes if along else (), outputs, allowed, compared)
         if not made_now:  # making it says so itself
-            warn_of(self._call.own_derivatives(), stacklevel=5)
+            warn_of(self._call.own_derivatives())
         return True
 
     def _compare(self, values: Mapping[str, Array], where: str, outputs: Outputs) -> _Compared:
