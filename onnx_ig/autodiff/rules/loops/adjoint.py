@@ -33,62 +33,88 @@ class _Feed:
     backwards: int = 1
 
 
+@dataclass(frozen=True)
+class _Walk:
+    """The body of the reverse steps, and what its inputs and outputs are cotangents of, in order.
+
+    Attributes:
+        carried: places of the states whose cotangent goes from step to step; ``like``: tensors of their shapes.
+        captured: what is read from outside, whose cotangents are added up over the steps.
+        read: sequences whose slices have a cotangent each.
+        written: sequences with a cotangent, which the steps read.
+    """
+
+    reverse: OpBuilder
+    carried: list[int]
+    like: list[ir.Value]
+    captured: list[ir.Value]
+    read: list[Slices]
+    written: list[tuple[Slices, ir.Value]]
+
+
 def adjoint_steps(
     op: OpBuilder, node: ir.Node, steps: Steps, dys: Sequence[ir.Value | None], wanted: Sequence[ir.Value]
 ) -> dict[ir.Value, ir.Value]:
     """Cotangents of the tensors of ``wanted`` (inputs of the node and what its body reads from outside)."""
-    nodes, n_states = list(steps.body), len(steps.states)
-    dys = [*dys, *[None] * (n_states + len(steps.written) - len(dys))]
+    count = len(steps.states) + len(steps.written)
+    dys = [*dys, *[None] * (count - len(dys))]
+    _name_outputs(op, node, count)
+    walk = _walk(op, steps, dys, wanted)
+    fed = [_Feed(dy, s.axis, 1 - s.backwards) for s, dy in walk.written]
+    fed += _resolve(op, node, steps, walk.reverse, list(steps.body), fed)
+    ends = [end if (end := dys[i]) is not None else op.zeros_like(node.outputs[i]) for i in walk.carried]
+    starts = [*ends, *(op.zeros_like(v) for v in walk.captured)]
+    if steps.counter is None:
+        made = _scan_back(op, node, walk.reverse, starts, fed, walk.read)
+    else:
+        made = _loop_back(op, walk.reverse, starts, fed)
+    return _by_source(op, steps, walk, made)
+
+
+def _walk(op: OpBuilder, steps: Steps, dys: Sequence[ir.Value | None], wanted: Sequence[ir.Value]) -> _Walk:
+    """The reverse walk of the body: from the cotangents after a step to those before it."""
     captured = [v for v in captured_by(steps.body) if v in wanted and is_float(v)]
     read = [s for s in steps.read if s.outer in wanted and is_float(s.inner)]
     carried = _carried(steps, dys, [*captured, *(s.inner for s in read)], wanted)
-    _name_outputs(op, node, n_states + len(steps.written))
-
     reverse = op.subgraph("adjoint_step", [])
     # a state that is only written has its shape from the steps, and its initial value no part in them
     like = [steps.states[i] if steps.is_read(i) else steps.next_states[i] for i in carried]
-    states: list[ir.Value] = [_added_input(op, reverse, v) for v in like]
+    after = [_added_input(op, reverse, v) for v in like]
     sums = [_added_input(op, reverse, v) for v in captured]
-    written = [(s, dy) for s, dy in zip(steps.written, dys[n_states:], strict=True) if dy is not None]
-    given = [_added_input(op, reverse, s.inner) for s, _ in written]
+    written = [(s, dy) for s, dy in zip(steps.written, dys[len(steps.states) :], strict=True) if dy is not None]
     seeds: dict[ir.Value, ir.Value] = {}
-    for y, dy in [
-        *zip((steps.next_states[i] for i in carried), states, strict=True),
-        *zip((s.inner for s, _ in written), given, strict=True),
-    ]:
+    ends = [*zip((steps.next_states[i] for i in carried), after, strict=True)]
+    for y, dy in ends + [(s.inner, _added_input(op, reverse, s.inner)) for s, _ in written]:
         seeds[y] = reverse.Add(seeds[y], dy) if y in seeds else dy
-    slices = [s.inner for s in read]
-    grads = pull_back(reverse, nodes, seeds, [*(steps.states[i] for i in carried), *slices, *captured])
+    before = [steps.states[i] for i in carried]
+    grads = pull_back(reverse, list(steps.body), seeds, [*before, *(s.inner for s in read), *captured])
     captured, sums = _reached(reverse, captured, sums, grads)
     read = [s for s in read if s.inner in grads]
     results = [
-        grads[v] if (v := steps.states[i]) in grads else reverse.zeros_like(v if steps.is_read(i) else state)
-        for i, state in zip(carried, states, strict=True)
+        *(
+            grads[v] if v in grads else reverse.zeros_like(v if steps.is_read(i) else dy)
+            for i, v, dy in zip(carried, before, after, strict=True)
+        ),
+        *(reverse.Add(total, grads[v]) for v, total in zip(captured, sums, strict=True)),
+        *(grads[s.inner] for s in read),
     ]
-    results += [reverse.Add(total, grads[v]) for v, total in zip(captured, sums, strict=True)]
-    results += [grads[s.inner] for s in read]
     for result, v in zip(results, [*like, *captured, *(s.inner for s in read)], strict=True):
         result.type, result.shape = result.type or v.type, result.shape or shape_copy(v)
     return_values(reverse, results)
-    walked = [_Feed(dy, s.axis, 1 - s.backwards) for s, dy in written]
-    walked += _resolve(op, node, steps, reverse, nodes, walked)
-    initial = [end if (end := dys[i]) is not None else op.zeros_like(node.outputs[i]) for i in carried]
-    starts = [*initial, *(op.zeros_like(v) for v in captured)]
-    if steps.counter is None:
-        made = _scan_back(op, node, reverse, starts, walked, read)
-    else:
-        made = _loop_back(op, reverse, starts, walked)
-    initials = [
-        steps.initial[i] if steps.is_read(i) or same_shape(steps.initial[i], v) else None
-        for i, v in zip(carried, like, strict=True)
+    return _Walk(reverse, carried, like, captured, read, written)
+
+
+def _by_source(op: OpBuilder, steps: Steps, walk: _Walk, made: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
+    """The cotangents that the reverse steps ``made``, by what they are of, summed where that was given twice."""
+    initial = [
+        steps.initial[i] if steps.is_read(i) or same_shape(steps.initial[i], v) else None  # of another shape: no part
+        for i, v in zip(walk.carried, walk.like, strict=True)
     ]
-    sources = [*initials, *captured, *(s.outer for s in read)]
     cotangents: dict[ir.Value, ir.Value] = {}
-    for source, cotangent in zip(sources, made, strict=True):
-        if source is None:
-            continue  # of another shape than what is written
-        cotangent.type, cotangent.shape = source.type, shape_copy(source)
-        cotangents[source] = op.Add(cotangents[source], cotangent) if source in cotangents else cotangent
+    for source, cotangent in zip([*initial, *walk.captured, *(s.outer for s in walk.read)], made, strict=True):
+        if source is not None:
+            cotangent.type, cotangent.shape = source.type, shape_copy(source)
+            cotangents[source] = op.Add(cotangents[source], cotangent) if source in cotangents else cotangent
     return cotangents
 
 
@@ -180,30 +206,34 @@ def _resolve(
         direct += [v for v in _inputs_needed(recomputed, nodes, steps.body) if v not in direct]
     if not direct and not walked:  # the Scan takes its number of steps from a sequence
         direct = [steps.counter] if steps.counter is not None else [steps.read[0].inner]
-    replaced: dict[ir.Value, ir.Value] = {}
-    feeds = []
-    slices = {s.inner: s for s in steps.read}
-    for v in direct:
-        replaced[v] = _added_input(op, reverse, v)
-        s = slices.get(v)
-        if s is not None and s.outer is not None:
-            feeds.append(_Feed(s.outer, s.axis, 1 - s.backwards))
-        else:
-            feeds.append(_Feed(_stacked(op, node, steps, v)))
-    first = reverse.graph[0] if recomputed else None
-    if first is not None:
-        last = reverse.graph[-1]
-        copies = Copy(reverse, nodes, dict(replaced), whole=True).of(recomputed)
-        added: list[ir.Node] = []
-        while reverse.graph[-1] is not last:
-            added.insert(0, reverse.graph[-1])
-            reverse.graph.remove(added[0])
-        reverse.graph.insert_before(first, added)
-        replaced.update(zip(recomputed, copies, strict=True))
-        _replace(reverse.graph, replaced, skip=set(added))
-    else:
-        _replace(reverse.graph, replaced)
+    replaced = {v: _added_input(op, reverse, v) for v in direct}
+    feeds = [_fed(op, node, steps, v) for v in direct]
+    added = _recomputed(reverse, nodes, recomputed, replaced) if recomputed else []
+    _replace(reverse.graph, replaced, skip=added)
     return feeds
+
+
+def _fed(op: OpBuilder, node: ir.Node, steps: Steps, value: ir.Value) -> _Feed:
+    """The sequence of a value of the body: the one it is a slice of, or what the forward steps keep of it."""
+    s = next((s for s in steps.read if s.inner is value), None)
+    if s is not None and s.outer is not None:
+        return _Feed(s.outer, s.axis, 1 - s.backwards)
+    return _Feed(_stacked(op, node, steps, value))
+
+
+def _recomputed(
+    reverse: OpBuilder, nodes: list[ir.Node], values: list[ir.Value], replaced: dict[ir.Value, ir.Value]
+) -> list[ir.Node]:
+    """Nodes, put first in the reverse body, that compute copies of ``values``, which ``replaced`` then holds too."""
+    first, last = reverse.graph[0], reverse.graph[-1]
+    copies = Copy(reverse, nodes, dict(replaced), whole=True).of(values)
+    added: list[ir.Node] = []
+    while reverse.graph[-1] is not last:
+        added.insert(0, reverse.graph[-1])
+        reverse.graph.remove(added[0])
+    reverse.graph.insert_before(first, added)
+    replaced.update(zip(values, copies, strict=True))
+    return added
 
 
 def _inputs_needed(values: Iterable[ir.Value], nodes: list[ir.Node], body: ir.Graph) -> list[ir.Value]:
