@@ -9,6 +9,7 @@ import click
 
 from onnx_ig.cli.attribute import attribute
 from onnx_ig.cli.conform import conform
+from onnx_ig.cli.doctor import doctor
 from onnx_ig.cli.ending import Ending
 from onnx_ig.cli.export import export
 from onnx_ig.cli.inspect import inspect
@@ -62,6 +63,7 @@ def app() -> None:
       onnx-ig export model.onnx -o explained.onnx
       onnx-ig conform explained.onnx --runtime openvino
       onnx-ig web digits.onnx -o page
+      onnx-ig doctor
       onnx-ig verify package.module:factory --weights weights.safetensors --example-input 1x3x224x224
 
     \b
@@ -70,7 +72,7 @@ def app() -> None:
     """
 
 
-for command in (attribute, conform, export, inspect, verify, web):
+for command in (attribute, conform, doctor, export, inspect, verify, web):
     app.add_command(command)
 
 

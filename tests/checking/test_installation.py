@@ -1,0 +1,88 @@
+"""What of an installation works and what it lacks, on this one and on others made up from it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import onnx_ig
+from onnx_ig.checking import installation
+from onnx_ig.checking.installation import PURPOSES, Package, examine, remedies
+from onnx_ig.cli import app
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_every_extra_has_a_purpose() -> None:
+    assert set(PURPOSES) == {"", *PROJECT["optional-dependencies"]} - {"test"}
+
+
+def test_this_installation() -> None:
+    found = examine()
+    assert found.works and found.problems == []
+    assert {trial.name: trial.works for trial in found.providers} == {"cpu": True, "openvino": True}
+    assert {"onnx", "numpy", "torch", "onnxruntime"} <= {p.name for p in found.packages if p.state == "ok"}
+    assert not {"pytest", "captum"} & {p.name for p in found.packages}  # for the project's own tests
+    assert found.cores >= 1 and (found.memory_bytes or 1) >= (found.free_memory_bytes or 1) > 0
+
+
+MENDED: dict[str, tuple[list[Package], list[str]]] = {
+    "nothing": ([Package("numpy", "", ">=2", "2.4", "ok")], []),
+    "missing": ([Package("onnx", "", ">=1.21", None, "missing")], ["pip install onnx-ig"]),
+    "extras": (
+        [Package("pillow", "viz", ">=10", None, "missing"), Package("torch", "torch", ">=2", None, "missing")],
+        ["pip install 'onnx-ig[viz,torch]'"],
+    ),
+    "too old": ([Package("numpy", "", ">=2.0", "1.26", "too old")], ["pip install --upgrade 'numpy>=2.0'"]),
+}
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_the_line_that_mends_it(case: str) -> None:
+    packages, lines = MENDED[case]
+    assert list(remedies(packages)) == lines
+
+
+def _version_but(others: dict[str, str | None]) -> Callable[[str], str | None]:
+    def version(name: str) -> str | None:
+        return others[name] if name in others else metadata.version(name)
+
+    return version
+
+
+# what is installed otherwise than here, and what is said
+OTHERWISE: dict[str, tuple[dict[str, str | None], str]] = {
+    "two ONNX Runtimes": ({"onnxruntime-gpu": "1.31.1"}, "onnxruntime and onnxruntime-gpu are both installed"),
+    "an old numpy": ({"numpy": "1.20", "onnxruntime-gpu": None}, "but 1.20 is installed"),
+    "no onnxscript": ({"onnxscript": None, "onnxruntime-gpu": None}, "but it is not installed"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_problems_are_told(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    others, said = OTHERWISE[case]
+    monkeypatch.setattr(installation, "_version", _version_but(others))
+    assert any(said in problem for problem in examine().problems)
+
+
+def test_the_command() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "onnxruntime" in result.output and "right, opened and run in" in result.output
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)
+    assert found["works"] and found["versions"]["python"]
+
+
+def test_wrong_numbers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = lambda *_, **__: np.array([[9.0, 15.0]])  # noqa: E731
+    monkeypatch.setattr(onnx_ig.IntegratedGradients, "attribute", wrong)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 5
+    assert "are 9 and 15 there" in result.output and "no provider can run a model" in result.output
