@@ -104,35 +104,52 @@ FEWEST_INTERVALS = 4  # that the nested rule begins with
 
 
 def nested_levels(max_steps: int) -> Iterator[int]:
-    """The numbers of intervals of the nested rule, 4, 8, 16, ..., up to ``max_steps``."""
+    """The numbers of intervals of the nested rule, 4, 8, 12, 16, 24, 32, 48, ..., up to ``max_steps``."""
     intervals = FEWEST_INTERVALS
     while intervals <= max_steps:
         yield intervals
+        between = intervals + intervals // 2
+        if intervals > FEWEST_INTERVALS and between <= max_steps:
+            yield between
         intervals *= 2
 
 
-def nested_points(intervals: int) -> NodesAndWeights:
-    """The inner points of the nested rule that those of half as many intervals leave out, and the weights of their sum.
+def is_between(intervals: int) -> bool:
+    """Whether a level of the nested rule, 12, 24, 48, ..., has every other interval of the one before halved."""
+    return intervals % 3 == 0
 
-    The path is cut at a_k = sin²(θ_k / 2), θ_k = kπ/n, k = 0..n for n ``intervals``: the points of Clenshaw and Curtis,
-    of which every other one is a point for n/2. With da = ½ sin θ dθ, the trapezoid rule in θ gives the inner point k
-    the weight (π/2n) sin θ_k: from one level to the next all of them are halved, so that of all points before only the
-    sum is kept. The weight here is sin θ_k; the factor is :func:`nested_factors`'.
+
+def nested_points(intervals: int) -> NodesAndWeights:
+    """The inner points that a level of the nested rule adds to those of the level before, and the weights of their sum.
+
+    Of n = 4, 8, 16, ... intervals the path is cut at a_k = sin²(θ_k / 2), θ_k = kπ/n: the points of Clenshaw and
+    Curtis, of which every other one is a point for n/2. With da = ½ sin θ dθ, the trapezoid rule in θ gives the inner
+    point k a weight in proportion to sin θ_k. A level between, 3n/2, halves the intervals 1, 3, 5, ... of n alone: all
+    points of n then have an interval halved on one side, and again the same factor. So of all points before only the
+    sum is kept. The weight here is sin θ; the factors are :func:`nested_factors`'.
 
     Returns:
-        (nodes, sin θ): odd k; all of 1..n − 1 for the fewest intervals, 4.
+        (nodes, sin θ) of the points that are new; all inner ones for the fewest intervals, 4.
     """
-    first = intervals == FEWEST_INTERVALS
-    theta = np.arange(1, intervals, 1 if first else 2) * (np.pi / intervals)
+    finest = 4 * intervals // 3 if is_between(intervals) else intervals
+    if intervals <= 2 * FEWEST_INTERVALS:
+        first, step = 1, 1 if intervals == FEWEST_INTERVALS else 2
+    else:
+        first, step = (1 if is_between(intervals) else 3), 4
+    theta = np.arange(first, intervals if step < 4 else finest, step) * (np.pi / finest)
     return np.sin(theta / 2) ** 2, np.sin(theta)
 
 
-def nested_factors(intervals: int) -> tuple[float, float]:
-    """(h/2, c) with which ∫₀¹ g(a) da is (h/2) · Σ_k sin θ_k g(a_k) + c · (g(0) + g(1)), h = π/n.
+def nested_factors(intervals: int) -> tuple[float, float, float]:
+    """(b, f, c) with which ∫₀¹ g(a) da is b · Σ before + f · Σ new + c · (g(0) + g(1)), sums of sin θ_k g(a_k).
 
-    c = (1 − (h/2) cot(h/2)) / 2 makes the weights sum to 1, and is h²/24 + O(h⁴), the first term of Euler and
-    Maclaurin, which takes the trapezoid rule's error from O(h²) to O(h⁴). The weights of Clenshaw and Curtis, of
-    higher order with the same points, change one by one from level to level: every gradient would have to be kept.
+    b = f = h/2 for n intervals, h = π/n; b = 3h/8 and f = h/4 for 3n/2. c makes the weights sum to 1. For n it is
+    (1 − (h/2) cot(h/2)) / 2 = h²/24 + O(h⁴), the first term of Euler and Maclaurin, which takes the trapezoid rule's
+    error from O(h²) to O(h⁴). The weights of Clenshaw and Curtis, of higher order with the same points, change one by
+    one from level to level: every gradient would have to be kept.
     """
+    if is_between(intervals):
+        half = 3 * np.pi / (4 * intervals)  # h/2 of n
+        return 0.75 * half, 0.5 * half, (1 - 0.75 * half / np.tan(half) - 0.25 * half / np.sin(half)) / 2
     half = np.pi / (2 * intervals)
-    return half, (1 - half / np.tan(half)) / 2
+    return half, half, (1 - half / np.tan(half)) / 2
