@@ -11,7 +11,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # not gpu, which needs one, and not the tests' own tools
-EXTRAS = ("cpu", "torch", "viz", "audio", "tables", "openvino", "browser")
+EXTRAS = ("cpu", "torch", "viz", "audio", "tables", "text", "openvino", "browser")
 DECLARED = [
     Requirement(line)
     for line in (*PROJECT["dependencies"], *(x for extra in EXTRAS for x in PROJECT["optional-dependencies"][extra]))

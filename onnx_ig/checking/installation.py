@@ -31,6 +31,7 @@ PURPOSES = {
     "viz": "read and draw pictures",
     "audio": "read sounds",
     "tables": "read and write Parquet",
+    "text": "read sentences",
     "browser": "run models in Chromium (`onnx-ig conform --runtime web`)",
 }
 _NVIDIA = Path("/proc/driver/nvidia/version")

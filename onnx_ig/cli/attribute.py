@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help=(
         "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), a sound "
         "(.wav, .flac, .ogg), a folder of either, one example each, or a table (.csv, .parquet) with columns for "
-        "inputs or features. Repeatable, for further inputs."
+        "inputs or features, or sentences (.txt, .jsonl) with --tokenizer. Repeatable, for further inputs."
     ),
 )
 @click.option(
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 @options.provider
 @options.pictures
 @options.sounds
+@options.texts
 @options.on_error
 @options.names
 @options.weights
@@ -92,6 +93,8 @@ def attribute(
     size: str | None,
     sample_rate: int | None,
     mono: bool,
+    tokenizer: Path | None,
+    text_key: str,
     on_error: str,
     names: Path | None,
     weights: Path | None,
@@ -109,6 +112,7 @@ def attribute(
       onnx-ig attribute digits.onnx -i seven.png -o report
       onnx-ig attribute resnet.onnx -i photos/ --size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
       onnx-ig attribute table.onnx -i rows.csv --target column:diagnosis --baseline @mean.csv -o report
+      onnx-ig attribute bert.onnx -i sentences.txt --tokenizer tokenizer.json --output logits -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
@@ -117,7 +121,7 @@ def attribute(
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import COLUMN, picture_options, read_target_option
-    from onnx_ig.data import FileOptions, SoundOptions, TableOptions
+    from onnx_ig.data import FileOptions, SoundOptions, TableOptions, TextOptions
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
@@ -139,7 +143,8 @@ def attribute(
     tables = TableOptions(shown.columns(), column, shown.classes or (), skip=on_error == "skip")
     request = AttributeOptions(
         inputs, extra, baselines, target=chosen_target, pictures=pictures,
-        files=FileOptions(SoundOptions(sample_rate, mono), tables), names=shown, output=output, **rest,
+        files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),
+        names=shown, output=output, **rest,
     )  # fmt: skip
     opened = time.perf_counter()
     found = _attribute(model, loaded, request)
@@ -184,6 +189,7 @@ def _finish(
     from onnx_ig.cli.wording import in_options
     from onnx_ig.errors import ToleranceError
     from onnx_ig.report import AttributionReport, write_report
+    from onnx_ig.report.words import token_names
 
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
@@ -204,11 +210,16 @@ def _finish(
         tolerance=found.tolerance,
         error_estimate=found.error_estimate,
         steps_used=found.steps_used,
-        feature_names={**found.features, **shown.of_features(list(found.attributions))},
+        feature_names={
+            **found.features,
+            **token_names(found.attributions, found.words),
+            **shown.of_features(list(found.attributions)),
+        },
         class_names=shown.classes,
         pictures=found.pictures,
         series=found.series,
         table=found.rows,
+        words=found.words,
         example_names=found.example_names,
         batched=found.batched,
         straight_through=found.straight_through,

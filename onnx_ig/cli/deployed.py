@@ -43,7 +43,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     target = values.target(options.target)
     given = Arguments(
         values.inputs,
-        values.baselines,
+        values.or_padding() if contract.named("baseline") else values.baselines,
         "predicted" if target is None and contract.named("target") else target,
         values.extra,
         (),
@@ -68,6 +68,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         series={name: value for name, value in values.series.items() if name in contract.at},
         features={name: value for name, value in values.features.items() if name in contract.at},
         rows=values.rows,
+        words=next(iter(values.words.values()), ()),
         example_names=values.example_names if batched else (),
         notes=(*values.notes, *found.notes, *found.advice),
         straight_through=contract.straight_through,

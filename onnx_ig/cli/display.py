@@ -66,8 +66,31 @@ def print_attributions(report: AttributionReport) -> None:
     shown = [i for i, column in enumerate(columns) if known.get(column, report) is not None]
     columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     print_table(columns, rows, right=range(2, len(columns) - 1))
+    _print_words(report)
     if report.examples > EXAMPLES_SHOWN:
         print(f"({report.examples - EXAMPLES_SHOWN} more examples in the report)")
+
+
+def _print_words(report: AttributionReport) -> None:
+    """The words of the first examples, in colour on a terminal; what would steer the terminal is shown as a box."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from onnx_ig.report.words import words_of
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140, highlight=False)
+    for index in range(min(report.examples, EXAMPLES_SHOWN)):
+        for words in words_of(report, index):
+            limit = max((abs(value) for _, value in words), default=0.0) or 1.0
+            line = Text(f"{report.describe_example(index)}: ")
+            for word, value in words:
+                strength = min(abs(value) / limit, 1.0)
+                fade = round(255 - 135 * strength)
+                colour = f"rgb(255,{fade},{fade})" if value > 0 else f"rgb({fade},{fade},255)"
+                shown = "".join(sign if sign.isprintable() else "□" for sign in word)
+                line.append(shown, style=f"black on {colour}")
+                line.append(" ")
+            console.print(line)
 
 
 def _number(value: Any) -> str:

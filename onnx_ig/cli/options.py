@@ -163,6 +163,15 @@ sounds = together(
     ),
     click.option("--mono", is_flag=True, help="Average the channels of sound files. [default: if the input has one]"),
 )
+texts = together(
+    click.option(
+        "--tokenizer",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The tokenizer.json of a model of text, or the folder that holds it, for sentences in -i.",
+    ),
+    click.option("--text-key", default="text", show_default=True, help="What .jsonl files call the sentence."),
+)
 on_error = click.option(
     "--on-error",
     type=click.Choice(("stop", "skip")),

@@ -9,6 +9,7 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.request import AttributeOptions, Found
+from onnx_ig.cli.text import at_the_embedding
 from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.engine.path_rule import AtInput, FixedSteps, PathRule, path_rule
@@ -28,6 +29,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes.
     """
     model = examples_first(model, options.batch_axis)
+    options = at_the_embedding(model, options)
     algorithm = options.algorithm or DEFAULT_ALGORITHM
     integrated = algorithm == DEFAULT_ALGORITHM
     if not integrated:
@@ -55,7 +57,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     target = values.target(options.target)
     given = Arguments(
         values.inputs,
-        values.baselines,
+        values.or_padding() if integrated else values.baselines,
         "predicted" if target is None else target,
         values.extra,
         options.per_example,
@@ -86,6 +88,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         series={name: value for name, value in values.series.items() if name in found.attributions},
         features={name: value for name, value in values.features.items() if name in found.attributions},
         rows=values.rows,
+        words=next(iter(values.words.values()), ()),
         example_names=values.example_names if plan.layout.kind != "none" else (),
         notes=(*values.notes, *answer.notes.all),
         straight_through=answer.engine.straight_through,
@@ -98,7 +101,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     Raises:
         UsageError, InputError: they do not.
     """
-    broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite)
+    broadcast_baselines(values.inputs, values.or_padding(), options.allow_nonfinite)
     try:
         plan = make_plan(
             model,

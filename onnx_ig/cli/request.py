@@ -8,7 +8,7 @@ from typing import Any
 
 from onnx_ig.cli.names import Names
 from onnx_ig.common.types import Array
-from onnx_ig.data import FileOptions, Picture, PictureOptions, Rows, Series
+from onnx_ig.data import FileOptions, Picture, PictureOptions, Rows, Series, Words
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,6 @@ class Found:
     example_names: Sequence[str] = ()
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rows: Rows | None = None
+    words: Sequence[Words] = ()
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
     TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
     FileOptions,
     InputSpec,
     InputValue,
@@ -19,6 +20,7 @@ from onnx_ig.data import (
     PictureOptions,
     Rows,
     Series,
+    Words,
     parse_baseline,
     parse_numbers,
     parse_size,
@@ -37,7 +39,8 @@ class Values:
     """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit.
 
     ``example_names`` are those of the files in a folder, ``features`` the columns of a table that lie side by side
-    in an input, ``rows`` which of its rows are taken.
+    in an input, ``rows`` which of its rows are taken; ``words`` the texts whose tokens an input holds, ``padding`` the
+    tokens that stand for none of them.
     """
 
     inputs: dict[str, Array]
@@ -48,7 +51,13 @@ class Values:
     example_names: tuple[str, ...] = ()
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: Rows | None = None
+    words: dict[str, tuple[Words, ...]] = field(default_factory=dict)
+    padding: dict[str, Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def or_padding(self) -> dict[str, float | str | Array]:
+        """The baselines; for tokens that have none, padding."""
+        return {**self.padding, **self.baselines}
 
     def target(self, otherwise: Any) -> Any:
         """The targets in a table's column, or ``otherwise``."""
@@ -101,9 +110,10 @@ def read_values(
         files=files,
         allow_nonfinite=allow_nonfinite,
     )
-    columns = [name for name in read if name not in taken]
+    columns = [name for name in read if name not in taken and not read[name].beside]
     chosen = _attributed(columns, default) if len(columns) > 1 else columns
-    beside = {name: read.pop(name) for name in columns if name not in chosen}
+    unchosen = [name for name in read if read[name].beside or (name in columns and name not in chosen)]
+    beside = {name: read.pop(name) for name in unchosen}
     others = [spec for spec in specs if spec.name not in read and spec.name not in beside]
     for text in extra:
         name = split_name(text, names)[0]
@@ -135,6 +145,8 @@ def read_values(
         series={name: value.series for name, value in read.items() if value.series is not None},
         example_names=next((value.names for value in read.values() if value.names), ()),
         features={name: value.features for name, value in read.items() if value.features},
+        words={name: value.words for name, value in read.items() if value.words},
+        padding={name: value.baseline for name, value in read.items() if value.baseline is not None},
         rows=_rows([*read.values(), *more.values()]),
         notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
     )
@@ -176,7 +188,7 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
     if len(names) == 1:
         return f"{names[0]}={text}"
     if (
-        Path(text).suffix.lower() in (".npz", *TABLE_SUFFIXES)
+        Path(text).suffix.lower() in (".npz", *TABLE_SUFFIXES, *TEXT_SUFFIXES)
         and len([name for name in names if name not in taken]) > 1
     ):
         return text  # its keys, or columns, are input names

@@ -15,11 +15,13 @@ from onnx_ig.data.read import FileOptions, InputValue, read_baseline, read_input
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
+from onnx_ig.data.text import TEXT_SUFFIXES, TextOptions, Words, token_input
 from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
     "LAYOUTS",
     "TABLE_SUFFIXES",
+    "TEXT_SUFFIXES",
     "Baseline",
     "FileOptions",
     "InputSpec",
@@ -31,6 +33,8 @@ __all__ = [
     "SoundOptions",
     "TableOptions",
     "Target",
+    "TextOptions",
+    "Words",
     "declared_picture",
     "names_in_metadata",
     "parse_baseline",
@@ -42,4 +46,5 @@ __all__ = [
     "read_inputs",
     "read_target",
     "split_name",
+    "token_input",
 ]

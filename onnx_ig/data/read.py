@@ -16,10 +16,11 @@ from onnx_ig.data.readers import READERS
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
 from onnx_ig.data.table import Rows, TableOptions, read_columns
 from onnx_ig.data.table_file import TABLE_SUFFIXES
+from onnx_ig.data.text import TEXT_SUFFIXES, TextOptions, Words, read_text
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
-_SUFFIXES = (*READERS, *TABLE_SUFFIXES, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
+_SUFFIXES = (*READERS, *TABLE_SUFFIXES, *TEXT_SUFFIXES, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
 _OF_ONE_EXAMPLE = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)  # what a folder may hold
 _NOTES_SHOWN = 3  # of a folder's files
 
@@ -30,6 +31,7 @@ class FileOptions:
 
     sounds: SoundOptions = field(default_factory=SoundOptions)
     tables: TableOptions = field(default_factory=TableOptions)
+    texts: TextOptions = field(default_factory=TextOptions)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class InputValue:
     """An input's value, notes on what was changed to make it fit, and how it was a picture or a sound, if it was one.
 
     ``names`` are those of the files in a folder, one for each example; ``features`` the columns of a table that lie
-    side by side, ``rows`` which of its rows they are.
+    side by side, ``rows`` which of its rows they are. ``words`` are the texts that an input's tokens come from,
+    ``baseline`` what they are replaced by unless told; what goes ``beside`` tokens (a mask) is not attributed.
     """
 
     value: Array
@@ -47,6 +50,9 @@ class InputValue:
     names: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     rows: Rows | None = None
+    words: tuple[Words, ...] = ()
+    baseline: Array | None = None
+    beside: bool = False
 
 
 def read_input(
@@ -80,6 +86,8 @@ def read_input(
         return InputValue(value, (*notes, *more), series=series)
     if suffix in TABLE_SUFFIXES:
         return _read_by_column(path, [spec], files, allow_nonfinite)[spec.name]
+    if suffix in TEXT_SUFFIXES:
+        return _read_text(path, [spec], files, spec.name)[spec.name]
     arrays = READERS[suffix](path)
     if len(arrays) > 1 and spec.name not in arrays:
         raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
@@ -107,7 +115,9 @@ def read_inputs(
     for text in texts:
         name, file = split_name(text, by_name)
         path = Path(file)
-        if name is not None:
+        if path.suffix.lower() in TEXT_SUFFIXES and path.is_file():
+            read = _read_text(path, specs, files or FileOptions(), name)
+        elif name is not None:
             read = {name: read_input(path, by_name[name], options, files=files, allow_nonfinite=allow_nonfinite)}
         elif not path.is_dir() and _suffix(path, by_name) == ".npz":
             read = _read_by_key(path, by_name, allow_nonfinite)
@@ -193,6 +203,14 @@ def _read_by_column(
         value, notes = fit(array, by_name[name], str(path), allow_nonfinite=allow_nonfinite)
         notes = notes if read else [*table.notes, *notes]
         read[name] = InputValue(value, tuple(notes), features=table.features.get(name, ()), rows=table.rows)
+    return read
+
+
+def _read_text(path: Path, specs: Sequence[InputSpec], files: FileOptions, ids: str | None) -> dict[str, InputValue]:
+    """The tokens of sentences, and what goes beside them."""
+    text = read_text(path, specs, files.texts, ids)
+    read = {name: InputValue(value, beside=True) for name, value in text.values.items()}
+    read[text.ids] = InputValue(text.values[text.ids], text.notes, words=text.words, baseline=text.baseline)
     return read
 
 

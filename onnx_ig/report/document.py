@@ -11,6 +11,7 @@ import numpy as np
 
 from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
+from onnx_ig.report.words import words_of
 
 TOP, MOST_EXAMPLES, MOST_TARGETS = 10, 1000, 20
 FORMAT = "onnx-ig report"
@@ -40,6 +41,7 @@ def document(report: AttributionReport, files: Iterable[str]) -> dict[str, Any]:
                             ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
                             ``error_estimate`` (relative, or null), ``steps_used`` (null without a tolerance),
                             ``top_features``
+                            ``words``: pairs of a word and its attribution, of a text that is attributed
     ``top_features``        the 10 largest attributions by magnitude over all tensors: ``tensor``, ``index``
     (without
                             the example axis), ``name`` (or null), ``attribution``, ``value`` (the input's, or
@@ -129,8 +131,15 @@ def _example(report: AttributionReport, index: int, relative: Array | None) -> d
         "relative_convergence_delta": _at(relative, index),
         "error_estimate": _at(report.error_estimate, index),
         "steps_used": None if report.steps_used is None else int(report.steps_used[index]),
+        **_words(report, index),
         "top_features": [asdict(feature) for feature in top_features(report, index)],
     }
+
+
+def _words(report: AttributionReport, index: int) -> dict[str, Any]:
+    for found in words_of(report, index):
+        return {"words": [[word, _number(value)] for word, value in found]}
+    return {}
 
 
 def _largest(row: Array, count: int) -> list[tuple[int, ...]]:

@@ -39,6 +39,8 @@ th:first-child, td:first-child { text-align: left; }
 .negative { color: var(--negative); }
 img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px;
   margin: .75rem 0; }
+.words { font-size: 1.15rem; line-height: 2; overflow-wrap: anywhere; }
+.words span { padding: .15rem .2rem; border-radius: 3px; }
 .warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
 """
 SECTIONS, ROWS = 16, 100  # examples shown one by one, and lines of scores
@@ -90,6 +92,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
     for index, example in enumerate(examples[:shown]):
         parts.append(f"<section><h2>Example {escape(_called(index, example))}: target {escape(_target(example))}</h2>")
         parts.extend(_image(one, inside) for one in drawn if one.example == index)
+        parts.append(_text(example.get("words", [])))
         parts.append(_features(example["top_features"], len(document["tensors"]) > 1, single))
         parts.append("</section>")
     parts.append("</main></body></html>\n")
@@ -146,6 +149,19 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
     ]
     caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
     return _table(caption, ["example", "target", *keys.values()], [[escape(cell) for cell in row] for row in rows])
+
+
+def _text(words: Sequence[tuple[str, float | None]]) -> str:
+    """The words in their order, each in the colour of its attribution."""
+    if not words:
+        return ""
+    limit = max((abs(value) for _, value in words if value is not None), default=0) or 1
+    spans = []
+    for word, value in words:
+        colour = "176, 28, 39" if (value or 0) > 0 else "27, 95, 168"
+        style = f"background: rgba({colour}, {0.65 * abs(value or 0) / limit:.2f})"
+        spans.append(f'<span style="{style}" title="{_shown(value)}">{escape(word)}</span>')
+    return f'<p class="words">{" ".join(spans)}</p>'
 
 
 def _features(features: Sequence[dict[str, Any]], several: bool, single: Collection[str]) -> str:

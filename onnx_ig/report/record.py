@@ -12,6 +12,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
 from onnx_ig.data.table import Rows
+from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.labels import FeatureNames, check_names, names_of
@@ -33,11 +34,11 @@ class AttributionReport:
     (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` [N] is relative, ``steps_used`` [N]
     there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
-    examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are. ``table``
-    says of which file's rows the examples are, as which the attributions are written too. ``batched`` is
-    False for models without a batch axis: their arrays have exactly the tensor's shape and N is 1. ``straight_through``
-    maps operators to the number of their nodes whose derivative is that of the float equivalent. ``seconds`` maps a
-    phase to its duration.
+    examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are.
+    ``table`` says of which file's rows the examples are, as which the attributions are written too; ``words`` are the
+    examples' texts. ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
+    and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
+    equivalent. ``seconds`` maps a phase to its duration.
 
     What is bfloat16 is held in float32: numpy can neither print it in every version nor say its type in a file.
 
@@ -66,6 +67,7 @@ class AttributionReport:
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
     table: Rows | None = None
+    words: Sequence[Words] = ()
     batched: bool = True
     straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

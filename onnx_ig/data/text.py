@@ -1,0 +1,206 @@
+"""Sentences as the ids, masks and types that a model of text takes, and which of its tokens make which word.
+
+The one idea: everything about the text is in `tokenizer.json` (pieces, special tokens, padding); the names of the
+model's inputs say which of the encoder's answers each one takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.common.types import Array
+from onnx_ig.errors import InputError, MissingDependencyError, UsageError
+from onnx_ig.graph.declared import InputSpec, kind_of
+
+TEXT_SUFFIXES = (".txt", ".jsonl")
+_PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")  # as tokenizers call it, if the file does not say
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """``tokenizer``: a tokenizer.json, or the folder that holds it; ``key``: of each line's object in a .jsonl."""
+
+    tokenizer: Path | None = None
+    key: str = "text"
+
+
+@dataclass(frozen=True)
+class Words:
+    """One example's text: its words in order, the positions of each word's tokens, and all ``tokens``.
+
+    Special and padding tokens belong to no word.
+    """
+
+    words: tuple[str, ...]
+    positions: tuple[tuple[int, ...], ...]
+    tokens: tuple[str, ...]
+
+    def sums(self, by_token: Array) -> Array:
+        """The sum over each word's tokens [words] of ``by_token`` [T]."""
+        return np.array([by_token[list(places)].sum(dtype=np.float64) for places in self.positions])
+
+
+@dataclass(frozen=True)
+class TextRead:
+    """``values`` [N, T] by input name; ``ids`` names that of the tokens, ``baseline`` [N, T] is padding for it."""
+
+    values: dict[str, Array]
+    ids: str
+    baseline: Array
+    words: tuple[Words, ...]
+    notes: tuple[str, ...]
+
+
+def read_sentences(path: Path, key: str) -> list[str]:
+    """Every line of a .txt that is not empty; of a .jsonl the text under ``key`` of each line's object.
+
+    Raises:
+        InputError: not UTF-8, no such key, no sentence.
+    """
+    try:
+        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not a readable text (UTF-8): {error}") from error
+    if path.suffix.lower() == ".jsonl":
+        lines = [_from_json(path, number, line, key) for number, line in enumerate(lines)]
+    if not lines:
+        raise InputError(f"{path}: the file holds no sentence")
+    return lines
+
+
+def token_input(specs: Sequence[InputSpec], path: Path, ids: str | None = None) -> str:
+    """The input that takes the tokens of ``path``; ``ids`` where a user named it.
+
+    Raises:
+        InputError: it cannot be told.
+    """
+    return next(name for name, role in _roles(specs, path, ids).items() if role == "ids")
+
+
+def read_text(path: Path, specs: Sequence[InputSpec], options: TextOptions, ids: str | None = None) -> TextRead:
+    """The sentences of a file as values of ``specs``; ``ids`` is the input of the tokens where a user named it.
+
+    Sentences of different lengths are padded to the longest, or to the length that the input declares.
+
+    Raises:
+        UsageError: no tokenizer; InputError: inputs of which it is not known what they take, a sentence that is too
+            long; MissingDependencyError: without tokenizers.
+    """
+    roles = _roles(specs, path, ids)
+    tokenizer = _open(path, options)
+    sentences = read_sentences(path, options.key)
+    tokenizer.no_padding()
+    encoded = [tokenizer.encode(sentence) for sentence in sentences]
+    spec = next(spec for spec in specs if roles.get(spec.name) == "ids")
+    declared = spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
+    longest = max(len(one.ids) for one in encoded)
+    length = declared if isinstance(declared, int) else longest
+    for number, one in enumerate(encoded):
+        if len(one.ids) > length:
+            raise InputError(
+                f"{path}: sentence {number} has {len(one.ids)} tokens, input {spec.name!r} takes {length}; shorten it, "
+                "or split it into several"
+            )
+    padding = _padding(tokenizer, path)
+    fill = {"ids": padding, "mask": 0, "types": 0, "positions": 0}
+    rows: dict[str, list[list[int]]] = {role: [] for role in fill}
+    for one in encoded:
+        rest = length - len(one.ids)
+        answers = {"ids": one.ids, "mask": one.attention_mask, "types": one.type_ids, "positions": range(len(one.ids))}
+        for role, values in answers.items():
+            rows[role].append([*values, *[fill[role]] * rest])
+    special = np.array([[*one.special_tokens_mask, *[1] * (length - len(one.ids))] for one in encoded], bool)
+    tokens = np.array(rows["ids"])
+    by_name = {spec.name: spec for spec in specs}
+    values = {name: np.array(rows[role]).astype(by_name[name].dtype) for name, role in roles.items()}
+    name = tokenizer.id_to_token(padding)
+    notes = (
+        f"{path}: {len(sentences)} sentence(s) of {longest} tokens at most; the baseline has {name!r} for each word",
+    )
+    baseline = np.where(special, tokens, padding).astype(spec.dtype)
+    pad = [name] * length
+    words = tuple(
+        _words(sentence, one, [*one.tokens, *pad][:length]) for sentence, one in zip(sentences, encoded, strict=True)
+    )
+    return TextRead(values, spec.name, baseline, words, notes)
+
+
+def _from_json(path: Path, number: int, line: str, key: str) -> str:
+    try:
+        content = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{path}: line {number} is not JSON ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), str):
+        raise InputError(f"{path}: line {number} has no text under {key!r}")
+    return str(content[key])
+
+
+def _roles(specs: Sequence[InputSpec], path: Path, ids: str | None) -> dict[str, str]:
+    """What each input takes, by words in its name: ids, mask, types, or positions."""
+    words = {"mask": "mask", "type": "types", "segment": "types", "position": "positions"}
+    roles = {}
+    for spec in specs:
+        found = next((role for word, role in words.items() if word in spec.name.lower()), None)
+        if ids in (None, spec.name) and found is None and kind_of(spec.dtype) in "iu":
+            found = "ids"
+        if found is not None:
+            roles[spec.name] = found
+    named = [name for name, role in roles.items() if role == "ids"]
+    if len(named) != 1:
+        known = ", ".join(repr(spec.name) for spec in specs)
+        raise InputError(
+            f"{path}: which input takes the tokens cannot be told from their names ({known}): say NAME={path}"
+            if named or ids is None
+            else f"{path}: input {ids!r} takes no tokens, which are whole numbers"
+        )
+    return roles
+
+
+def _open(path: Path, options: TextOptions) -> Any:
+    if options.tokenizer is None:
+        raise UsageError(f"{path}: sentences need the model's tokenizer: --tokenizer tokenizer.json, or its folder")
+    file = options.tokenizer / "tokenizer.json" if options.tokenizer.is_dir() else options.tokenizer
+    if not file.is_file():
+        raise UsageError(f"--tokenizer {file}: no such file")
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingDependencyError(f"{path}: sentences need tokenizers: pip install 'onnx-ig[text]'") from error
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # of the type Exception itself, which is all that the library raises
+        raise InputError(f"--tokenizer {file}: not a tokenizer.json: {error}") from error
+
+
+def _padding(tokenizer: Any, path: Path) -> int:
+    if tokenizer.padding is not None:
+        return int(tokenizer.padding["pad_id"])
+    known = (tokenizer.token_to_id(name) for name in _PADDING)
+    found = next((index for index in known if index is not None), None)
+    if found is None:
+        raise InputError(f"{path}: the tokenizer names no padding token ({', '.join(_PADDING)}); add one to it")
+    return int(found)
+
+
+def _words(sentence: str, encoded: Any, tokens: Iterable[str]) -> Words:
+    """Tokens are one word where the tokenizer says so, or, where it knows no words, between blanks of the sentence."""
+    groups: dict[int, list[int]] = {}
+    own = [word for word in encoded.word_ids if word is not None]
+    knows = len(set(own)) > 1
+    for place, (word, (first, last)) in enumerate(zip(encoded.word_ids, encoded.offsets, strict=True)):
+        if encoded.special_tokens_mask[place] or word is None:
+            continue
+        begun = len(sentence[:last].split()) if last > first else len(groups)
+        groups.setdefault(word if knows else begun, []).append(place)
+    texts = []
+    for places in groups.values():
+        first = min(encoded.offsets[place][0] for place in places)
+        last = max(encoded.offsets[place][1] for place in places)
+        texts.append(sentence[first:last].strip() or "".join(encoded.tokens[place] for place in places))
+    return Words(tuple(texts), tuple(tuple(places) for places in groups.values()), tuple(tokens))
