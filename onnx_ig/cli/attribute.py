@@ -52,7 +52,10 @@ if TYPE_CHECKING:
     "baselines",
     multiple=True,
     metavar="[NAME=]B",
-    help="Where the path begins: a number (NAME=TEXT for text) or @FILE. Once per input. [default: 0]",
+    help=(
+        "Where the path begins: a number (NAME=TEXT for text), @FILE, or what is made from the data: black, white, "
+        "blur (pictures), mean or median (a picture's colour, or over the examples). Once per input. [default: 0]"
+    ),
 )
 @options.method
 @options.n_steps
@@ -111,7 +114,7 @@ def attribute(
     Examples:
       onnx-ig attribute digits.onnx -i seven.png -o report
       onnx-ig attribute resnet.onnx -i photos/ --size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o report
-      onnx-ig attribute table.onnx -i rows.csv --target column:diagnosis --baseline @mean.csv -o report
+      onnx-ig attribute table.onnx -i rows.csv --target column:diagnosis --baseline median -o report
       onnx-ig attribute bert.onnx -i sentences.txt --tokenizer tokenizer.json --output logits -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report

@@ -248,13 +248,18 @@ def _baselines(
     texts: Sequence[str], specs: Sequence[InputSpec], chosen: Sequence[str]
 ) -> BaselineSpec | dict[str, BaselineSpec]:
     """A number or ``input`` for all attributed inputs, or a dict by name."""
-    from onnx_ig.data import parse_baseline, read_baseline
+    from onnx_ig.data import MADE_BASELINES, parse_baseline, read_baseline
     from onnx_ig.graph.declared import kind_of, of_text
 
     by_name = {spec.name: spec for spec in specs}
     found: dict[str, BaselineSpec] = {}
     for text in texts:
         parsed = parse_baseline(text, by_name, of_text(specs))
+        if parsed.value in MADE_BASELINES and parsed.name not in of_text(specs):
+            raise UsageError(
+                f"--baseline {text!r} is made from the data, and a file is written before there are any: give a number "
+                "or @FILE, or --baseline input and the baselines when running"
+            )
         candidates = list(chosen) or [spec.name for spec in specs if kind_of(spec.dtype) == "f"]
         if parsed.name is None and not isinstance(parsed.value, Path):
             if len(texts) > 1:

@@ -11,6 +11,7 @@ from typing import Any
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
+    MADE_BASELINES,
     TABLE_SUFFIXES,
     TEXT_SUFFIXES,
     FileOptions,
@@ -21,6 +22,7 @@ from onnx_ig.data import (
     Rows,
     Series,
     Words,
+    named_baseline,
     parse_baseline,
     parse_numbers,
     parse_size,
@@ -138,6 +140,7 @@ def read_values(
             baselines,
             [spec for spec in specs if spec.name in read],
             pictures,
+            read,
             files=files,
             allow_nonfinite=allow_nonfinite,
         ),
@@ -148,7 +151,10 @@ def read_values(
         words={name: value.words for name, value in read.items() if value.words},
         padding={name: value.baseline for name, value in read.items() if value.baseline is not None},
         rows=_rows([*read.values(), *more.values()]),
-        notes=tuple(note for value in (*read.values(), *more.values()) for note in value.notes),
+        notes=(
+            *(note for value in (*read.values(), *more.values()) for note in value.notes),
+            *(f"baseline: {text}" for text in baselines),
+        ),
     )
 
 
@@ -202,11 +208,14 @@ def read_baselines(
     texts: Sequence[str],
     specs: Sequence[InputSpec],
     pictures: PictureOptions,
+    given: Mapping[str, InputValue] = MappingProxyType({}),
     *,
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, float | str | Array]:
-    """``--baseline``: a number, text or array by input name; one number without a name is for every input.
+    """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
+
+    ``given``: the data of which some baselines are made.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
@@ -228,9 +237,19 @@ def read_baselines(
             if isinstance(value, Path):
                 read = read_baseline(value, by_name[name], pictures, files=files, allow_nonfinite=allow_nonfinite)
                 found[name] = read.value
+            elif value in MADE_BASELINES and name not in of_text(specs):
+                found[name] = _made(str(value), given, name)
             else:
                 found[name] = value
     return found
+
+
+def _made(word: str, given: Mapping[str, InputValue], name: str) -> Array:
+    if name not in given:
+        raise UsageError(
+            f"--baseline {word} is made from the data, and here others are explained besides; give a number or @FILE"
+        )
+    return named_baseline(word, given[name], name)
 
 
 def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:

@@ -1,6 +1,8 @@
 """Inputs, baselines and targets from files and option values; the declared model input decides what fits."""
 
+from onnx_ig.data.baselines import named_baseline
 from onnx_ig.data.options import (
+    MADE_BASELINES,
     Baseline,
     Target,
     parse_baseline,
@@ -20,6 +22,7 @@ from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
     "LAYOUTS",
+    "MADE_BASELINES",
     "TABLE_SUFFIXES",
     "TEXT_SUFFIXES",
     "Baseline",
@@ -36,6 +39,7 @@ __all__ = [
     "TextOptions",
     "Words",
     "declared_picture",
+    "named_baseline",
     "names_in_metadata",
     "parse_baseline",
     "parse_numbers",

@@ -15,12 +15,13 @@ from onnx_ig.data.readers import READERS
 from onnx_ig.data.table_file import TABLE_SUFFIXES, numbers, read_table
 from onnx_ig.errors import InputError, UsageError
 
+MADE_BASELINES = ("black", "white", "mean", "median", "blur")  # from the data: what they are, see named_baseline
 Target = int | tuple[int, ...] | Path | Literal["input", "predicted"]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One ``--baseline``: a number, the word ``input``, or a file; for an input of text a text in place of a number.
+    """One ``--baseline``: a number, the word ``input``, one of MADE_BASELINES, or a file; for an input of text a text.
 
     ``name`` is None when not given.
     """
@@ -43,7 +44,7 @@ def split_name(text: str, declared: Iterable[str]) -> tuple[str | None, str]:
 
 
 def parse_baseline(text: str, declared: Iterable[str] = (), of_text: Collection[str] = ()) -> Baseline:
-    """``0``, ``0.5``, ``input``, ``@FILE``, each also as ``NAME=...``; anything for a NAME in ``of_text``.
+    """``0``, ``0.5``, ``input``, ``blur``, ``@FILE``, each also as ``NAME=...``; anything for a NAME in ``of_text``.
 
     Raises UsageError for anything else, InputError for NaN and infinity.
     """
@@ -55,13 +56,16 @@ def parse_baseline(text: str, declared: Iterable[str] = (), of_text: Collection[
         return Baseline(name, _file(value, "--baseline"))
     if name in of_text:
         return Baseline(name, value)
+    if value in MADE_BASELINES:
+        return Baseline(name, value)
     try:
-        number = float(value)
+        number = 0.0 if value == "zero" else float(value)
     except ValueError:
         names = f"; the inputs are {', '.join(map(repr, declared))}" if declared else ""
         names += "".join(f"; for text write {name}=TEXT" for name in list(of_text)[:1])
         raise UsageError(
-            f"--baseline {text!r} is not a number, the word input, or @FILE (each also as NAME=...){names}"
+            f"--baseline {text!r} is not a number, input, zero, {', '.join(MADE_BASELINES)}, or @FILE (each also as "
+            f"NAME=...){names}"
         ) from None
     if not math.isfinite(number):
         raise InputError(f"--baseline {text!r} is not finite; a baseline needs finite numbers")

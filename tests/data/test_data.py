@@ -419,6 +419,9 @@ def test_the_longest_declared_name_wins(text: str) -> None:
 PARSED: list[tuple[Callable[[str], object], str, object]] = [
     (lambda text: parse_baseline(text, ["x", "x=1"]), "0", Baseline(None, 0.0)),
     (lambda text: parse_baseline(text, ["x", "x=1"]), "-0.5e1", Baseline(None, -5.0)),
+    (lambda text: parse_baseline(text, ["x", "x=1"]), "zero", Baseline(None, 0.0)),
+    (lambda text: parse_baseline(text, ["x", "x=1"]), "x=blur", Baseline("x", "blur")),
+    (lambda text: parse_baseline(text, ["x"], ["x"]), "x=blur", Baseline("x", "blur")),
     (lambda text: parse_baseline(text, ["x", "x=1"]), "input", Baseline(None, "input")),
     (lambda text: parse_baseline(text, ["x", "x=1"]), "@b.npy", Baseline(None, Path("b.npy"))),
     (lambda text: parse_baseline(text, ["x", "x=1"]), "x=2", Baseline("x", 2.0)),
@@ -443,7 +446,7 @@ def test_option_values(parse: Callable[[str], object], text: str, expected: obje
 
 
 UNPARSED: list[tuple[Callable[[str], object], str, type[OnnxIgError]]] = [
-    (parse_baseline, "zero", UsageError),
+    (parse_baseline, "none", UsageError),
     (parse_baseline, "b.npy", UsageError),
     (parse_baseline, "y=1", UsageError),
     (parse_baseline, "@", UsageError),
