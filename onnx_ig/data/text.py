@@ -152,8 +152,13 @@ def _roles(specs: Sequence[InputSpec], path: Path, ids: str | None) -> dict[str,
         if found is not None:
             roles[spec.name] = found
     named = [name for name, role in roles.items() if role == "ids"]
+    known = ", ".join(repr(spec.name) for spec in specs)
+    if not any(kind_of(spec.dtype) in "iu" for spec in specs):
+        raise InputError(
+            f"{path}: a {path.suffix} holds sentences, and no input takes tokens, which are whole numbers ({known}): "
+            "give numbers as .npy, .npz or .csv"
+        )
     if len(named) != 1:
-        known = ", ".join(repr(spec.name) for spec in specs)
         raise InputError(
             f"{path}: which input takes the tokens cannot be told from their names ({known}): say NAME={path}"
             if named or ids is None
