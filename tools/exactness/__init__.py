@@ -1,0 +1,1 @@
+"""How exact attributions are and what that takes: the parts of ``python -m tools.accuracy``."""
