@@ -36,8 +36,8 @@ def completeness_gap(delta: Array | None, score: Array | None, baseline_score: A
     where = f" (example {worst})" if len(gap) > 1 else ""
     return (
         f"the attributions of {which} do not add up to F(x) − F(baseline): the convergence delta is up to "
-        f"{100 * relative[worst]:.0f} % of it{where}. Take more path points (n_steps=, --n-steps), a baseline nearer "
-        "to the data, or the output before a softmax or sigmoid"
+        f"{100 * relative[worst]:.0f} % of it{where}. Take more path points (tolerance=, --tolerance; n_steps=, "
+        "--n-steps), a baseline nearer to the data, or the output before a softmax or sigmoid"
     )
 
 

@@ -201,13 +201,15 @@ class LayerIntegratedGradients(LayerMethod):
         baselines: Any = None,
         target: Any = None,
         additional_forward_args: Any = None,
-        n_steps: int = 50,
-        method: Rule = "gausslegendre",
+        n_steps: int | None = None,
+        method: Rule | None = None,
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
         *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
@@ -216,6 +218,7 @@ class LayerIntegratedGradients(LayerMethod):
 
         Args:
             attribute_to_layer_input, grad_kwargs: see :meth:`LayerGradientXActivation.attribute`.
+            tolerance: as there, of all layers together.
             The others, and what is raised: see :meth:`onnx_ig.IntegratedGradients.attribute`.
         """
         _check_grad_keywords(grad_kwargs)
@@ -227,6 +230,8 @@ class LayerIntegratedGradients(LayerMethod):
             additional_forward_args,
             n_steps=n_steps,
             method=method,
+            tolerance=tolerance,
+            max_steps=max_steps,
             internal_batch_size=internal_batch_size,
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import onnx_ig
+from onnx_ig.errors import UsageError
 
 TOLERANCE = 1e-4  # of the largest attribution of the layer
 
@@ -325,3 +326,27 @@ def test_a_layers_attribution_is_resized_as_captum_does() -> None:
     expected = captum.attr.LayerAttribution.interpolate(values, (4, 6), "bilinear")
     assert torch.equal(onnx_ig.LayerGradientXActivation.interpolate(values, (4, 6), "bilinear"), expected)
     assert np.array_equal(onnx_ig.LayerIntegratedGradients.interpolate(values.numpy(), (4, 6), "bilinear"), expected)
+
+
+def test_a_tolerance_holds_at_layers_of_both_kinds() -> None:
+    """At a module, and at the tensor of the exported graph: within it of very many points, at far fewer."""
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3), torch.nn.GELU()).eval()
+    graph = onnx_ig.load(module, example_inputs=(torch.zeros(2, 4),))
+    place = next(str(node.outputs[0].name) for node in graph.ir_model.graph if node.op_type == "Tanh")
+    x = torch.randn(3, 4)
+    for method in (
+        onnx_ig.LayerIntegratedGradients(module, module[1], provider="cpu"),
+        onnx_ig.LayerIntegratedGradients(graph, place, provider="cpu"),
+    ):
+        true = np.asarray(method.attribute(x, target=1, n_steps=300))
+        points: list[int] = []
+        found = np.asarray(
+            method.attribute(
+                x, target=1, tolerance=0.01, progress=lambda done, total, points=points: points.append(done)
+            )
+        )
+        assert (np.abs(found - true).sum(axis=1) <= 0.01 * np.abs(true).sum(axis=1)).all() and (found != true).any()
+        assert points[-1] < 3 * 50
+        with pytest.raises(UsageError, match="contradict"):
+            method.attribute(x, target=1, tolerance=0.01, n_steps=50)
