@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.attribution.chosen_tensors import attributable, default_inputs, float_tensor, input_called, output_called
 from onnx_ig.attribution.decisions import decided_by_data
 from onnx_ig.attribution.layout import (
     NO_BATCH,
@@ -19,13 +20,11 @@ from onnx_ig.attribution.layout import (
     with_rows_elsewhere,
 )  # fmt: skip
 from onnx_ig.attribution.training import training_nodes
-from onnx_ig.autodiff.entrances import by_value, where_instead
-from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Algorithm, Array, Form
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.copying import needed_for
-from onnx_ig.graph.reading import all_dependents, is_float, read_by
-from onnx_ig.loading.model import Model, refuse_attribution_model, tensor_called
+from onnx_ig.graph.reading import read_by
+from onnx_ig.loading.model import Model, refuse_attribution_model
 
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
 FORMS: tuple[Form, ...] = ("complete", "step")
@@ -110,56 +109,26 @@ def make_plan(
         NotDifferentiableError: a node is in training mode.
     """
     refuse_attribution_model(model)
-    for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
-        if value not in allowed:
-            raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
-    if algorithm == "input-x-gradient" and form == "step":
-        raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
-    graph = model.ir_model.graph
-    chosen_output = _output(model, output)
-    for refusal in training_nodes(needed_for([chosen_output], [], list(graph))):
+    _refuse_contradictions(algorithm, form, steps_per_run)
+    chosen_output = output_called(model, output)
+    for refusal in training_nodes(needed_for([chosen_output], [], list(model.ir_model.graph))):
         raise refusal
     attributed = list(inputs) if inputs else default_inputs(model, at or ())
-    tensors = [_inner(model, name) for name in at] if at else [_attributable(model, name) for name in attributed]
-    sources = [_input(model, name) for name in attributed]
+    tensors = [float_tensor(model, name) for name in at] if at else [attributable(model, name) for name in attributed]
+    sources = [input_called(model, name) for name in attributed]
     assert not batch_axis, "the examples are brought to axis 0 before"
     layout = NO_BATCH if batch_axis is None else layout_of(sources, chosen_output, declared_rows)
-    decided = _decided(model, chosen_output, {*sources, *tensors}, layout, per_example) if layout.batched else []
-    elsewhere = _with_rows_elsewhere(model, chosen_output, attributed, layout) if layout.batched else []
-    if decided and elsewhere:
-        raise InputError(
-            f"the data decide what the {decided[0].op_type} {decided[0].name or ''!r} runs, so each example has to be "
-            f"evaluated alone; input {elsewhere[0].name!r} {elsewhere[0].shape} has its examples on another axis than "
-            "the first: move them there (a Transpose in the model), or call it with batch_axis=None (--batch-axis none)"
-        )
-    layout = replace(layout, apart=bool(decided), whole=bool(elsewhere))
+    alone = "this one has none"
+    if layout.batched:
+        layout, alone = _riding(model, chosen_output, sources, tensors, layout, per_example)
     for tensor in (chosen_output, *tensors):
         require_examples_first(tensor, layout)
-    dims = example_shape(chosen_output, layout)
-    if steps_per_run is not None and steps_per_run < 0:
-        raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
     if steps_per_run == 0 and not layout.batched and algorithm == "integrated-gradients":
-        reason = (
-            f"the data decide what its {decided[0].op_type} {decided[0].name or ''!r} runs"
-            if decided
-            else f"{elsewhere[0].name!r} has the examples on another axis"
-            if elsewhere
-            else "this one has none"
-        )
         raise UsageError(
-            f"a loop-free model needs a batch axis on its inputs and its output for the path points; {reason}, so it "
+            f"a loop-free model needs a batch axis on its inputs and its output for the path points; {alone}, so it "
             "evaluates one path point at a time: leave steps_per_run out"
         )
-    per_input = dict(baselines) if isinstance(baselines, Mapping) else dict.fromkeys(attributed, baselines)
-    for name in per_input:
-        if name not in attributed:
-            raise UsageError(f"a baseline is given for {name!r}, which is not attributed ({', '.join(attributed)})")
-    symbol = layout.symbol
-    rows = {
-        str(x.name)
-        for x in model.inputs
-        if x.name not in attributed and (x.name in per_example or (symbol is not None and _symbol(x) == symbol))
-    }
+    dims = example_shape(chosen_output, layout)
     return Plan(
         algorithm=algorithm,
         form=form,
@@ -169,10 +138,10 @@ def make_plan(
         layout=layout,
         target=_target(target, dims, chosen_output),
         target_rank=len(dims),
-        baselines={name: per_input.get(name, 0) for name in attributed},
+        baselines=_baselines(baselines, attributed),
         path=path,
         steps_per_run=1 if not layout.batched else STEPS_PER_RUN if steps_per_run is None else steps_per_run,
-        per_example=frozenset(rows),
+        per_example=frozenset(str(x.name) for x in _in_rows(model, layout, per_example) if x.name not in attributed),
         multiply_by_inputs=multiply_by_inputs,
         method=method,
         prefix=prefix,
@@ -180,19 +149,60 @@ def make_plan(
     )
 
 
-def _decided(
-    model: Model, output: ir.Value, sources: set[ir.Value], layout: Layout, per_example: Sequence[str]
-) -> list[ir.Node]:
-    """The nodes on the way to ``output`` whose decisions depend on what differs between examples or path points."""
-    rows = {x for x in model.inputs if x.name in per_example or _symbol(x) == layout.symbol}
-    return decided_by_data(needed_for([output], [], list(model.ir_model.graph)), sources | rows)
+def _refuse_contradictions(algorithm: str, form: str, steps_per_run: int | None) -> None:
+    for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
+        if value not in allowed:
+            raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
+    if algorithm == "input-x-gradient" and form == "step":
+        raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
+    if steps_per_run is not None and steps_per_run < 0:
+        raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
 
 
-def _with_rows_elsewhere(model: Model, output: ir.Value, attributed: Sequence[str], layout: Layout) -> list[ir.Value]:
-    """Those of :func:`with_rows_elsewhere` that ``output`` depends on."""
-    read = {x for node in needed_for([output], [], list(model.ir_model.graph)) for x in read_by(node)}
-    found = with_rows_elsewhere({str(x.name): dims_of(x) for x in model.inputs}, attributed, layout.symbol)
-    return [x for x in model.inputs if x in read and x.name in found]
+def _riding(
+    model: Model,
+    output: ir.Value,
+    sources: Sequence[ir.Value],
+    tensors: Sequence[ir.Value],
+    layout: Layout,
+    per_example: Sequence[str],
+) -> tuple[Layout, str]:
+    """A batched ``layout`` with what keeps path points from riding as further rows, and that in words, if anything.
+
+    Raises:
+        InputError: the data decide what is run, and the examples cannot be taken apart.
+    """
+    nodes = needed_for([output], [], list(model.ir_model.graph))
+    decided = decided_by_data(nodes, {*sources, *tensors, *_in_rows(model, layout, per_example)})
+    shapes = {str(x.name): dims_of(x) for x in model.inputs}
+    elsewhere = with_rows_elsewhere(shapes, [str(x.name) for x in sources], layout.symbol)
+    read = {x for node in nodes for x in read_by(node)}
+    others = [x for x in model.inputs if x in read and x.name in elsewhere]
+    layout = replace(layout, apart=bool(decided), whole=bool(others))
+    if not decided:
+        return layout, f"{others[0].name!r} has the examples on another axis" if others else ""
+    runs = f"the data decide what {{}} {decided[0].op_type} {decided[0].name or ''!r} runs"
+    if others:
+        raise InputError(
+            f"{runs.format('the')}, so each example has to be evaluated alone; input {others[0].name!r} "
+            f"{others[0].shape} has its examples on another axis than the first: move them there (a Transpose in the "
+            "model), or call it with batch_axis=None (--batch-axis none)"
+        )
+    return layout, runs.format("its")
+
+
+def _in_rows(model: Model, layout: Layout, per_example: Sequence[str]) -> list[ir.Value]:
+    """The inputs with a row per example: those said to have, and those whose axis 0 has the batch's name."""
+    named = layout.symbol
+    return [x for x in model.inputs if x.name in per_example or (named is not None and _symbol(x) == named)]
+
+
+def _baselines(given: BaselineSpec | Mapping[str, BaselineSpec], attributed: Sequence[str]) -> dict[str, BaselineSpec]:
+    per_input = dict(given) if isinstance(given, Mapping) else dict.fromkeys(attributed, given)
+    for name in per_input:
+        if name not in attributed:
+            raise UsageError(f"a baseline is given for {name!r}, which is not attributed ({', '.join(attributed)})")
+    return {name: per_input.get(name, 0) for name in attributed}
 
 
 def _symbol(x: ir.Value) -> str | None:
@@ -221,77 +231,3 @@ def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str
             f"target {indices} does not select one element per example of output {output.name!r} {output.shape}"
         )
     return indices
-
-
-def _output(model: Model, name: str | None) -> ir.Value:
-    if name is not None:
-        return _inner(model, name)
-    floats = [y for y in model.outputs if is_float(y)]
-    if len(floats) > 1:  # those that are constants or inputs themselves explain nothing
-        computed = all_dependents(list(model.ir_model.graph), model.inputs) - {*model.inputs}
-        floats = [y for y in floats if y in computed] or floats
-    if len(floats) == 1:
-        return floats[0]
-    listed = ", ".join(f"{y.name} {y.dtype} {y.shape}" for y in model.outputs)
-    raise InputError(f"the model has {len(floats)} float outputs; choose one with output=: {listed}")
-
-
-def _float_inputs(model: Model) -> list[str]:
-    """The only float input, or all of them where they are columns of one table.
-
-    Raises:
-        InputError: there is none, or there are several and they are something else.
-    """
-    floats = [x for x in model.required_inputs if is_float(x)]
-    if len(floats) == 1 or (floats and _is_table(model.required_inputs)):
-        return [str(x.name) for x in floats]
-    listed = ", ".join(f"{x.name} {x.dtype} {x.shape}" for x in model.inputs)
-    if not floats:
-        graph = model.ir_model.graph
-        raise InputError(f"the model has no float input ({listed}): {where_instead(graph, graph.inputs)}")
-    raise InputError(f"the model has {len(floats)} float inputs; choose with inputs=: {listed}")
-
-
-def _is_table(inputs: Sequence[ir.Value]) -> bool:
-    """Whether the inputs are columns of one table: [N] or [N, k] each, of one N."""
-    shapes = [[] if x.shape is None else [d if isinstance(d, int) else d.value for d in x.shape] for x in inputs]
-    rows = {shape[0] for shape in shapes if len(shape) in (1, 2)}
-    vectors_of_features = any(len(shape) == 1 and isinstance(shape[0], int) for shape in shapes)
-    return all(len(shape) in (1, 2) for shape in shapes) and len(rows) == 1 and not vectors_of_features
-
-
-def _input(model: Model, name: str) -> ir.Value:
-    for value in model.inputs:
-        if value.name == name:
-            return value
-    known = [str(x.name) for x in model.inputs]
-    raise UsageError(f"the model has no input {name!r}{nearest(name, known)}; its inputs are {', '.join(known)}")
-
-
-def _attributable(model: Model, name: str) -> ir.Value:
-    value = _input(model, name)
-    if value.dtype is not None and not is_float(value):
-        raise InputError(
-            f"input {name!r} holds {value.dtype.name.lower()}: {where_instead(model.ir_model.graph, [value])}"
-        )
-    return value
-
-
-def _inner(model: Model, name: str) -> ir.Value:
-    value = tensor_called(model, name)
-    if not is_float(value):
-        raise InputError(f"tensor {name!r} holds {value.dtype}: only float tensors can be attributed")
-    return value
-
-
-def default_inputs(model: Model, at: Sequence[str]) -> list[str]:
-    """The inputs that the baseline replaces unless named: what the tensors ``at`` are computed from, or the only float,
-    or all floats of a table.
-
-    Raises:
-        UsageError, InputError: no such tensor, or several float inputs.
-    """
-    if not at:
-        return _float_inputs(model)
-    tensors, nodes = {_inner(model, name) for name in at}, by_value(model.ir_model.graph)
-    return [str(x.name) for x in model.inputs if tensors & all_dependents(nodes, [x])]
