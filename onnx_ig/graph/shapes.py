@@ -1,84 +1,17 @@
-"""Arithmetic on sizes that may be known or not, and the moves of data that rules build from it.
-
-The one idea: a size is a Python int while it is known and an int64 [1] tensor once it is not; the same formula then
-yields constants for a static model and shape arithmetic for a dynamic one.
-"""
+"""The moves of data that rules are built from, by sizes that may be known or not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.graph.builder import OpBuilder, rank_of
-
-Size: TypeAlias = "int | ir.Value"
+from onnx_ig.graph.sizes import Size, is_number, vector
 
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
-
-
-def size(op: OpBuilder, x: ir.Value, axis: int) -> Size:
-    """The size of ``x`` along ``axis``."""
-    if x.shape is not None and isinstance(known := x.shape[axis], int):
-        return known
-    return op.dim(x, axis)
-
-
-def sizes(op: OpBuilder, x: ir.Value) -> list[Size]:
-    """The size of each axis of ``x``, whose rank must be known."""
-    assert x.shape is not None
-    return [size(op, x, axis) for axis in range(len(x.shape))]
-
-
-def plus(op: OpBuilder, a: Size, b: Size) -> Size:
-    """a + b."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a + b
-    return a if _is(b, 0) else b if _is(a, 0) else op.Add(a, b)
-
-
-def minus(op: OpBuilder, a: Size, b: Size) -> Size:
-    """a − b."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a - b
-    return a if _is(b, 0) else op.Sub(a, b)
-
-
-def times(op: OpBuilder, a: Size, b: Size) -> Size:
-    """a · b."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
-    return a if _is(b, 1) else b if _is(a, 1) else op.Mul(a, b)
-
-
-def lower_of(op: OpBuilder, a: Size, b: Size) -> Size:
-    """min(a, b)."""
-    return min(a, b) if isinstance(a, int) and isinstance(b, int) else op.Min(a, b)
-
-
-def higher_of(op: OpBuilder, a: Size, b: Size) -> Size:
-    """max(a, b)."""
-    return max(a, b) if isinstance(a, int) and isinstance(b, int) else op.Max(a, b)
-
-
-def from_front(op: OpBuilder, position: Size, length: Size) -> Size:
-    """``position`` counted from the front: plus ``length`` where it is negative."""
-    if isinstance(position, int):
-        return plus(op, position, length) if position < 0 else position
-    return op.Where(op.Less(position, 0), op.Add(position, length), position)
-
-
-def vector(op: OpBuilder, parts: Sequence[Size]) -> ir.Value:
-    """The sizes as one int64 tensor [len(parts)]."""
-    if all(isinstance(p, int) for p in parts):
-        return op.constant(np.array(parts, np.int64))
-    if len(parts) == 1 and isinstance(parts[0], ir.Value):
-        return parts[0]
-    values = [op.constant(np.array([p], np.int64)) if isinstance(p, int) else p for p in parts]
-    return op.Concat(*values, axis=0)
 
 
 def reshape(op: OpBuilder, x: ir.Value, shape: Sequence[Size]) -> ir.Value:
@@ -105,7 +38,7 @@ def ones(op: OpBuilder, count: ir.Value) -> ir.Value:
 
 def pad(op: OpBuilder, x: ir.Value, amounts: Mapping[int, tuple[Size, Size]]) -> ir.Value:
     """``x`` with zeros added per axis: ``amounts[axis] = (before, after)``; negative amounts cut off."""
-    wanted = {axis: pair for axis, pair in amounts.items() if not (_is(pair[0], 0) and _is(pair[1], 0))}
+    wanted = {axis: pair for axis, pair in amounts.items() if not (is_number(pair[0], 0) and is_number(pair[1], 0))}
     if not wanted:
         return x
     rank = rank_of(x)
@@ -120,7 +53,7 @@ def pad(op: OpBuilder, x: ir.Value, amounts: Mapping[int, tuple[Size, Size]]) ->
 
 def cut(op: OpBuilder, x: ir.Value, axis: int, start: Size, end: Size) -> ir.Value:
     """``x[start:end]`` along ``axis``."""
-    if _is(start, 0) and _is(end, INT64_MAX):
+    if is_number(start, 0) and is_number(end, INT64_MAX):
         return x
     return op.Slice(x, vector(op, [start]), vector(op, [end]), [axis])
 
@@ -167,7 +100,3 @@ def add_at(op: OpBuilder, x: ir.Value, places: ir.Value, dy: ir.Value) -> ir.Val
     count = op.Reshape(op.Size(x), [1])
     flat = scatter_add(op, count, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), 0)
     return op.Reshape(flat, op.Shape(x), allowzero=1)
-
-
-def _is(p: Any, number: int) -> bool:
-    return isinstance(p, int) and p == number

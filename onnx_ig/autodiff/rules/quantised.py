@@ -16,7 +16,8 @@ from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.registry import straight_through
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_int, constant, given, known_rank, optional
-from onnx_ig.graph.shapes import cut, size
+from onnx_ig.graph.shapes import cut
+from onnx_ig.graph.sizes import size
 
 Real = Callable[[ir.Value], ir.Value]
 

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import Cotangents, vjp
-from onnx_ig.autodiff.rules.windows.geometry import floordiv, size, vector
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_ints, attr_str, constant, given, known_rank
 from onnx_ig.graph.shapes import zeros
+from onnx_ig.graph.sizes import floordiv, size, vector
 
 
 @vjp("DepthToSpace")

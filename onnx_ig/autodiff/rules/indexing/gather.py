@@ -12,7 +12,8 @@ from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.common.types import Array
 from onnx_ig.graph.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.graph.node import attr_int, constant, given, known_rank, optional, output
-from onnx_ig.graph.shapes import Size, add_at, from_front, minus, pad, positions, reshape, scatter_add, size, sizes
+from onnx_ig.graph.shapes import add_at, pad, positions, reshape, scatter_add
+from onnx_ig.graph.sizes import Size, from_front, minus, size, sizes
 
 # Up to this many Gathers stand in for a scatter when constant indices repeat.
 _MOST_GATHERS = 4

@@ -7,7 +7,8 @@ import onnx_ir as ir
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.graph.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.graph.node import attr_str, constant, given, optional
-from onnx_ig.graph.shapes import INT64_MAX, INT64_MIN, Size, add_at, cut, minus, pad, positions, size
+from onnx_ig.graph.shapes import INT64_MAX, INT64_MIN, add_at, cut, pad, positions
+from onnx_ig.graph.sizes import Size, minus, size
 
 
 @vjp("Pad")

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_int, attr_ints, constant, given, optional
-from onnx_ig.graph.shapes import Size, reshape, sizes
+from onnx_ig.graph.shapes import reshape
+from onnx_ig.graph.sizes import Size, sizes
 
 
 @vjp("Reshape", "Flatten")

@@ -12,7 +12,8 @@ import onnx_ir as ir
 from onnx_ig.autodiff.registry import Cotangents, preparation, vjp
 from onnx_ig.graph.builder import OpBuilder, rank_of, same_shape
 from onnx_ig.graph.node import attr_int, constant, given, optional, refuse
-from onnx_ig.graph.shapes import Size, cut, from_front, minus, plus, size, times
+from onnx_ig.graph.shapes import cut
+from onnx_ig.graph.sizes import Size, from_front, minus, plus, size, times
 
 _PIECES = "onnx_ig.pieces"
 Replacement = list[ir.Value | None] | None

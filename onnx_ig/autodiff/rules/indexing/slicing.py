@@ -10,24 +10,8 @@ import onnx_ir as ir
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.graph.builder import OpBuilder, is_static, rank_of
 from onnx_ig.graph.node import attr_int, constant, given, optional, output
-from onnx_ig.graph.shapes import (
-    INT64_MAX,
-    Size,
-    add_at,
-    cut,
-    from_front,
-    higher_of,
-    lower_of,
-    minus,
-    pad,
-    plus,
-    positions,
-    reshape,
-    reverse,
-    size,
-    sizes,
-    times,
-)
+from onnx_ig.graph.shapes import INT64_MAX, add_at, cut, pad, positions, reshape, reverse
+from onnx_ig.graph.sizes import Size, from_front, higher_of, lower_of, minus, plus, size, sizes, times
 
 
 @vjp("Concat")

@@ -13,22 +13,8 @@ from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.registry import Cotangents, preparation, vjp
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_int, constant, given, optional, refuse
-from onnx_ig.graph.shapes import (
-    INT64_MAX,
-    Size,
-    add_at,
-    cut,
-    from_front,
-    higher_of,
-    minus,
-    ones,
-    pad,
-    plus,
-    positions,
-    reshape,
-    size,
-    times,
-)  # fmt: skip
+from onnx_ig.graph.shapes import INT64_MAX, add_at, cut, ones, pad, positions, reshape
+from onnx_ig.graph.sizes import Size, from_front, higher_of, minus, plus, size, times
 
 _AXIS_AS_INPUT = 20  # the opset from which DFT's axis is an input
 _MOST_SHIFTS = 16  # overlapping frames that are added as shifted copies; more are scattered

@@ -17,9 +17,10 @@ from onnx_ig.autodiff.rules.sampling.points import (
     sampled,
     weighted,
 )
-from onnx_ig.autodiff.rules.windows.geometry import Size, add, floordiv, mul, size, spatial_rank, vector
+from onnx_ig.autodiff.rules.windows.geometry import spatial_rank
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_ints, given, optional
+from onnx_ig.graph.sizes import Size, floordiv, plus, size, times, vector
 
 
 @vjp("DeformConv")
@@ -35,7 +36,7 @@ def deform_conv(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     x, w, offset, mask = given(node, 0), given(node, 1), given(node, 2), optional(node, 4)
     n, group, offset_group = spatial_rank(node, x, w), attr_int(node, "group", 1), attr_int(node, "offset_group", 1)
     examples, channels = size(op, x, 0), size(op, x, 1)
-    images, own = mul(op, examples, offset_group), floordiv(op, channels, offset_group)
+    images, own = times(op, examples, offset_group), floordiv(op, channels, offset_group)
     sizes = [size(op, x, i + 2) for i in range(n)]
     kernel: list[Size] = [*(attr_ints(node, "kernel_shape") or ())] or [size(op, w, i + 2) for i in range(n)]
     elements = _product(op, kernel)
@@ -61,7 +62,7 @@ def deform_conv(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def dw() -> ir.Value:
         values = op.Transpose(masked(sampled(op, rows(), taps)), perm=[0, 2, 1])  # [images, own, elements · outputs]
-        inner = mul(op, floordiv(op, channels, group), elements)
+        inner = times(op, floordiv(op, channels, group), elements)
         read = op.Reshape(values, vector(op, [examples, group, inner, -1]))
         each = op.MatMul(dy_groups, op.Transpose(read, perm=[0, 1, 3, 2]))
         return op.reshape_like(op.ReduceSum(each, [0], keepdims=0), w)
@@ -108,7 +109,7 @@ def _taps(
 
 def _along(op: OpBuilder, count: Size, step: int, axis: int, rank: int) -> ir.Value:
     """0, step, 2·step, ... (``count`` of them) laid along ``axis`` of ``rank``."""
-    numbers = op.Mul(op.Range(0, op.Squeeze(vector(op, [add(op, count, 0)]), [0]), 1), step)
+    numbers = op.Mul(op.Range(0, op.Squeeze(vector(op, [plus(op, count, 0)]), [0]), 1), step)
     laid: ir.Value = op.Reshape(numbers, [-1 if i == axis else 1 for i in range(rank)])
     return laid
 
@@ -116,5 +117,5 @@ def _along(op: OpBuilder, count: Size, step: int, axis: int, rank: int) -> ir.Va
 def _product(op: OpBuilder, sizes: list[Size]) -> Size:
     total: Size = 1
     for length in sizes:
-        total = mul(op, total, length)
+        total = times(op, total, length)
     return total

@@ -16,9 +16,9 @@ from onnx_ig.autodiff.rules.sampling.points import (
     pixel_products,
     rows_of,
 )
-from onnx_ig.autodiff.rules.windows.geometry import Size, size, vector
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_str, given, known_rank
+from onnx_ig.graph.sizes import Size, size, vector
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}  # opset 16's names
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.rules.windows.geometry import Size
 from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.sizes import Size
 
 _FLOAT = ir.DataType.FLOAT
 

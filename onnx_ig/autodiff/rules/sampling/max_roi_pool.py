@@ -13,7 +13,8 @@ from onnx_ig.autodiff.masks import masked, number
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_ints, given
-from onnx_ig.graph.shapes import Size, scatter_add, size, times, vector
+from onnx_ig.graph.shapes import scatter_add
+from onnx_ig.graph.sizes import Size, size, times, vector
 
 
 @vjp("MaxRoiPool")

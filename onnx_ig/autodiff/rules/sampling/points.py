@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.autodiff.rules.windows.geometry import Size, mul, vector
 from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.sizes import Size, times, vector
 
 CUBIC_A = -0.75
 
@@ -127,7 +127,7 @@ def image_cotangent(
     wide = ir.DataType.DOUBLE if dy.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
     half = dy.dtype != wide
     zero = ir.tensor(np.zeros(1, wide.numpy()), dtype=wide)
-    empty = op.ConstantOfShape(vector(op, [mul(op, batch, pixels), channels]), value=zero)
+    empty = op.ConstantOfShape(vector(op, [times(op, batch, pixels), channels]), value=zero)
     added = op.ScatterND(empty, rows, op.Cast(updates, to=wide) if half else updates, reduction="add")
     added = op.CastLike(added, dy) if half else added
     image: ir.Value = op.Transpose(op.Reshape(added, vector(op, [batch, pixels, channels])), perm=[0, 2, 1])
@@ -142,7 +142,7 @@ def _range(op: OpBuilder, count: Size) -> ir.Value:
 def _pixels(op: OpBuilder, sizes: Sequence[Size]) -> Size:
     total: Size = 1
     for length in sizes:
-        total = mul(op, total, length)
+        total = times(op, total, length)
     return total
 
 

@@ -11,7 +11,6 @@ from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.reverse import derivative_of
 from onnx_ig.autodiff.rules.sampling.interpolation import Interpolation, axis_matrix
-from onnx_ig.autodiff.rules.windows.geometry import Size, size, vector
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import (
     attr_float,
@@ -23,6 +22,7 @@ from onnx_ig.graph.node import (
     known_rank,
     optional,
 )
+from onnx_ig.graph.sizes import Size, size, vector
 
 
 @vjp("Resize")

@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.reverse import derivative_of
-from onnx_ig.autodiff.rules.windows.geometry import Size, mul, size, vector
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_float, attr_int, attr_str, constant, given, known_rank
+from onnx_ig.graph.sizes import Size, size, times, vector
 
 
 @vjp("RoiAlign")
@@ -38,7 +38,7 @@ def roi_align(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
         by_column = op.Unsqueeze(_region_matrix(op, node, rois, 0, wide, w), [1])  # [R, 1, output width, W]
         by_row = _region_matrix(op, node, rois, 1, high, h)  # [R, output height, H]
         spread = op.MatMul(dy, op.CastLike(by_column, dy))  # [R, C, output height, W]
-        flat = op.Reshape(op.Transpose(spread, perm=[0, 2, 1, 3]), vector(op, [-1, mul(op, c, w)]))
+        flat = op.Reshape(op.Transpose(spread, perm=[0, 2, 1, 3]), vector(op, [-1, times(op, c, w)]))
         images = op.Range(0, op.Squeeze(vector(op, [n]), [0]), 1)
         own = op.CastLike(op.Equal(op.Unsqueeze(batch_of, [0]), op.Unsqueeze(images, [1])), rois)  # [N, R]
         chosen = op.Mul(op.Unsqueeze(own, [2, 3]), op.Unsqueeze(by_row, [0]))  # [N, R, output height, H]
@@ -120,7 +120,7 @@ def _maxima(op: OpBuilder, node: ir.Node) -> ir.Value:
         laid: ir.Value = op.Reshape(both, [0, 0, 0, -1])
         return laid
 
-    image = op.Reshape(op.Mul(given(node, 2), vector(op, [mul(op, h, w)])), [-1, 1, 1, 1])
+    image = op.Reshape(op.Mul(given(node, 2), vector(op, [times(op, h, w)])), [-1, 1, 1, 1])
     pixel = op.Add(crossed("Add", op.Mul(row, vector(op, [w])), column), image)
     weight = op.CastLike(op.Unsqueeze(crossed("Mul", row_weight, column_weight), [4]), x)
     taken = op.Unsqueeze(op.Greater(crossed("Mul", row_taken, column_taken), 0.0), [4])

@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.rules.windows.elements import fit, repeat, untap
-from onnx_ig.autodiff.rules.windows.geometry import Axis, Size, add, mul, size, sub, vector, window
+from onnx_ig.autodiff.rules.windows.geometry import Axis, window
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, given
+from onnx_ig.graph.sizes import Size, minus, plus, size, times, vector
 
 
 @vjp("AveragePool")
@@ -61,11 +62,11 @@ def _counts(op: OpBuilder, a: Axis, windows: Size, length: Size, include_pad: bo
     Padding counts if ``include_pad``; what a window rounded up (``ceil_mode``) reads beyond the padding never counts.
     """
     assert isinstance(a.kernel, int)
-    beyond = sub(op, a.covered(op, windows), add(op, add(op, a.begin, length), a.end))
+    beyond = minus(op, a.covered(op, windows), plus(op, plus(op, a.begin, length), a.end))
     overflows = ceil_mode and not (isinstance(beyond, int) and beyond <= 0)
     if not overflows and (include_pad or (a.begin == 0 and a.end == 0)):
         return a.kernel
-    first, stop = (sub(op, 0, a.begin), add(op, length, a.end)) if include_pad else (0, length)
+    first, stop = (minus(op, 0, a.begin), plus(op, length, a.end)) if include_pad else (0, length)
     count = windows if isinstance(windows, ir.Value) else op.constant(np.array([windows], np.int64))
     starts = op.Sub(op.Mul(op.Range(0, op.Squeeze(count, [0]), 1), a.stride), _value(op, a.begin))
     positions = op.Add(op.Unsqueeze(starts, [1]), op.constant(np.arange(a.kernel) * a.dilation))  # [windows, kernel]
@@ -81,8 +82,8 @@ def _spread(op: OpBuilder, dy: ir.Value, axes: Sequence[Axis], x: ir.Value, fact
         # sums over sliding windows: an average pool does them in one pass
         kernel = [a.kernel for a in axes if isinstance(a.kernel, int)]
         total = float(_product(kernel)) * factor
-        pads = [sub(op, a.kernel, add(op, a.begin, 1)) for a in axes] + [
-            sub(op, a.kernel, add(op, a.end, 1)) for a in axes
+        pads = [minus(op, a.kernel, plus(op, a.begin, 1)) for a in axes] + [
+            minus(op, a.kernel, plus(op, a.end, 1)) for a in axes
         ]
         pooled: ir.Value = op.AveragePool(dy, kernel_shape=kernel, pads=pads, count_include_pad=1)
         return pooled if abs(total - 1.0) < 1e-12 else op.Mul(pooled, total)
@@ -93,7 +94,7 @@ def _spread(op: OpBuilder, dy: ir.Value, axes: Sequence[Axis], x: ir.Value, fact
         axis, windows, length = i + 2, size(op, dy, i + 2), size(op, x, i + 2)
         if a.kernel == a.stride and a.dilation == 1:
             repeated = repeat(op, dy, axis, a.kernel, rank) if a.kernel > 1 else dy
-            dy = fit(op, repeated, axis, a, mul(op, windows, a.kernel), length)
+            dy = fit(op, repeated, axis, a, times(op, windows, a.kernel), length)
         else:
             dy = untap(op, [dy] * a.kernel, axis, a, windows, length, rank)
     return dy

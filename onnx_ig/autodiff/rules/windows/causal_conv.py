@@ -8,9 +8,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import lowering
-from onnx_ig.autodiff.rules.windows.geometry import add, size, vector
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_str, given, optional
+from onnx_ig.graph.sizes import plus, size, vector
 
 
 @lowering("CausalConvWithState")
@@ -18,7 +18,7 @@ def causal_conv(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     """y[B, C, L] = act(Σ_k w[C, 1, k] · p[B, C, L + k] + b[C]),  p = past [B, C, K−1] before x; state: its last K−1."""
     x, w, bias, past = given(node, 0), given(node, 1), optional(node, 2), optional(node, 3)
     kernel = size(op, w, 2)
-    kept = add(op, kernel, -1)
+    kept = plus(op, kernel, -1)
     if past is None:
         sizes = vector(op, [size(op, x, 0), size(op, x, 1), kept])
         past = op.Expand(op.CastLike(0.0, x), sizes)

@@ -7,24 +7,10 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import Cotangents, vjp
-from onnx_ig.autodiff.rules.windows.geometry import (
-    Axis,
-    Size,
-    add,
-    at_least,
-    cut,
-    floordiv,
-    halves,
-    mul,
-    pad,
-    size,
-    spatial_rank,
-    sub,
-    vector,
-    window,
-)
+from onnx_ig.autodiff.rules.windows.geometry import Axis, cut, halves, pad, spatial_rank, window
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_ints, attr_str, given
+from onnx_ig.graph.sizes import Size, floordiv, higher_of, minus, plus, size, times, vector
 
 
 @vjp("Conv")
@@ -93,8 +79,8 @@ def conv_input_gradient(
     n = len(axes)
     reaches = [a.reach(op) for a in axes]
     if all(a.stride == 1 for a in axes):
-        begins = [sub(op, add(op, r, -1), a.begin) for r, a in zip(reaches, axes, strict=True)]
-        ends = [sub(op, add(op, r, -1), a.end) for r, a in zip(reaches, axes, strict=True)]
+        begins = [minus(op, plus(op, r, -1), a.begin) for r, a in zip(reaches, axes, strict=True)]
+        ends = [minus(op, plus(op, r, -1), a.end) for r, a in zip(reaches, axes, strict=True)]
         if all(isinstance(p, int) and p >= 0 for p in (*begins, *ends)):
             rotated = _rotated(op, w, n, group)
             return op.Conv(dy, rotated, group=group, dilations=[a.dilation for a in axes], pads=[*begins, *ends])
@@ -105,14 +91,14 @@ def conv_input_gradient(
     lengths, windows = _sizes(op, x, n), _sizes(op, dy, n)
     for a, length, count in zip(axes, lengths, windows, strict=True):
         p = min(a.begin, a.end) if isinstance(a.begin, int) and isinstance(a.end, int) else 0
-        start, made = sub(op, a.begin, p), sub(op, a.covered(op, count), 2 * p)
-        need = add(op, start, length)
+        start, made = minus(op, a.begin, p), minus(op, a.covered(op, count), 2 * p)
+        need = plus(op, start, length)
         # what the windows leave over at the end of x is less than a stride
         extra = max(0, need - made) if isinstance(need, int) and isinstance(made, int) else a.stride - 1
         pads.append(p)
         room.append(extra)
         starts.append(start)
-        made_sizes.append(add(op, made, extra) if isinstance(made, int) else None)
+        made_sizes.append(plus(op, made, extra) if isinstance(made, int) else None)
     full = op.ConvTranspose(
         dy,
         w,
@@ -170,7 +156,7 @@ def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
         return w
     split = op.Reshape(w, vector(op, [group, outs, ins, *kernels]))
     moved = op.Transpose(split, perm=[0, 2, 1, *(i + 1 for i in rest)])
-    return op.Reshape(moved, vector(op, [mul(op, ins, group), outs, *kernels]))
+    return op.Reshape(moved, vector(op, [times(op, ins, group), outs, *kernels]))
 
 
 def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value) -> list[Axis]:
@@ -188,13 +174,13 @@ def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value) -
         axis = Axis(kernel[i], strides[i], dilations[i], 0, 0)
         if wanted is None and auto_pad in ("NOTSET", "VALID"):
             begin: Size = pads[i] if auto_pad == "NOTSET" else 0
-            end: Size = sub(op, pads[n + i] if auto_pad == "NOTSET" else 0, extra[i])
+            end: Size = minus(op, pads[n + i] if auto_pad == "NOTSET" else 0, extra[i])
         else:
             covered = axis.covered(op, size(op, x, i + 2))
-            length: Size = wanted[i - n] if wanted is not None else mul(op, size(op, x, i + 2), strides[i])
-            total = sub(op, covered, length)
-            begin, _ = halves(op, at_least(op, add(op, total, extra[i]), 0), upper=auto_pad == "SAME_UPPER")
-            end = sub(op, total, begin)
+            length: Size = wanted[i - n] if wanted is not None else times(op, size(op, x, i + 2), strides[i])
+            total = minus(op, covered, length)
+            begin, _ = halves(op, higher_of(op, plus(op, total, extra[i]), 0), upper=auto_pad == "SAME_UPPER")
+            end = minus(op, total, begin)
         axes.append(Axis(kernel[i], strides[i], dilations[i], begin, end))
     return axes
 
@@ -207,7 +193,7 @@ def _explicit(op: OpBuilder, x: ir.Value, begins: Sequence[Size], ends: Sequence
     spatial = range(2, len(begins) + 2)
     known = [(b, e) if isinstance(b, int) and isinstance(e, int) else None for b, e in zip(begins, ends, strict=True)]
     begins = [0 if k else b for k, b in zip(known, begins, strict=True)]
-    ends = [0 if k else at_least(op, e, 0) for k, e in zip(known, ends, strict=True)]
+    ends = [0 if k else higher_of(op, e, 0) for k, e in zip(known, ends, strict=True)]
     fixed = [(0, 0) if k is None else (k[0], max(k[1], 0)) for k in known]
     return pad(op, x, spatial, begins, ends), [p[0] for p in fixed] + [p[1] for p in fixed]
 

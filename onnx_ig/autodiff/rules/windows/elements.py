@@ -10,21 +10,22 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnx_ig.autodiff.rules.windows.geometry import Axis, Size, add, at_least, cut, mul, pad, size, sub, vector
+from onnx_ig.autodiff.rules.windows.geometry import Axis, cut, pad
 from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.sizes import Size, higher_of, minus, plus, size, times, vector
 
 
 def taps(op: OpBuilder, x: ir.Value, axis: int, a: Axis, windows: Size, fill: float) -> list[ir.Value]:
     """The kernel's elements: tap j holds x[i·stride + j·dilation − begin] for each window i, ``fill`` outside x."""
     assert isinstance(a.kernel, int)
-    end = at_least(op, sub(op, sub(op, a.covered(op, windows), a.begin), size(op, x, axis)), 0)
+    end = higher_of(op, minus(op, minus(op, a.covered(op, windows), a.begin), size(op, x, axis)), 0)
     padded = pad(op, x, [axis], [a.begin], [end], fill)
     if a.kernel == 1 and a.stride == 1:
         return [cut(op, padded, [axis], [0], [windows], [size(op, padded, axis)])]
-    span = add(op, mul(op, add(op, windows, -1), a.stride), 1)
+    span = plus(op, times(op, plus(op, windows, -1), a.stride), 1)
     starts = [j * a.dilation for j in range(a.kernel)]
     return [
-        op.Slice(padded, [start], vector(op, [add(op, span, start)]), [axis], [a.stride] if a.stride > 1 else None)
+        op.Slice(padded, [start], vector(op, [plus(op, span, start)]), [axis], [a.stride] if a.stride > 1 else None)
         for start in starts
     ]
 
@@ -42,13 +43,13 @@ def untap(
         phases[phase] = shifted if earlier is None else op.Add(earlier, shifted)
     first = phases[0]
     assert first is not None  # tap 0 lies in phase 0
-    made = add(op, windows, shifts[-1])
+    made = plus(op, windows, shifts[-1])
     spread = first
     if a.stride > 1:
         zeros = op.zeros_like(first) if any(p is None for p in phases) else first
         columns = [op.Unsqueeze(zeros if p is None else p, [axis + 1]) for p in phases]
         spread = merge(op, op.Concat(*columns, axis=axis + 1), axis, rank + 1)
-        made = mul(op, made, a.stride)
+        made = times(op, made, a.stride)
     return fit(op, spread, axis, a, made, length)
 
 
@@ -67,8 +68,8 @@ def merge(op: OpBuilder, x: ir.Value, axis: int, rank: int) -> ir.Value:
 
 def fit(op: OpBuilder, x: ir.Value, axis: int, a: Axis, made: Size, length: Size) -> ir.Value:
     """``length`` elements of ``x`` (``made`` long) from a's begin on; zeros where the windows leave a rest."""
-    need = add(op, a.begin, length)
+    need = plus(op, a.begin, length)
     # windows leave over less than a stride
     missing = max(0, need - made) if isinstance(need, int) and isinstance(made, int) else a.stride - 1
     padded = pad(op, x, [axis], [0], [missing])
-    return cut(op, padded, [axis], [a.begin], [length], [add(op, made, missing) if isinstance(made, int) else None])
+    return cut(op, padded, [axis], [a.begin], [length], [plus(op, made, missing) if isinstance(made, int) else None])

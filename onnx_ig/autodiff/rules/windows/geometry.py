@@ -1,12 +1,11 @@
 """The geometry of sliding windows, shared by convolution and pooling: where window i reads the input along each axis.
 
-The one idea: along one axis, element j of window i reads position ``i·stride + j·dilation − begin``; sizes are Python
-integers where the model tells them and int64 [1] tensors computed in the graph where it does not, in the same formulas.
+The one idea: along one axis, element j of window i reads position ``i·stride + j·dilation − begin``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,7 @@ import onnx_ir as ir
 
 from onnx_ig.graph.builder import OpBuilder, rank_of
 from onnx_ig.graph.node import attr_ints, attr_str, unknown_rank
-
-Size = int | ir.Value  # a number known now, or an int64 [1] tensor
+from onnx_ig.graph.sizes import Size, floordiv, higher_of, minus, plus, size, times, vector
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,11 @@ class Axis:
 
     def reach(self, op: OpBuilder) -> Size:
         """(kernel − 1)·dilation + 1: how many positions one window spans."""
-        return add(op, mul(op, add(op, self.kernel, -1), self.dilation), 1)
+        return plus(op, times(op, plus(op, self.kernel, -1), self.dilation), 1)
 
     def covered(self, op: OpBuilder, windows: Size) -> Size:
         """(windows − 1)·stride + reach: how many positions all windows span, padding included."""
-        return add(op, mul(op, add(op, windows, -1), self.stride), self.reach(op))
+        return plus(op, times(op, plus(op, windows, -1), self.stride), self.reach(op))
 
 
 def spatial_rank(node: ir.Node, x: ir.Value, w: ir.Value | None = None) -> int:
@@ -76,9 +74,9 @@ def window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value | None = None)
         end: Size = pads[n + i] if auto_pad == "NOTSET" else 0
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             length = size(op, x, i + 2)
-            windows = floordiv(op, add(op, length, strides[i] - 1), strides[i])
+            windows = floordiv(op, plus(op, length, strides[i] - 1), strides[i])
             covered = Axis(kernel[i], strides[i], dilations[i], 0, 0).covered(op, windows)
-            begin, end = halves(op, at_least(op, sub(op, covered, length), 0), upper=auto_pad == "SAME_UPPER")
+            begin, end = halves(op, higher_of(op, minus(op, covered, length), 0), upper=auto_pad == "SAME_UPPER")
         axes.append(Axis(kernel[i], strides[i], dilations[i], begin, end))
     return axes
 
@@ -86,43 +84,8 @@ def window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value | None = None)
 def halves(op: OpBuilder, total: Size, *, upper: bool) -> tuple[Size, Size]:
     """``total`` padding split in two; ``upper``: an odd one goes to the end, else to the beginning."""
     small = floordiv(op, total, 2)
-    large = sub(op, total, small)
+    large = minus(op, total, small)
     return (small, large) if upper else (large, small)
-
-
-# -- sizes: integers stay integers -------------------------------------------------------------------------------------
-
-
-def size(op: OpBuilder, x: ir.Value, axis: int) -> Size:
-    """The size of ``x`` along ``axis``."""
-    if x.shape is not None and isinstance(x.shape[axis], int):
-        return int(x.shape[axis])  # type: ignore[arg-type]
-    return op.dim(x, axis)
-
-
-def _binary(python: Callable[[int, int], int], op_type: str) -> Callable[[OpBuilder, Size, Size], Size]:
-    def apply(op: OpBuilder, a: Size, b: Size) -> Size:
-        if isinstance(a, int) and isinstance(b, int):
-            return python(a, b)
-        result: ir.Value = getattr(op, op_type)(a, b)
-        return result if result.const_value is None else int(result.const_value.numpy().item())
-
-    return apply
-
-
-add = _binary(lambda a, b: a + b, "Add")
-sub = _binary(lambda a, b: a - b, "Sub")
-mul = _binary(lambda a, b: a * b, "Mul")
-floordiv = _binary(lambda a, b: a // b, "Div")  # of non-negative numbers: Div rounds towards zero
-at_least = _binary(max, "Max")
-
-
-def vector(op: OpBuilder, sizes: Sequence[Size]) -> ir.Value:
-    """The sizes as one int64 tensor."""
-    if all(isinstance(s, int) for s in sizes):
-        return op.constant(np.array(sizes, np.int64))
-    parts = [op.constant(np.array([s], np.int64)) if isinstance(s, int) else s for s in sizes]
-    return op.Concat(*parts, axis=0) if len(parts) > 1 else parts[0]
 
 
 # -- moving a tensor along its axes ------------------------------------------------------------------------------------
@@ -165,6 +128,6 @@ def cut(
     if not kept:
         return x
     starts = vector(op, [begins[i] for i in kept])
-    ends = vector(op, [add(op, begins[i], lengths[i]) for i in kept])
+    ends = vector(op, [plus(op, begins[i], lengths[i]) for i in kept])
     part: ir.Value = op.Slice(x, starts, ends, [axes[i] for i in kept])
     return part

@@ -8,9 +8,9 @@ import onnx_ir as ir
 from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.rules.windows.average_pool import over_norm, power_slope
-from onnx_ig.autodiff.rules.windows.geometry import size
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, attr_ints, constant, given, optional
+from onnx_ig.graph.sizes import size
 
 
 @vjp("GlobalAveragePool")

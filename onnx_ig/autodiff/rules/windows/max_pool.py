@@ -11,9 +11,10 @@ import onnx_ir as ir
 from onnx_ig.autodiff.masks import cast_like
 from onnx_ig.autodiff.registry import Cotangents, vjp
 from onnx_ig.autodiff.rules.windows.elements import taps, untap
-from onnx_ig.autodiff.rules.windows.geometry import Axis, size, window
+from onnx_ig.autodiff.rules.windows.geometry import Axis, window
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, given
+from onnx_ig.graph.sizes import size
 
 
 @vjp("MaxPool")
