@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
     from onnx_ig.common.types import Algorithm, Form, Rule
     from onnx_ig.data import InputSpec
+    from onnx_ig.loading.model import Model
 
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
@@ -138,39 +140,21 @@ def export(
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
-    from onnx_ig.attribution.batch_axis import examples_first
-    from onnx_ig.checking.conformance import FOLDER, NOTE
-    from onnx_ig.cli.display import call_signature
     from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import files_in, is_factory, open_factory, open_model, read_arguments
-    from onnx_ig.common.destination import require_free_file
+    from onnx_ig.cli.sources import files_in
     from onnx_ig.exporting.export import export as exported
-    from onnx_ig.exporting.triton import repository_entry, require_place_for_entry
+    from onnx_ig.exporting.triton import repository_entry
     from onnx_ig.graph.declared import spec_of
-    from onnx_ig.inspection import contract_of, inspect
-    from onnx_ig.loading.model import load, load_with_output
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
     _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
-    given = out or triton
-    if given is None or (out and triton):
-        raise UsageError("give either the file to write, -o FILE, or an entry of a model repository, --triton DIR")
     read = files_in(source, weights, *baselines, *examples)
-    if out:
-        require_free_file(out, read, overwrite=overwrite)
-    else:
-        require_place_for_entry(given, read, overwrite=overwrite)
+    given = _free_place(out, triton, read, overwrite)
     chosen = _target(target)
-    made = open_factory(source, weights, examples) if is_factory(source) else None
-    if made is not None:
-        model, output = load_with_output(made.module, output, example_inputs=tuple(made.arguments.values()))
-    else:
-        model, output = open_model(source, weights, examples, output)
-    model, batch_axis = examples_first(model, batch_axis), batch_axis and 0
+    opened = _opened(source, weights, examples, output, batch_axis)
+    model = opened.model
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
-    arguments = made.arguments if made else read_arguments(model, examples)
-    sources = read | model.files
-    place = repository_entry(given, sources, overwrite=overwrite) if triton else nullcontext(given)
+    place = repository_entry(given, read | model.files, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
         exported(
             model,
@@ -178,7 +162,7 @@ def export(
             algorithm=algorithm,
             form=form,
             inputs=list(inputs) or None,
-            output=output,
+            output=opened.output,
             at=list(at) or None,
             target=chosen,
             baselines=starts,
@@ -188,22 +172,76 @@ def export(
             steps_per_run=steps_per_run,
             multiply_by_inputs=multiply_by_inputs is not False,
             per_example=per_example,
-            batch_axis=batch_axis,
+            batch_axis=batch_axis and 0,
             prefix=prefix,
-            example_inputs={x.name: arguments[x.name] for x in model.inputs if x.name in arguments} or None,
+            example_inputs=opened.examples or None,
             with_test_data=with_test_data,
-            reference=None if made is None else made.module,
+            reference=opened.module,
             overwrite=overwrite,
         )
-        written = load(file)
-        described, contract = inspect(written), contract_of(written)
-        assert contract is not None
-        note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8") if with_test_data else ""
-    if model.note:
-        click.echo(f"model: {model.note}")
-    if with_test_data:
-        click.echo(f"test data: {note.strip().splitlines()[-1]}")
-    click.echo(f"wrote {given}: {call_signature(contract, described.inputs, described.outputs)}")
+        lines = _lines(file, given, with_test_data)
+    for line in ([f"model: {model.note}"] if model.note else []) + lines:
+        click.echo(line)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source with the examples on the first axis; ``examples``: values by input; ``module``: a factory's."""
+
+    model: Model
+    output: str | None
+    examples: dict[str, Any]
+    module: Any = None
+
+
+def _opened(
+    source: str, weights: Path | None, examples: Sequence[str], output: str | None, batch_axis: int | None
+) -> _Opened:
+    from onnx_ig.attribution.batch_axis import examples_first
+    from onnx_ig.cli.sources import is_factory, open_factory, open_model, read_arguments
+    from onnx_ig.loading.model import load_with_output
+
+    if is_factory(source):
+        made = open_factory(source, weights, examples)
+        model, output = load_with_output(made.module, output, example_inputs=tuple(made.arguments.values()))
+        model, arguments, module = examples_first(model, batch_axis), made.arguments, made.module
+    else:
+        model, output = open_model(source, weights, examples, output)
+        model = examples_first(model, batch_axis)
+        arguments, module = read_arguments(model, examples), None
+    given = {str(x.name): arguments[str(x.name)] for x in model.inputs if x.name in arguments}
+    return _Opened(model, output, given, module)
+
+
+def _free_place(out: Path | None, triton: Path | None, read: frozenset[Path], overwrite: bool) -> Path:
+    """The one that is given of the two, where it may be written."""
+    from onnx_ig.common.destination import require_free_file
+    from onnx_ig.exporting.triton import require_place_for_entry
+
+    if out and not triton:
+        require_free_file(out, read, overwrite=overwrite)
+        return out
+    if triton and not out:
+        require_place_for_entry(triton, read, overwrite=overwrite)
+        return triton
+    raise UsageError("give either the file to write, -o FILE, or an entry of a model repository, --triton DIR")
+
+
+def _lines(file: Path, given: Path, with_test_data: bool) -> list[str]:
+    """What to say of the file that was written."""
+    from onnx_ig.checking.conformance import FOLDER, NOTE
+    from onnx_ig.cli.display import call_signature
+    from onnx_ig.inspection import contract_of, inspect
+    from onnx_ig.loading.model import load
+
+    written = load(file)
+    described, contract = inspect(written), contract_of(written)
+    assert contract is not None
+    wrote = f"wrote {given}: {call_signature(contract, described.inputs, described.outputs)}"
+    if not with_test_data:
+        return [wrote]
+    note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8")
+    return [f"test data: {note.strip().splitlines()[-1]}", wrote]
 
 
 def _refuse_what_is_not_baked(
