@@ -6,7 +6,7 @@ inputs ── prefix at x ──────────┐ difference          
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -95,10 +95,9 @@ class _Builder:
     def _input_x_gradient(self) -> None:
         """attribution = t · ∂F/∂t at the tensors themselves: the model's own nodes serve, nothing is copied."""
         op, parts = self.op, self.parts
-        one_row = self.plan.layout.kind == "none"
-        selection = targets.select(op, parts.output, parts.target_rank, self.interface.target(parts.output))
-        seed = targets.seed(op, parts.output, selection, None, one_row)
-        score = targets.score(op, parts.output, selection, one_row)
+        selection = self._selection(parts.output, self.interface.target(parts.output))
+        seed = targets.seed(op, parts.output, selection)
+        score = targets.score(op, parts.output, selection)
         if is_half(parts.nodes):
             copy = Copy(op, parts.nodes, {})
             grads = half_cotangents(copy, op, parts.nodes, parts.seed, seed, parts.grads, self.at, widened)
@@ -112,19 +111,17 @@ class _Builder:
     def _complete(self) -> None:
         """Prefix twice, the step in a Loop over chunks of the path, the scores at both ends, the delta."""
         op, parts, plan = self.op, self.parts, self.plan
-        one_row = plan.layout.kind == "none"
-        target = self.interface.target(parts.output)
-        selection = targets.select(op, parts.output, parts.target_rank, target)
-        score = targets.score(op, parts.output, selection, one_row)
+        selection = self._selection(parts.output, self.interface.target(parts.output))
+        score = targets.score(op, parts.output, selection)
         at_baseline = self._at_baseline(self.attributed)
         (baseline_output,) = at_baseline.of([parts.output])
-        baseline_score = targets.score(op, baseline_output, selection, one_row)
+        baseline_score = targets.score(op, baseline_output, selection)
         ends = self._ends(at_baseline)
         nodes, weights = self.interface.path()
         sums = (
-            self._loop(ends, target, nodes, weights)
+            self._loop(ends, selection, nodes, weights)
             if plan.steps_per_run
-            else self._once(ends, target, nodes, weights)[0]
+            else self._once(ends, lambda _: selection, nodes, weights)[0]
         )
         attributions = self._products(self._pulled_back(sums), at_baseline, selection)
         total = self._total(attributions)
@@ -136,13 +133,14 @@ class _Builder:
 
     def _step(self) -> None:
         """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
-        op, parts = self.op, self.parts
+        parts = self.parts
         target = self.interface.target(parts.output)
         ends = [*parts.frontier, *self.at]
         at_baseline = self._at_baseline(meeting_others(self.attributed, self.own_inputs, ends, parts.nodes))
         nodes, weights = self.interface.path()
-        sums, scores, output = self._once(self._ends(at_baseline), target, nodes, weights)
-        selection = targets.select(op, output, parts.target_rank, target)  # at x it would cost a forward pass
+        sums, scores, selection = self._once(  # selecting at x would cost a forward pass
+            self._ends(at_baseline), lambda output: self._selection(output, target), nodes, weights
+        )
         self._products(self._pulled_back(sums), at_baseline, selection)
         self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
 
@@ -162,12 +160,20 @@ class _Builder:
         rows = [x for x in self.own_inputs if x.name in self.plan.per_example or x in self.attributed]
         return {x: x for x in rows}
 
-    def _once(
-        self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value, op: OpBuilder | None = None
-    ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
-        return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), target, nodes, weights)
+    def _selection(self, output: ir.Value, target: targets.Target) -> targets.Selection:
+        return targets.select(self.op, output, self.parts.target_rank, target, self.plan.layout.kind == "none")
 
-    def _loop(self, ends: Ends, target: ir.Value | None, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
+    def _once(
+        self,
+        ends: Ends,
+        select: Callable[[ir.Value], targets.Selection],
+        nodes: ir.Value,
+        weights: ir.Value,
+        op: OpBuilder | None = None,
+    ) -> tuple[list[ir.Value], ir.Value, targets.Selection]:
+        return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), select, nodes, weights)
+
+    def _loop(self, ends: Ends, selection: targets.Selection, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
         """The step over chunks of equal length; the last is filled by repeating its last node with weight zero."""
         op = self.op
         trips, size = self._chunks(op, nodes)
@@ -178,12 +184,11 @@ class _Builder:
         going = ir.val(op.fresh("going"), dtype=ir.DataType.BOOL, shape=[])
         carried = [ir.val(op.fresh("sum"), dtype=accumulator_type(f), shape=f.shape) for f in self.parts.frontier]
         body = op.subgraph("path", [index, going, *carried])
-        start = body.Mul(body.Unsqueeze(index, [0]), size)
-        chunk = [body.Slice(x, start, body.Add(start, size), [0]) for x in (nodes, weights)]
+        chunk = [body.Gather(op.Reshape(x, op.Concat([-1], size, axis=0)), index, axis=0) for x in (nodes, weights)]
         if not self.plan.layout.batched:
             for x in chunk:
                 x.shape = ir.Shape([1])
-        sums, _, _ = self._once(ends, target, chunk[0], chunk[1], body)
+        sums, _, _ = self._once(ends, lambda _: selection, chunk[0], chunk[1], body)
         body.graph.outputs.append(body.Identity(going))
         for total, part in zip(carried, sums, strict=True):
             added = body.Add(total, part)

@@ -10,10 +10,12 @@ import onnx_ir as ir
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import ContractInput
+from onnx_ig.attribution.layout import declare_rows
 from onnx_ig.attribution.plan import Plan
+from onnx_ig.attribution.target import Target
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
-from onnx_ig.graph.builder import OpBuilder, same_shape
+from onnx_ig.graph.builder import OpBuilder, is_static, same_shape
 
 _BATCH, _BASELINE_ROWS, _STEPS = "batch", "baseline_rows", "path_points"
 _OWN = {
@@ -37,30 +39,18 @@ class Interface:
         self.described: list[ContractInput] = []
         self._declare()
 
-    def target(self, output: ir.Value) -> ir.Value | None:
-        """int64 [N] or [N, target_rank].
+    def target(self, output: ir.Value) -> Target:
+        """The graph input (int64 [N] or [N, target_rank]), the predicted class, or the indices that are baked in.
 
-        The graph input, the constant, or the predicted class; None if there is none.
+        None: ``output`` is one number per example.
         """
         plan, op = self._plan, self._op
-        if plan.target is None or plan.target == "input":
-            return self._target
-        if self._target is None:
-            if plan.target == "predicted":
-                axis = 0 if plan.layout.kind == "none" else 1
-                predicted = op.ArgMax(output, axis=axis, keepdims=0)
-                self._target = op.Reshape(predicted, [-1])
-                self.output(names.TARGET_USED, self._target, "the predicted class, held along the path")
-            else:
-                indices = np.array(plan.target, np.int64)
-                row = indices if len(indices) == 1 else indices[None]
-                shape = (
-                    op.constant(np.array([1], np.int64))
-                    if plan.layout.kind == "none"
-                    else op.dim(self._attributed[0], 0)
-                )
-                tail = [] if len(indices) == 1 else [op.constant(np.array([len(indices)], np.int64))]
-                self._target = op.Expand(op.constant(row), op.Concat(shape, *tail, axis=0))
+        if isinstance(plan.target, tuple):
+            return plan.target
+        if plan.target == "predicted" and self._target is None:
+            predicted = op.ArgMax(output, axis=0 if plan.layout.kind == "none" else 1, keepdims=0)
+            self._target = op.Reshape(predicted, [-1])
+            self.output(names.TARGET_USED, self._target, "the predicted class, held along the path")
         return self._target
 
     def baseline(self, x: ir.Value, expanded: bool) -> ir.Value:
@@ -74,14 +64,18 @@ class Interface:
         return self._op.Expand(value, self._op.Shape(x))
 
     def path(self) -> tuple[ir.Value, ir.Value]:
-        """path_nodes and path_weights, [K]; unequal lengths make the Run fail, or give NaN where Reshape is unchecked
-        (OpenVINO)."""
+        """path_nodes and path_weights, [K].
+
+        Unequal lengths make the Run fail or give NaN (but not in OpenVINO, which takes dimensions of one name to be
+        equal). What compares them only bounds a Slice: bounds are read on the CPU, so nothing is copied to a device.
+        """
         assert self._path is not None
         op, (nodes, weights) = self._op, self._path
-        paired = op.Where(
-            op.Equal(op.Shape(nodes), op.Shape(weights)), weights, op.constant(np.array(np.nan), like=weights)
-        )
-        return nodes, op.Reshape(paired, op.Shape(nodes))
+        if is_static(nodes) and is_static(weights):
+            return nodes, weights
+        equal = op.Cast(op.Equal(op.Shape(nodes), op.Shape(weights)), to=ir.DataType.INT64)
+        nan_unless_equal = op.Slice(op.constant(np.array([np.nan, 0]), like=weights), equal, [2], [0])
+        return nodes, op.Add(weights, op.ReduceSum(nan_unless_equal, [0]))
 
     def attribution(self, tensor: ir.Value, value: ir.Value) -> None:
         """Declare ``attribution_<tensor>``."""
@@ -104,11 +98,8 @@ class Interface:
 
     def finish(self) -> None:
         """Describe the inputs in their final order, and declare the number of examples where it is fixed."""
-        layout = self._plan.layout
-        for value in (*self._graph.inputs, *self._graph.outputs) if layout.n else ():
-            if value.shape is not None:
-                dims = [d if isinstance(d, int) else d.value for d in value.shape]
-                value.shape = ir.Shape([layout.n if d is not None and d == layout.symbol else d for d in dims])
+        if self._plan.layout.n is not None:
+            declare_rows(self._graph, self._plan.layout.n, self._plan.layout.symbol)
         for x in self._own:
             per_example = x.name in self._plan.per_example
             self._roles[x] = "attributed" if x in self._attributed else "per_example" if per_example else "shared"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from onnx_ig.errors import InputError
+from onnx_ig.graph.reading import values_of
 from onnx_ig.loading.joined_axes import made_up_name
 
 # The symbol of a batch that was fixed (see attribution/free_batch.py).
@@ -76,6 +77,24 @@ def layout_of(attributed: list[ir.Value], output: ir.Value, declared_rows: int |
         symbols = [s.value for s in sizes if isinstance(s, ir.SymbolicDim)]
         return Layout("batched" if declared_rows is None else "fixed", declared_rows, symbols[0])
     return NO_BATCH
+
+
+def declare_rows(graph: ir.Graph, n: int, symbol: str | None) -> None:
+    """Write ``n``, and the sizes that went with it, in every declared shape that names the freed batch."""
+    for value in values_of(graph):
+        if value.shape is not None and not all(isinstance(d, int) for d in value.shape):
+            value.shape = ir.Shape([_declared(d, n, symbol) for d in dims_of(value)])
+
+
+def _declared(dim: int | str | None, n: int, symbol: str | None) -> int | str | None:
+    if not isinstance(dim, str):
+        return dim
+    if dim == symbol:
+        return n
+    if not dim.startswith(BATCH):
+        return dim
+    size = dim.removeprefix(f"{BATCH}_")  # of an axis on which the examples lie together with others
+    return int(size) if size.isdecimal() else None
 
 
 def example_shape(output: ir.Value, layout: Layout) -> list[int | None]:

@@ -6,7 +6,7 @@ weights ride in the cotangent of the output, so that one backward pass and one s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half
+from onnx_ig.attribution.target import Selection
 from onnx_ig.errors import InputError
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.copying import Copy
@@ -48,22 +49,22 @@ def run_step(
     layout: Layout,
     ends: Sequence[tuple[ir.Value, ir.Value]],
     per_example: Mapping[ir.Value, ir.Value],
-    target: ir.Value | None,
+    select: Callable[[ir.Value], Selection],
     nodes: ir.Value,
     weights: ir.Value,
-) -> tuple[list[ir.Value], ir.Value, ir.Value]:
+) -> tuple[list[ir.Value], ir.Value, Selection]:
     """Append one step to op's graph.
 
     Args:
         ends: at each frontier tensor its value at the baseline (of N examples or 1) and at x (of N).
         per_example: model inputs with one row per example → their value; repeated for each path point.
-        target: int64 [N] or [N, target_rank]; None where the output is one number per example.
+        select: the selection of the N targets, given the output at the path points.
         nodes: a_k, [K]; K is 1 unless the layout is batched.
         weights: w_k, [K].
 
     Returns:
-        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), the scores [K, N], and the output at
-        the path points.
+        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), the scores [K, N], and the
+        selection.
     """
     replaced = {
         f: _path_points(op, f, axis, start, end, nodes, layout)
@@ -73,12 +74,12 @@ def run_step(
         replaced.setdefault(value, _per_point(op, given, nodes, layout))
     copy = Copy(op, graph.nodes, replaced)
     (output,) = copy.of([graph.output])
-    one_row = layout.kind == "none"
-    selection = targets.select(
-        op, output, graph.target_rank, None if target is None else _per_point(op, target, nodes, layout)
-    )
-    scores = targets.score(op, output, selection, one_row)
-    by_point = op.Reshape(scores, op.Concat(op.Shape(nodes), [-1], axis=0))
+    output.shape = output.shape or _with_points(graph.output, layout)
+    selection = select(output)
+    points = op.Shape(nodes)
+    grid = (points, op.Div(op.dim(output, 0), points)) if layout.batched else None
+    scores = targets.score(op, output, selection, grid)
+    by_point = scores if grid is not None else op.Unsqueeze(scores, [0])
 
     def sums(o: OpBuilder, grads: Sequence[ir.Value]) -> list[ir.Value]:
         return [
@@ -88,12 +89,18 @@ def run_step(
 
     half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
     if half is not None:
-        ones = targets.seed(op, output, selection, None, one_row)
+        ones = targets.seed(op, output, selection, None, grid)
         summed = half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, list(graph.frontier), sums)
-        return summed, by_point, output
-    spread = op.Expand(op.Unsqueeze(op.Cast(weights, to=graph.output.dtype), [1]), op.Shape(by_point))
-    copy.replace(graph.seed, targets.seed(op, output, selection, op.Reshape(spread, [-1]), one_row))
-    return sums(op, copy.of(graph.grads)), by_point, output
+        return summed, by_point, selection
+    copy.replace(graph.seed, targets.seed(op, output, selection, op.Cast(weights, to=graph.output.dtype), grid))
+    return sums(op, copy.of(graph.grads)), by_point, selection
+
+
+def _with_points(output: ir.Value, layout: Layout) -> ir.Shape | None:
+    """The shape of ``output`` at the path points, of which axis 0 and what goes with the examples is not known."""
+    if output.shape is None or not layout.batched:
+        return output.shape
+    return ir.Shape([None, *(d if isinstance(d, int) else None for d in list(output.shape)[1:])])
 
 
 def rank(value: ir.Value) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -20,6 +20,18 @@ def is_float(value: ir.Value) -> bool:
 def surrogates_of(node: ir.Node) -> dict[ir.Value, ir.Value]:
     """The node's outputs whose derivative is that of another expression, with that expression."""
     return {y: y.meta[SURROGATE] for y in node.outputs if SURROGATE in y.meta}
+
+
+def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Every value that the graph or a body inside it has: inputs and outputs of graphs, outputs of nodes."""
+    yield from (*graph.inputs, *(y for node in graph for y in node.outputs), *graph.outputs)
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                yield from values_of(attribute.as_graph())
+            elif attribute.type == ir.AttributeType.GRAPHS:
+                for body in attribute.as_graphs():
+                    yield from values_of(body)
 
 
 def read_by(node: ir.Node) -> list[ir.Value]:
