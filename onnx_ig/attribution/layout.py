@@ -18,6 +18,11 @@ ONE_EXAMPLE = (
     "With batch_axis=None (--batch-axis none) all rows are one example, at one path point per evaluation, and the "
     "target of an output of several axes names its row too: target=(0, 3), --target 0,3"
 )
+# batch_axis goes with ONNX models alone
+ON_AXIS_1 = (
+    "examples on axis 1 are taken with batch_axis=1 (--batch-axis 1) of an ONNX model; a PyTorch module transposes its "
+    "inputs"
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,26 @@ def example_axes(shapes: Mapping[str, Dims], rows: Collection[str], symbol: str 
     """The axis of the examples in each input that is known to have one: 0 in ``rows``, else the one of that name."""
     named = {name: list(dims).index(symbol) for name, dims in shapes.items() if symbol is not None and symbol in dims}
     return named | dict.fromkeys(rows, 0)
+
+
+def require_row_each(attributed: Mapping[str, Sequence[int]], output: ir.Value) -> None:
+    """Refuse an output that is known to have another number of rows than the inputs of a PyTorch model.
+
+    Its examples lie on axis 0, whatever the shapes look like; but a vector holds one, and one row is one.
+
+    Args:
+        attributed: the shapes of their values.
+
+    Raises:
+        InputError: it has.
+    """
+    rows = dims_of(output)[:1]
+    for name, shape in attributed.items():
+        if len(shape) > 1 and shape[0] != 1 and rows and isinstance(rows[0], int) and rows[0] != shape[0]:
+            raise InputError(
+                f"the model mixes examples: its output has shape {output.shape} for {name} {list(shape)}, so axis 0 is "
+                f"not a batch of independent examples. {ONE_EXAMPLE}"
+            )
 
 
 def require_examples_first(x: ir.Value, layout: Layout) -> None:

@@ -192,9 +192,8 @@ def _riding(
 
 
 def _in_rows(model: Model, layout: Layout, per_example: Sequence[str]) -> list[ir.Value]:
-    """The inputs with a row per example: those said to have, and those whose axis 0 has the batch's name."""
-    named = layout.symbol
-    return [x for x in model.inputs if x.name in per_example or (named is not None and _symbol(x) == named)]
+    """The inputs with a row per example: those said to have, and those whose axis 0 is the batch."""
+    return [x for x in model.inputs if x.name in per_example or _has_examples_first(x, layout)]
 
 
 def _baselines(given: BaselineSpec | Mapping[str, BaselineSpec], attributed: Sequence[str]) -> dict[str, BaselineSpec]:
@@ -203,6 +202,13 @@ def _baselines(given: BaselineSpec | Mapping[str, BaselineSpec], attributed: Seq
         if name not in attributed:
             raise UsageError(f"a baseline is given for {name!r}, which is not attributed ({', '.join(attributed)})")
     return {name: per_input.get(name, 0) for name in attributed}
+
+
+def _has_examples_first(x: ir.Value, layout: Layout) -> bool:
+    """Whether axis 0 of ``x`` is the batch by its name, or is fixed to as many examples."""
+    if layout.symbol is not None:
+        return _symbol(x) == layout.symbol
+    return layout.kind == "fixed" and dims_of(x)[:1] == [layout.n]
 
 
 def _symbol(x: ir.Value) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onnx_ig.attribution import default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
-from onnx_ig.attribution.layout import example_shape
+from onnx_ig.attribution.layout import example_shape, require_row_each
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.text import at_the_embedding
@@ -114,6 +114,8 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
         return
     by_name = {str(tensor.name): tensor for tensor in tensors_of(model.ir_model.graph)}
     alone, examples = plan.layout.kind == "none", len(next(iter(values.inputs.values()), ()))
+    if model.note and alone and options.batch_axis is not None:  # PyTorch's examples lie on axis 0
+        require_row_each({name: value.shape for name, value in values.inputs.items()}, by_name[plan.output])
     fed = {**values.inputs, **values.extra}
     sizes = {d: n for x in model.inputs if x.shape for d, n in zip(x.shape, fed[str(x.name)].shape, strict=False)}
     shapes: dict[str, Sequence[int | None] | None] = {}
@@ -126,7 +128,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     known = [d for d in dims if d is not None]
     target = values.target(options.target)
     if len(known) == len(dims) and not (target is None or isinstance(target, str)):
-        broadcast_target(target, 1 if alone else examples, known)
+        broadcast_target(target, 1 if alone else examples, known, batched=not alone)
 
 
 def _refuse_path_options(options: AttributeOptions) -> None:

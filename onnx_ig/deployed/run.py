@@ -74,7 +74,7 @@ class Run:
     ) -> None:
         require_as_baked(contract, given.target, given.baselines, method, n_steps, given.internal_batch_size)
         if contract.at == contract.named("attributed"):
-            check_inputs(given.inputs, given.allow_nonfinite)
+            check_inputs(given.inputs, given.allow_nonfinite, batched=contract.layout != "none")
         self._model, self._contract, self._given = model, contract, given
         self._session, self._provider = session, provider
         self._progress: Progress = given.progress or (lambda *_: None)

@@ -43,6 +43,11 @@ class FileOutput:
         self._output = next((v for v in tensors_of(model.ir_model.graph) if v.name == contract.output), None)
         self.range_unknown = bool(contract.named("target")) and self._output is None
 
+    @property
+    def batched(self) -> bool:
+        """Whether the output has an axis of examples before the dimensions of one."""
+        return self._contract.layout != "none"
+
     def output_dims(self, request: Request) -> list[int]:
         """The output's dimensions for one example: declared, or as it comes out."""
         (name,) = self._contract.named("target")

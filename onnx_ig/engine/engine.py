@@ -7,7 +7,8 @@ the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.independence import require_rows_run_alone
 from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.errors import ModelError
+from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
@@ -168,14 +169,19 @@ class Engine:
             self.scores(replace(request, inputs=at_baseline, baselines={}), internal_batch_size),
         )
 
+    @property
+    def batched(self) -> bool:
+        """Whether the output has an axis of examples before the dimensions of one."""
+        return self.plan.layout.kind != "none"
+
     def output_dims(self, request: Request) -> list[int]:
         """The output's dimensions for one example, by running the model where they are not declared."""
         output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
         dims = example_shape(output, self.plan.layout)
         if None not in dims:
             return [d for d in dims if d is not None]
-        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
-        return list(self._forward(self._feeds(request, slice(0, rows))).shape[1:])
+        with self._blaming_the_data(request):
+            return list(self._forward(self._few_rows(request)).shape[1:])
 
     def predicted(self, request: Request) -> Array:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
@@ -226,7 +232,8 @@ class Engine:
         except ModelError as error:
             if not together:
                 require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
-            raise
+            with self._blaming_the_data(request):
+                raise
 
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""
@@ -279,8 +286,33 @@ class Engine:
         if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
             at_once = 1  # each would have to read the weights for itself
         grid = self._grid(request)
-        if grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once):
+        with self._blaming_the_data(request):
+            halved = grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once)
+        if halved:
             self._rows = max(1, rows // 2)
+
+    @contextmanager
+    def _blaming_the_data(self, request: Request) -> Iterator[None]:
+        """Say it of the data if what failed is no more than what the model itself makes of them.
+
+        Raises:
+            InputError: the model does not run on the arrays of ``request``.
+        """
+        try:
+            yield
+        except ModelError as error:
+            try:
+                self._forward(self._few_rows(request))
+            except ModelError as cause:
+                arrays = {**request.inputs, **request.per_example, **request.shared}
+                shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in arrays.items())
+                raise InputError(f"the model itself does not run on these arrays ({shapes}): {cause}") from error
+            raise
+
+    def _few_rows(self, request: Request) -> dict[str, Array]:
+        """What the model is fed for as few examples as it takes."""
+        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
+        return self._feeds(request, slice(0, rows))
 
     def _grid(self, request: Request) -> Grid:
         return Grid(self.plan.layout, request.examples)

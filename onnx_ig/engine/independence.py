@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from onnx_ig.attribution.layout import ONE_EXAMPLE
+from onnx_ig.attribution.layout import ON_AXIS_1, ONE_EXAMPLE
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 
@@ -266,8 +266,8 @@ def _require_same(
     i = int(change.argmax())
     raise InputError(
         f"the output mixes examples: a value is {own.flat[i]:.6g} {beside} and {found.flat[i]:.6g} beside other "
-        f"examples, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; batch_axis=1 "
-        "(--batch-axis 1) takes them on axis 1"
+        f"examples, so axis 0 is not a batch of independent examples (a time axis?). {ONE_EXAMPLE}; "
+        f"{ON_AXIS_1}"
     )
 
 
@@ -279,7 +279,7 @@ def _require_same_gradient(among: Sequence[Array], alone: Sequence[Array]) -> No
         if not (change <= _GRADIENTS * max(float(np.linalg.norm(b[finite])), 1e-9)):
             raise InputError(
                 "the output mixes examples: its gradient changes beside other examples, so axis 0 is not a batch of "
-                f"independent examples. {ONE_EXAMPLE}; batch_axis=1 (--batch-axis 1) takes them on axis 1"
+                f"independent examples. {ONE_EXAMPLE}; {ON_AXIS_1}"
             )
 
 

@@ -17,6 +17,7 @@ from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.contract import KEY as CONTRACT
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.layout import require_row_each
 from onnx_ig.attribution.plan import BaselineSpec, Plan, TargetSpec
 from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_place_for_data_sets
 from onnx_ig.common.arrays import as_tuple, named_arrays
@@ -27,7 +28,7 @@ from onnx_ig.engine.examples_apart import require_examples_apart
 from onnx_ig.errors import MissingDependencyError, warn
 from onnx_ig.exporting.trial import try_out
 from onnx_ig.loading import wire
-from onnx_ig.loading.model import Model, Source, load_with_output
+from onnx_ig.loading.model import Model, Source, load_with_output, tensor_called
 from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.serialised import save_weights_apart
 
@@ -131,6 +132,9 @@ def export(
         "batch_axis": batch_axis and 0,
     }
     model, declared_rows = _with_free_batch(model, chosen)
+    example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
+    if model.note and batch_axis is not None:
+        _require_row_each(model, make_plan(model, **chosen), example)
     plan = make_plan(
         model,
         **chosen,
@@ -147,7 +151,6 @@ def export(
         prefix=prefix,
     )
     built = build(model, plan)
-    example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
     _require_examples_apart(model, plan, example)
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)
@@ -194,6 +197,13 @@ def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, in
     except MissingDependencyError:  # a runtime is not needed to export
         return model, None
     return freed, None if freed is model else plan.layout.n
+
+
+def _require_row_each(model: Model, plan: Plan, given: Mapping[str, Array]) -> None:
+    """Of a PyTorch model, whose examples lie on axis 0 whatever the shapes look like."""
+    if plan.layout.kind == "none":
+        shapes = {name: given[name].shape for name in plan.attributed if name in given}
+        require_row_each(shapes, tensor_called(model, plan.output))
 
 
 def _require_examples_apart(model: Model, plan: Plan, given: Mapping[str, Array]) -> None:

@@ -40,8 +40,8 @@ def require_examples(shapes: Mapping[str, Sequence[int]]) -> None:
             raise InputError(f"input {name!r} has shape {list(shape)}, no example: leave empty batches out")
 
 
-def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
-    """Attributed inputs are finite and agree on the number of examples.
+def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool, *, batched: bool = True) -> None:
+    """Attributed inputs are finite, and where their axis 0 is that of the examples (``batched``) they are as many.
 
     Raises:
         InputError: naming the input.
@@ -49,7 +49,7 @@ def check_inputs(inputs: Mapping[str, Array], allow_nonfinite: bool) -> None:
     rows: dict[str, int] = {}
     for name, x in inputs.items():
         _finite(x, f"input {name!r}", allow_nonfinite)
-        if x.ndim:
+        if x.ndim and batched:
             rows[name] = x.shape[0]
     if len(set(rows.values())) > 1:
         sizes = ", ".join(f"{name}: {n}" for name, n in rows.items())
@@ -138,7 +138,7 @@ def _is_one_row(baseline: Array, x: Array) -> bool:
         return False
 
 
-def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array | None:
+def broadcast_target(target: Any, examples: int, dims: Sequence[int], *, batched: bool = True) -> Array | None:
     """Each example's target: int64 [N] for an output [N, C], int64 [N, rank−1] for more axes, None for one number.
 
     Args:
@@ -146,12 +146,13 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
             [N, rank−1] (one per example); an array of one int. A shorter tuple is accepted if what remains is one
             element, or if it has an index for each axis longer than one. A negative index counts from the end, but in
             a list or array of one int per example: there Captum refuses it too.
-        dims: the output's dimensions for one example, without axis 0; empty or all ones: one number per example.
+        dims: the output's dimensions for one example; empty or all ones: one number per example.
+        batched: the output has them behind an axis of examples.
 
     Raises:
         InputError: missing, of the wrong kind or length, or out of range; the output's shape is named.
     """
-    shape = "[" + ", ".join(["N", *map(str, dims)]) + "]"
+    shape = _shape_text(dims, batched)
     scalar = all(d == 1 for d in dims)
     if target is None:
         if scalar:
@@ -186,11 +187,12 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int]) -> Array |
     return rows[:, 0] if len(dims) == 1 else rows
 
 
-def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array]) -> Any:
+def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Array], *, batched: bool = True) -> Any:
     """``target``, the class of the largest output in place of ``"predicted"``; None for one number per example.
 
     Args:
         dims: the output's dimensions for one example; ``predicted``: gives the class of each example.
+        batched: as in :func:`broadcast_target`.
 
     Raises:
         InputError: the output has several axes, and no class.
@@ -200,12 +202,16 @@ def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Arra
     if all(d == 1 for d in dims):
         return None
     if len(dims) > 1:
-        shape, example = ", ".join(["N", *map(str, dims)]), ",".join("0" for _ in dims)
+        wanted, example = "[N, classes]" if batched else "[classes]", ",".join("0" for _ in dims)
         raise InputError(
-            f"the output has shape [{shape}], not [N, classes], so that no class is predicted: give the target as "
-            f"{len(dims)} indices (--target {example}, or @FILE)"
+            f"the output has shape {_shape_text(dims, batched)}, not {wanted}, so that no class is predicted: give the "
+            f"target as {len(dims)} indices (--target {example}, or @FILE)"
         )
     return predicted()
+
+
+def _shape_text(dims: Sequence[int], batched: bool) -> str:
+    return "[" + ", ".join([*(["N"] if batched else []), *map(str, dims)]) + "]"
 
 
 def _one_index_each(target: Any) -> bool:

@@ -164,7 +164,8 @@ class Method(Batches, CaptumMember):
             bound = self._forward.bind(given.inputs, given.additional_forward_args)
             engine = self._engine(bound, arrays.names_as_tuple(given.per_example))
             if self._places is None:
-                arguments.check_inputs(bound.inputs, given.allow_nonfinite)
+                batched = engine.plan.layout.kind != "none"
+                arguments.check_inputs(bound.inputs, given.allow_nonfinite, batched=batched)
             starts = arguments.broadcast_baselines(bound.inputs, given.baselines, given.allow_nonfinite)
             request = request_of(engine.plan.layout, engine.plan.per_example, bound.inputs, bound.extra, starts)
             if bound.guard is None or bound.guard.agrees(

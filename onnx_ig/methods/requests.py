@@ -42,6 +42,10 @@ class Arguments:
 class Answering(Protocol):
     """What tells of an output, by running the model if need be: an engine, or a file."""
 
+    @property
+    def batched(self) -> bool:
+        """Whether the output has an axis of examples before the dimensions of one."""
+
     def output_dims(self, request: Request) -> Sequence[int]:
         """The output's dimensions for one example."""
 
@@ -68,7 +72,8 @@ def request_of(
     for name, value in by_row.items():
         if value.shape[:1] not in ((1,), (examples,)):
             raise InputError(
-                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s) is needed"
+                f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s), or one "
+                "for all of them, is needed"
             )
     return Request(inputs, None, examples, baselines, by_row, {n: v for n, v in extra.items() if n not in by_row})
 
@@ -80,8 +85,9 @@ def with_target(request: Request, target: Any, model: Answering) -> Request:
         InputError: a target that selects no element of each example's output.
     """
     dims = model.output_dims(request)
-    target = arguments.chosen_target(target, dims, lambda: model.predicted(request))
-    return replace(request, target=arguments.broadcast_target(target, request.examples, dims))
+    target = arguments.chosen_target(target, dims, lambda: model.predicted(request), batched=model.batched)
+    rows = arguments.broadcast_target(target, request.examples, dims, batched=model.batched)
+    return replace(request, target=rows)
 
 
 def path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: float) -> dict[str, Array]:

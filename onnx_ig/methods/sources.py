@@ -66,6 +66,7 @@ class OnnxForward:
             {name: fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
         )
         require_examples({name: value.shape for name, value in attributed.items()})
+        _require_fixed_length(extra, attributed, declared)
         ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))
 
@@ -140,6 +141,27 @@ def fitted(value: Array, declared: ir.Value) -> Array:
             f"input {declared.name!r} has shape {list(value.shape)}, the model needs {_described(declared)}"
         )
     return value
+
+
+def _require_fixed_length(
+    extra: Mapping[str, Array], attributed: Collection[str], declared: Mapping[str, ir.Value]
+) -> None:
+    """Refuse additional inputs longer or shorter than declared, unless a fixed number of examples is on their axis 0.
+
+    Of such a model any number of examples is evaluated, so many at a time.
+
+    Raises:
+        InputError: one has another length.
+    """
+    lengths = {name: x.shape[0] if x.shape else None for name, x in declared.items()}
+    batches = {lengths[name] for name in attributed}
+    for name, value in extra.items():
+        length = lengths[name]
+        if isinstance(length, int) and len(value) != length and length not in batches:
+            raise InputError(
+                f"input {name!r} has shape {list(value.shape)}, the model needs {_described(declared[name])}, which "
+                "all examples of a call share: for another value for each, call once per example"
+            )
 
 
 def _described(value: ir.Value) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from onnx_ig.pytorch.check import run_torch
+from onnx_ig.pytorch.watching import Watching
 
 _INSTEAD = {
     "_pack_padded_sequence": "packed sequences: run the layer on the padded ones, and gather its steps at lengths - 1 "
@@ -32,15 +32,13 @@ def advice_for(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> str
     return "".join(f"\nIt has {line}" for line in found)
 
 
-class _Called(TorchDispatchMode):
+class _Called(Watching):
     """Notes the names of the operators called."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: dict[str, None] = {}
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def operator(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.names[function.overloadpacket.__name__] = None
-        return function(*args, **(kwargs or {}))
+        return function(*args, **kwargs)

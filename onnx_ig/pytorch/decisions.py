@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onnx_ig.pytorch import watching
+from onnx_ig.pytorch.watching import Watching
+
 _NONE: frozenset[int] = frozenset()
-_OWN_CODE = (str(Path(torch.__file__).parent), __file__)
+_OWN_CODE = (str(Path(torch.__file__).parent), __file__, watching.__file__)
 # each returns a Python number
 _TO_A_NUMBER = ("_local_scalar_dense", "equal", "allclose", "is_nonzero")
 # each takes values out without the dispatcher, which knows operators alone
@@ -51,6 +53,7 @@ class Read:
     value: bool | int | float | complex | str
     place: str
     arguments: frozenset[int]
+    in_graph: bool = False  # torch.cond or torch.while_loop decided by it, which an exported graph can follow
 
 
 @contextlib.contextmanager
@@ -98,17 +101,19 @@ class _Origins:
                 self._known[storage._cdata] = (StorageWeakRef(storage), before | origin)
 
 
-class _InDispatch(TorchDispatchMode):
-    """Follows operators, and notes those that return a Python number."""
+class _InDispatch(Watching):
+    """Follows operators, and notes those that return a Python number, and what is decided on tensors."""
 
     def __init__(self, origins: _Origins, found: list[Read]) -> None:
         super().__init__()
         self._origins, self._found = origins, found
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
+    def decided(self, condition: Tensor) -> bool:
+        held = super().decided(condition)
+        self._found.append(Read(held, _place(), self._origins.of(condition), in_graph=True))
+        return held
+
+    def operator(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
         name = function.overloadpacket.__name__
         if name in _TO_A_NUMBER:

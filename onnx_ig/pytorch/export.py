@@ -40,6 +40,10 @@ from onnx_ig.pytorch.training import call_judged
 TorchSource: TypeAlias = torch.nn.Module | Callable[..., Any] | str | os.PathLike[str]
 
 
+class NotReproducedError(ModelError):
+    """Neither of PyTorch's exporters gives a model that computes what the function does."""
+
+
 @dataclass(frozen=True)
 class TorchExport:
     """An exported and checked model.
@@ -172,7 +176,7 @@ def _first_that_reproduces(
     advice = "\nA fixed batch size may work: dynamic_batch='auto' or False" if all(c.dynamic for c in tried) else ""
     advice += advice_for(module, [argument.example for argument in arguments])
     listed = "\n  ".join(failures)
-    raise ModelError(f"PyTorch's exporters cannot export this model:\n  {listed}{advice}")
+    raise NotReproducedError(f"PyTorch's exporters cannot export this model:\n  {listed}{advice}")
 
 
 def _export_program(

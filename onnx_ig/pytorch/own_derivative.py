@@ -71,12 +71,13 @@ class _Detached(TorchFunctionMode):
 
 
 def _graph(result: Tensor) -> Iterator[BackwardCFunction]:
-    """The nodes of ``result``'s graph whose backward is written in Python."""
+    """The nodes of ``result``'s graph whose backward is written in Python, but those of torch.cond and the like."""
     seen, waiting = set(), [result.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is not None and node not in seen:
             seen.add(node)
             waiting.extend(following for following, _ in node.next_functions)
-            if isinstance(node, BackwardCFunction):
+            written = isinstance(node, BackwardCFunction)
+            if written and not node._forward_cls.__module__.startswith("torch._higher_order_ops"):
                 yield node

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from onnx_ig.errors import ModelError, OnnxIgError
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import call_once, find_modules, globals_of, pick_output
+from onnx_ig.pytorch.watching import Watching
 
 _ALMOST_ONE = 1 - 2.0**-24
 _SAME = 1e-4  # of the largest output: other kernels run in eval mode
@@ -52,7 +52,7 @@ def call_judged(function: Callable[..., Any], arguments: Sequence[Any], output: 
     return result
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Watching):
     """Notes the operator that draws random numbers; with modules in training mode, stops what that mode does.
 
     Uniform numbers are all ``draw`` then: code like ``if torch.rand(()) < self.layer_drop`` draws without any effect.
@@ -63,23 +63,21 @@ class _Watch(TorchDispatchMode):
         self._training, self._draw, self.drawn = training, draw, ""
         self._statistics = {b.untyped_storage()._cdata for _, module in training for b in module.buffers(recurse=False)}
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def operator(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         declared = function._schema.arguments
         given = {a.name: a.default_value for a in declared if a.has_default_value()}
-        given |= dict(zip((a.name for a in declared), args, strict=False)) | (kwargs or {})
+        given |= dict(zip((a.name for a in declared), args, strict=False)) | kwargs
         if self._training and any(self._writes_statistics(a, given.get(a.name)) for a in declared):
             raise self._stopped("it updates its own statistics")
         if self._training and given.get("training") and given.get("running_mean") is not None:
             raise self._stopped("it normalises by the statistics of the batch")
         if not _draws(function, given):
-            return function(*args, **(kwargs or {}))
+            return function(*args, **kwargs)
         self.drawn = str(function.overloadpacket)
         uniform = function.overloadpacket in (torch.ops.aten.rand, torch.ops.aten.rand_like)
         if self._training and not uniform:
             raise self._stopped(f"it {_draws_numbers(self.drawn)}")
-        result = function(*args, **(kwargs or {}))
+        result = function(*args, **kwargs)
         return result.fill_(self._draw) if uniform else result
 
     def _writes_statistics(self, argument: Any, value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ _WORKING_SET_BYTES_ON_DEVICE = 2 << 30  # not measured; enough to keep thousands
 # How long a thread looks for work before it sleeps. By default it is long enough to take the core from what else runs
 # there: beside one busy process, on two cores, MobileNetV3 takes 0.64 times as long so, and alone as long as before.
 _SPIN_MICROSECONDS = "20"
+_KIND = re.compile(r"\[ONNXRuntimeError\] : \d+ : (FAIL|INVALID_ARGUMENT|RUNTIME_EXCEPTION) : ")
+_FAILED_NODE = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
+_IN_ITS_SOURCES = re.compile(r"\S*\.(?:h|cc):\d+ (?:(?:[\w:]+ )*onnxruntime::\S*?\(.*?\) (?:const )?)?")
 OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
 
 
@@ -289,13 +293,19 @@ def _translated(error: Exception, doing: str) -> Exception:
             "an encoder of the model does not know one of the given categories, nor takes unknown ones: give data, and "
             "for what is attributed a baseline, of known categories (the baselines are 0 and no text unless given)"
         )
-    found = ModelError(f"ONNX Runtime could not {doing}: {text.splitlines()[0] if text else type(error).__name__}")
+    found = ModelError(f"ONNX Runtime could not {doing}: {_reason(text) if text else type(error).__name__}")
     if not lacks_kernel(found):
         return found
     return ModelError(
         f"{found}. It has no kernel for this operator at these types: convert the model to float32 (in PyTorch "
         "model.float(), without autocast), or choose another provider"
     )
+
+
+def _reason(text: str) -> str:
+    """The first line of ONNX Runtime's message: of a failed node what and why, without where in its sources."""
+    line = _KIND.sub("", text.splitlines()[0])
+    return _IN_ITS_SOURCES.sub("", _FAILED_NODE.sub(r"\1 \2: ", line)).strip()
 
 
 def lacks_kernel(error: ModelError) -> bool:

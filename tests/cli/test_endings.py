@@ -133,7 +133,7 @@ def test_an_attribution_model_is_explained_no_further(algorithm: Any) -> None:
 # a message for Python, the same on the command line
 WORDED = {
     "With batch_axis=None (--batch-axis none) all rows": "With --batch-axis none all rows",
-    "batch_axis=1 (--batch-axis 1) takes them": "--batch-axis 1 takes them",
+    "with batch_axis=1 (--batch-axis 1) of an ONNX model": "with --batch-axis 1 of an ONNX model",
     "its row too: target=(0, 3), --target 0,3": "its row too: --target 0,3",
     "replace it with --overwrite (overwrite=True)": "replace it with --overwrite",
     "give it with --example-input NAME=FILE (example_inputs=)": "give it with --example-input NAME=FILE",

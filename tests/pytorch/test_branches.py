@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from click.testing import CliRunner
+from torch import Tensor, nn
 
 import onnx_ig
+from onnx_ig.cli.app import app
 from onnx_ig.errors import InputError, ModelError
 
 
@@ -78,3 +82,83 @@ def test_a_branch_is_followed_or_refused(function: Callable[[Tensor], Tensor]) -
         assert torch.allclose(ours, torch.cat(alone).float(), atol=1e-5)
         answered += 1
     assert answered == len(DATA) or function is not _shortcut
+
+
+class _Chosen(nn.Module):
+    """One of two layers, chosen on tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen: Tensor = torch.cond(
+            x.sum() > 0.4, lambda v: torch.sin(self.first(v)), lambda v: torch.exp(self.second(v)), (x,)
+        )
+        return chosen
+
+
+class _Repeated(nn.Module):
+    """A step taken until the sum is large enough."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (found,) = torch.while_loop(lambda v: v.sum() < 2, lambda v: (v + torch.sigmoid(v),), (x * 1.5,))
+        result: Tensor = found
+        return result
+
+
+@pytest.mark.filterwarnings("ignore:the attributions of")  # the branches have values of their own where they meet
+@pytest.mark.parametrize("kind", [_Chosen, _Repeated])
+def test_decisions_on_tensors_are_followed(kind: type[nn.Module]) -> None:
+    """Each path point by itself; without a word of a gradient of the model's own. Then torch can still call them."""
+    module = kind().eval()
+    integrated, product = onnx_ig.IntegratedGradients(module), onnx_ig.InputXGradient(module)
+    for x in (_POSITIVE, _NEGATIVE):
+        points = [(0.5 + k) / 12 for k in range(12)]
+        gradients = []
+        for a in [*points, 1.0]:
+            at = (a * x).requires_grad_()
+            gradients.append(torch.autograd.grad(module(at)[:, 1].sum(), at)[0])
+        wanted = x * torch.stack(gradients[:-1]).mean(0)
+        torch.testing.assert_close(
+            integrated.attribute(x, target=1, n_steps=12, method="riemann_middle"), wanted, rtol=0, atol=1e-6
+        )
+        torch.testing.assert_close(product.attribute(x, target=1), x * gradients[-1], rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match=r"mixes examples: .*test_branches.py:.*batch_axis=None"):
+        integrated.attribute(_BOTH, target=1)
+
+
+class _Folded(nn.Module):
+    """Two rows in, one out; or all rows in, and one row out."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.rows = nn.Linear(3, 2), rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.layer(x)).reshape(-1, self.rows or len(x), 2).mean(1)
+
+
+def folded() -> nn.Module:
+    return _Folded(2)
+
+
+def folded_whole() -> nn.Module:
+    return _Folded(0)
+
+
+@pytest.mark.parametrize("name", ["folded", "folded_whole"])
+def test_rows_that_belong_together_are_refused_in_files_too(name: str, tmp_path: Path) -> None:
+    factory, data = f"tests.pytorch.test_branches:{name}", tmp_path / "x.npy"
+    np.save(data, torch.linspace(-1, 1, 12).reshape(4, 3).numpy())
+    for words in (
+        ["attribute", factory, "-i", str(data), "--target", "1", "-o", str(tmp_path / "out")],
+        ["attribute", factory, "-i", str(data), "--target", "0,1", "-o", str(tmp_path / "out")],
+        ["export", factory, "--example-input", str(data), "--target", "1", "-o", str(tmp_path / "new.onnx")],
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 4 and "mixes examples" in result.stderr, result.output
+    result = CliRunner().invoke(app, [*words[:-3], "0,1", "--batch-axis", "none", *words[-2:]])
+    assert result.exit_code == 0 and (tmp_path / "new.onnx").exists(), result.output

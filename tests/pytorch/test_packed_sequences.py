@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import onnx_ig
-from onnx_ig.errors import ModelError
+from onnx_ig.errors import InputError, ModelError
 
 LENGTHS = torch.tensor([3, 5, 1])
 X = torch.linspace(-2, 2, 3 * 5 * 2).sin().reshape(3, 5, 2)
@@ -77,6 +77,27 @@ def test_gradients_are_torchs(name: str) -> None:
     (gradient,) = torch.autograd.grad(module(x, LENGTHS)[:, 2].sum(), x)
     found = onnx_ig.InputXGradient(module).attribute(X, target=2, additional_forward_args=LENGTHS)
     torch.testing.assert_close(found, (X * gradient).detach(), rtol=0, atol=1e-6)
+
+
+def over_the_longest(layer: nn.RNNBase, x: Tensor, packed: PackedSequence, state: Any) -> Tensor:
+    return pad_packed_sequence(packed, batch_first=True)[0].mean(1)
+
+
+def beside_all_steps(layer: nn.RNNBase, x: Tensor, packed: PackedSequence, state: Any) -> Tensor:
+    return state[-1] + packed.data.mean(0)
+
+
+def over_all_steps(layer: nn.RNNBase, x: Tensor, packed: PackedSequence, state: Any) -> Tensor:
+    return packed.data.mean(0, keepdim=True)
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+@pytest.mark.parametrize("read", [over_the_longest, beside_all_steps, over_all_steps])
+def test_means_over_what_other_sequences_decide_mix_them(read: Callable[..., Tensor]) -> None:
+    with pytest.raises(InputError, match=r"the model mixes examples: .*batch_axis=None"):
+        onnx_ig.InputXGradient(Packed(layer(nn.GRU), read).eval()).attribute(
+            X, target=1, additional_forward_args=LENGTHS
+        )
 
 
 class Started(nn.Module):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from onnx_ig.attribution.layout import dims_of
+from onnx_ig.attribution.layout import ONE_EXAMPLE, dims_of
 from onnx_ig.common.kept import Kept
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
@@ -130,6 +130,39 @@ class Call:
             return bool(self.per_example[0]) and len(self.evaluate(self.rows(self.fed, slice(0, 1)))) == 1
         except InputError:  # statistics over the batch, say
             return False
+
+    def require_row_each(self, result: Tensor) -> None:
+        """Refuse a ``result`` that has not one row for each example.
+
+        Raises:
+            InputError: it has another number of them.
+        """
+        if self.examples > 1 and result.dim() and len(result) != self.examples:
+            raise InputError(
+                f"the model mixes examples: its output has shape {list(result.shape)} for {self.examples} rows, so "
+                f"axis 0 is not a batch of independent examples. {ONE_EXAMPLE}, and the target an index of that whole "
+                f"output, such as {tuple([0] * result.dim())}"
+            )
+
+    def require_rows_apart(self) -> None:
+        """Refuse a function whose output for the first example depends on the others: no export would help.
+
+        Where it decides in Python by its data, that is what stands in the way of one.
+
+        Raises:
+            InputError: it does, or the function itself fails.
+        """
+        with recorded(self.fed) as reads:
+            whole = self.evaluate(self.fed)
+        self.require_row_each(whole)
+        decides = any(isinstance(read.value, bool) and read.arguments and not read.in_graph for read in reads)
+        if self.examples > 1 and whole.dim() and not decides and self.takes_one_example():
+            alone = self.evaluate(self.rows(self.fed, slice(0, 1)))
+            if not torch.allclose(alone.double(), whole[:1].double(), rtol=1e-3, atol=1e-5, equal_nan=True):
+                raise InputError(
+                    "the model mixes examples: its output for the first row alone is another than beside the others. "
+                    f"{ONE_EXAMPLE}"
+                )
 
     def kind_of(self, result: Tensor) -> Any:
         """The kind of what the function returned."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.common.arrays import as_tuple, inputs_as_tuple, to_array
 from onnx_ig.errors import InputError
 from onnx_ig.methods.arguments import require_examples
@@ -18,6 +17,7 @@ from onnx_ig.methods.bound import Bound
 from onnx_ig.methods.pytorch.exports import Call, Exports
 from onnx_ig.methods.pytorch.guard import TorchGuard
 from onnx_ig.methods.pytorch.tensors import as_on_path, as_tensors
+from onnx_ig.pytorch.export import NotReproducedError
 
 
 class TorchForward:
@@ -56,13 +56,12 @@ class TorchForward:
         if self._along_path:
             tensors = as_on_path(tensors, additional, self._function)
         call = Call(self._function, tensors, additional, self._picked, one_example=self._one_example)
-        call, export, result = self._exports.find_or_make(call)
-        if call.examples > 1 and result.dim() and len(result) != call.examples:
-            raise InputError(
-                f"the model mixes examples: its output has shape {list(result.shape)} for {call.examples} rows, so "
-                f"axis 0 is not a batch of independent examples. {ONE_EXAMPLE}, and the target an index of that whole "
-                f"output, such as {tuple([0] * result.dim())}"
-            )
+        try:
+            call, export, result = self._exports.find_or_make(call)
+        except NotReproducedError:
+            call.require_rows_apart()
+            raise
+        call.require_row_each(result)
         names = [str(x.name) for x in export.model.inputs]
         arrays = dict(zip(names, map(to_array, call.fed), strict=True))
         return Bound(

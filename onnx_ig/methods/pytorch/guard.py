@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.common.arrays import to_array
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
@@ -122,7 +123,7 @@ class TorchGuard:
                 "deterministic: call .eval(), or draw the numbers beforehand and pass them"
             )
         if deciding:
-            _refuse_decision(deciding[0], at.where)
+            _refuse_decision(deciding[0], at.where, self._call)
         raise ModelError(
             f"the exported model differs from the model {at.where} by {worst:.2g} of the largest output, though it was "
             "exported for this call: something that the model depends on besides its arguments is not in its graph; "
@@ -151,12 +152,18 @@ class TorchGuard:
                     expected = call.evaluate(alone)
                 if not _difference(expected.double().numpy(), exported[row].astype(np.float64)) <= allowed * scale:
                     read = first_difference(reads, known) or next(read for read in known if read.arguments)
-                    _refuse_decision(read, _where(a) + (f", for example {row.start}" if len(rows) > 1 else ""))
+                    _refuse_decision(read, _where(a) + (f", for example {row.start}" if len(rows) > 1 else ""), call)
                 if a == 1.0:
                     known = reads
 
 
-def _refuse_decision(read: Read, where: str) -> None:
+def _refuse_decision(read: Read, where: str, call: Call) -> None:
+    by_the_inputs = any(i < len(call.inputs) for i in read.arguments) and type(read.value) is not int
+    if call.examples > 1 and (read.in_graph or not by_the_inputs):  # lengths, say, of which the longest counts
+        raise InputError(
+            f"the model mixes examples: {where} its output is another for one row alone than beside the others, by "
+            f"what it makes of all of them at {read.place}. {ONE_EXAMPLE}"
+        )
     raise InputError(
         f"the model decides in Python from its data ({read.place} reads {read.value!s:.40}), and {where} it decides "
         "otherwise than for the rest, which an exported graph cannot follow: write the decision as torch.where or "
