@@ -7,7 +7,7 @@ model's inputs say which of the encoder's answers each one takes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,41 +94,42 @@ def read_text(path: Path, specs: Sequence[InputSpec], options: TextOptions, ids:
     """
     roles = _roles(specs, path, ids)
     tokenizer = _open(path, options)
-    sentences = read_sentences(path, options.key)
+    padding = _padding(tokenizer, path)
+    most = (tokenizer.truncation or {}).get("max_length")
     tokenizer.no_padding()
-    encoded = [tokenizer.encode(sentence) for sentence in sentences]
+    tokenizer.no_truncation()  # which cuts without a word
+    sentences = read_sentences(path, options.key)
+    lengths = [len(one.ids) for one in tokenizer.encode_batch(sentences)]
     spec = next(spec for spec in specs if roles.get(spec.name) == "ids")
     declared = spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
-    longest = max(len(one.ids) for one in encoded)
-    length = declared if isinstance(declared, int) else longest
-    for number, one in enumerate(encoded):
-        if len(one.ids) > length:
-            raise InputError(
-                f"{path}: sentence {number} has {len(one.ids)} tokens, input {spec.name!r} takes {length}; shorten it, "
-                "or split it into several"
-            )
-    padding = _padding(tokenizer, path)
-    fill = {"ids": padding, "mask": 0, "types": 0, "positions": 0}
-    rows: dict[str, list[list[int]]] = {role: [] for role in fill}
-    for one in encoded:
-        rest = length - len(one.ids)
-        answers = {"ids": one.ids, "mask": one.attention_mask, "types": one.type_ids, "positions": range(len(one.ids))}
-        for role, values in answers.items():
-            rows[role].append([*values, *[fill[role]] * rest])
-    special = np.array([[*one.special_tokens_mask, *[1] * (length - len(one.ids))] for one in encoded], bool)
-    tokens = np.array(rows["ids"])
+    for number, length in enumerate(lengths):
+        if isinstance(declared, int) and length > declared:
+            raise _too_long(path, number, length, f"input {spec.name!r} takes {declared}")
+        if most is not None and length > most:
+            raise _too_long(path, number, length, f"the tokenizer is set to cut behind {most}")
+    tokenizer.enable_padding(**{**padding, "length": declared if isinstance(declared, int) else max(lengths)})
+    encoded = tokenizer.encode_batch(sentences)
+    masks = np.array([one.attention_mask for one in encoded])
+    rows = {
+        "ids": np.array([one.ids for one in encoded]),
+        "mask": masks,
+        "types": np.array([one.type_ids for one in encoded]),
+        "positions": np.maximum(masks.cumsum(axis=1) - 1, 0) * masks,
+    }
+    special = np.array([one.special_tokens_mask for one in encoded], bool)
     by_name = {spec.name: spec for spec in specs}
-    values = {name: np.array(rows[role]).astype(by_name[name].dtype) for name, role in roles.items()}
-    name = tokenizer.id_to_token(padding)
+    values = {name: rows[role].astype(by_name[name].dtype) for name, role in roles.items()}
     notes = (
-        f"{path}: {len(sentences)} sentence(s) of {longest} tokens at most; the baseline has {name!r} for each word",
+        f"{path}: {len(sentences)} sentence(s) of {max(lengths)} tokens at most; the baseline has "
+        f"{padding['pad_token']!r} for each word",
     )
-    baseline = np.where(special, tokens, padding).astype(spec.dtype)
-    pad = [name] * length
-    words = tuple(
-        _words(sentence, one, [*one.tokens, *pad][:length]) for sentence, one in zip(sentences, encoded, strict=True)
-    )
+    baseline = np.where(special, rows["ids"], padding["pad_id"]).astype(spec.dtype)
+    words = tuple(_words(sentence, one) for sentence, one in zip(sentences, encoded, strict=True))
     return TextRead(values, spec.name, baseline, words, notes)
+
+
+def _too_long(path: Path, number: int, length: int, limit: str) -> InputError:
+    return InputError(f"{path}: sentence {number} has {length} tokens, {limit}; shorten it, or split it into several")
 
 
 def _from_json(path: Path, number: int, line: str, key: str) -> str:
@@ -183,17 +184,17 @@ def _open(path: Path, options: TextOptions) -> Any:
         raise InputError(f"--tokenizer {file}: not a tokenizer.json: {error}") from error
 
 
-def _padding(tokenizer: Any, path: Path) -> int:
+def _padding(tokenizer: Any, path: Path) -> dict[str, Any]:
+    """How the tokenizer pads: as its file says, else behind, with the token that is called like one."""
     if tokenizer.padding is not None:
-        return int(tokenizer.padding["pad_id"])
-    known = (tokenizer.token_to_id(name) for name in _PADDING)
-    found = next((index for index in known if index is not None), None)
-    if found is None:
-        raise InputError(f"{path}: the tokenizer names no padding token ({', '.join(_PADDING)}); add one to it")
-    return int(found)
+        return {name: tokenizer.padding[name] for name in ("direction", "pad_id", "pad_type_id", "pad_token")}
+    for name in _PADDING:
+        if (index := tokenizer.token_to_id(name)) is not None:
+            return {"direction": "right", "pad_id": index, "pad_type_id": 0, "pad_token": name}
+    raise InputError(f"{path}: the tokenizer names no padding token ({', '.join(_PADDING)}); add one to it")
 
 
-def _words(sentence: str, encoded: Any, tokens: Iterable[str]) -> Words:
+def _words(sentence: str, encoded: Any) -> Words:
     """Tokens are one word where the tokenizer says so, or, where it knows no words, between blanks of the sentence."""
     groups: dict[int, list[int]] = {}
     own = [word for word in encoded.word_ids if word is not None]
@@ -208,4 +209,4 @@ def _words(sentence: str, encoded: Any, tokens: Iterable[str]) -> Words:
         first = min(encoded.offsets[place][0] for place in places)
         last = max(encoded.offsets[place][1] for place in places)
         texts.append(sentence[first:last].strip() or "".join(encoded.tokens[place] for place in places))
-    return Words(tuple(texts), tuple(tuple(places) for places in groups.values()), tuple(tokens))
+    return Words(tuple(texts), tuple(tuple(places) for places in groups.values()), tuple(encoded.tokens))

@@ -83,6 +83,27 @@ def test_tokens_masks_and_padding(tmp_path: Path) -> None:
     assert read_inputs([str(tmp_path / "s.txt")], specs(12), files=files)["input_ids"].value.shape == (2, 12)
 
 
+def test_the_tokenizer_says_how_it_pads_and_where_it_cuts(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text(SENTENCES)
+    made = Tokenizer.from_file(str(tokenizer(tmp_path)))
+    made.enable_padding(direction="left", pad_id=IDS["b"], pad_token="b", pad_type_id=1)
+    made.save(str(tmp_path / "tokenizer.json"))
+    files = FileOptions(texts=TextOptions(tmp_path))
+    inputs = [*specs(), InputSpec("position_ids", I64, ("N", "T"))]
+    read = read_inputs([str(tmp_path / "s.txt")], inputs, files=files)
+    short = [*[IDS["b"]] * 6, IDS["[CLS]"], IDS["great"], IDS["[SEP]"]]
+    np.testing.assert_array_equal(read["input_ids"].value[1], short)
+    np.testing.assert_array_equal(read["attention_mask"].value[1], [0] * 6 + [1] * 3)
+    np.testing.assert_array_equal(read["token_type_ids"].value[1], [1] * 6 + [0] * 3)
+    np.testing.assert_array_equal(read["position_ids"].value, [range(9), [0] * 6 + [0, 1, 2]])
+    np.testing.assert_array_equal(read["input_ids"].baseline[1], [*[IDS["b"]] * 6, 2, IDS["b"], 3])
+    assert read["input_ids"].words[1].positions == ((7,),)
+    made.enable_truncation(8)
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="sentence 0 has 9 tokens, the tokenizer is set to cut behind 8"):
+        read_inputs([str(tmp_path / "s.txt")], inputs, files=files)
+
+
 def test_every_kind_of_tokenizer_gives_the_words_of_the_sentence(tmp_path: Path) -> None:
     """Bytes with blanks in the pieces, and a tokenizer that knows no words."""
     sentence = "naïve cafés, twice"
