@@ -117,6 +117,23 @@ PLACES: dict[str, tuple[str, str, np.ndarray]] = {
         "string",
         RNG.choice(np.array(["a", "b", "c"], object), (7, 2)),
     ),
+    "ids of an int8 table": (
+        "g = Gather (bytes, i)  e = DequantizeLinear (g, scale, middle)",
+        "int64",
+        RNG.integers(0, 4, (7, 2)),
+    ),
+    "whole numbers cast to floats": (
+        "f = Cast <to = 1> (i)  u = Unsqueeze (f, last)  e = Mul (u, steps)",
+        "int64",
+        RNG.integers(0, 9, (7, 2)),
+    ),
+    "counts of words": (
+        """c = TfIdfVectorizer <max_gram_length = 1, max_skip_count = 0, min_gram_length = 1, mode = "TF",
+        ngram_counts = [0], ngram_indexes = [0, 1, 2, 3], pool_int64s = [0, 1, 2, 3]> (i)
+        u = Unsqueeze (c, one)  t4 = MatMul (u, table)  e = Concat <axis = 1> (t4, t4)""",
+        "int64",
+        RNG.integers(0, 4, (7, 2)),
+    ),
     "one-hot ids": ("h = OneHot (i, depth, pair)  e = MatMul (h, table)", "int64", RNG.integers(0, 4, (7, 2))),
 }
 TAIL = "t = Tanh (e)  v = ReduceMean <keepdims = 0> (t, one)  z = MatMul (v, w)  y = Sigmoid (z)"
@@ -135,7 +152,9 @@ def integrated(case: Case, start: np.ndarray, n: int) -> np.ndarray:
 def test_places(name: str, tmp_path: Path) -> None:
     """By the model behind the place in float64; in every door, and on the command line."""
     text, kind, values = PLACES[name]
-    constants = head(3)[:-1] + f", {TABLE}, int64 depth = {{4}}, int64[2] none = {{0, 0}}, float[2] pair = {{0, 1}}>"
+    constants = head(3)[:-1] + f", {TABLE}, int64 depth = {{4}}, int64[2] none = {{0, 0}}, float[2] pair = {{0, 1}}"
+    constants += ", int8[4, 3] bytes = {-9, 4, 7, 2, -3, 5, 8, -1, 0, 6, -7, 3}, float scale = {0.1}, int8 middle = {1}"
+    constants += ", int64[1] last = {-1}, float[3] steps = {0.1, -0.2, 0.3}>"
     proto = model(f"({kind}[N, 2] i) => (float[N, 2] y) {constants} {{ {text} {TAIL} }}")
     values = values.astype(DTYPES[kind])
     case = Case(proto, {"i": values})
