@@ -198,7 +198,7 @@ BROKEN: dict[str, tuple[str, int, list[str]]] = {
     "which input": ("attribute two.onnx -i rows.npy -o out", 4, ["a", "b"]),
     "which baseline": ("attribute two.onnx -i both.npz --baseline @base.npy -o out", 2, ["NAME="]),
     "baseline from nowhere": (f"{A} --baseline input -o out", 2, ["export"]),
-    "baseline not a number": (f"{A} --baseline black -o out", 2, ["black"]),
+    "baseline not a number": (f"{A} --baseline dark -o out", 2, ["dark"]),
     "target not a number": (f"{A} --target seven -o out", 2, ["seven"]),
     "target of a file in export": ("export two.onnx --input a --target @targets.npy -o out.onnx", 2, ["--target"]),
     "method of a step form": ("export one.onnx --form step --n-steps 9 -o out.onnx", 2, ["--n-steps"]),
