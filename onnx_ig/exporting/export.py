@@ -26,6 +26,7 @@ from onnx_ig.common.types import Algorithm, Array, Form, Rule
 from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.examples_apart import require_examples_apart
 from onnx_ig.errors import MissingDependencyError, warn
+from onnx_ig.exporting.plain import respell
 from onnx_ig.exporting.trial import try_out
 from onnx_ig.loading import wire
 from onnx_ig.loading.model import Model, Source, load_with_output, tensor_called
@@ -151,6 +152,7 @@ def export(
         prefix=prefix,
     )
     built = build(model, plan)
+    respell(built.graph)
     _require_examples_apart(model, plan, example)
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)

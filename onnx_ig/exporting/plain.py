@@ -1,0 +1,72 @@
+"""The same graph for runtimes that read less of the standard: in files alone, our own sessions need none of it.
+
+The one idea: each edit adds or respells what every runtime understands, and changes no value.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnx_ig.graph.builder import OpBuilder, is_static, static_shape
+
+
+def respell(graph: ir.Graph) -> None:
+    """In place, in the bodies of the graph too.
+
+    * ``kernel_shape`` on each convolution whose weight's shape is known: the standard lets it be inferred.
+    * IsNaN(x) → Not(Equal(x, x)): MNN has no IsNaN.
+    * An Identity behind each scan output that its body reads: tract refuses such a body.
+    """
+    op = OpBuilder(graph)
+    for node in list(ir.traversal.RecursiveGraphIterator(graph)):
+        if node.domain != "":
+            continue
+        if node.op_type in ("Conv", "ConvTranspose"):
+            _name_kernel_shape(node)
+        elif node.op_type == "IsNaN" and node.inputs[0] is not None and node.inputs[0].dtype != ir.DataType.BFLOAT16:
+            _compare_with_itself(op, node)
+        elif node.op_type in ("Scan", "Loop"):
+            _part_read_outputs(op, node)
+
+
+def _name_kernel_shape(node: ir.Node) -> None:
+    weight = node.inputs[1]
+    if weight is not None and is_static(weight) and "kernel_shape" not in node.attributes:
+        node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", static_shape(weight)[2:])
+
+
+def _compare_with_itself(op: OpBuilder, node: ir.Node) -> None:
+    x, y, graph = node.inputs[0], node.outputs[0], node.graph
+    assert graph is not None
+    equal = ir.Node("", "Equal", [x, x])
+    equal.outputs[0].name, equal.outputs[0].type = op.fresh(f"{y.name}_equal"), ir.TensorType(ir.DataType.BOOL)
+    equal.outputs[0].shape = None if y.shape is None else y.shape.copy()
+    graph.insert_before(node, equal)
+    inverse = ir.Node("", "Not", [equal.outputs[0]])
+    made = inverse.outputs[0]
+    made.name, made.type, made.shape = y.name, y.type, y.shape
+    graph.insert_before(node, inverse)
+    ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
+    y.name = None
+    graph.remove(node, safe=True)
+
+
+def _part_read_outputs(op: OpBuilder, node: ir.Node) -> None:
+    body = node.attributes["body"].as_graph()
+    for i in range(len(body.outputs) - _scan_outputs(node, body), len(body.outputs)):
+        value = body.outputs[i]
+        if value.uses():
+            copy = ir.Node("", "Identity", [value])
+            made = copy.outputs[0]
+            made.name, made.type = op.fresh(f"{value.name}_out"), value.type
+            made.shape = None if value.shape is None else value.shape.copy()
+            body.append(copy)
+            body.outputs[i] = made
+
+
+def _scan_outputs(node: ir.Node, body: ir.Graph) -> int:
+    """How many outputs of the node are stacked over its steps."""
+    if node.op_type == "Loop":
+        return len(node.outputs) - (len(node.inputs) - 2)
+    scanned = node.attributes["num_scan_inputs"].as_int()
+    return len(node.outputs) - (len(body.inputs) - scanned)
