@@ -51,7 +51,7 @@ OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
         gradient.passes,
         "CommonSubexpressionEliminationPass",
         lambda: lambda model: None,
-        "lenet_smooth",
+        "lstm",
     ),
     "identities": (gradient, "_remove_identities", lambda graph: None, "lenet_smooth"),
     "transposed weights": (gradient, "separate_transposed_weights", lambda graph: None, "unet_smooth"),
