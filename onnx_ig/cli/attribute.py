@@ -125,6 +125,7 @@ def attribute(
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import COLUMN, picture_options, read_target_option
     from onnx_ig.data import FileOptions, SoundOptions, TableOptions, TextOptions
+    from onnx_ig.inspection import contract_of
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
@@ -140,10 +141,12 @@ def attribute(
     else:
         refuse_torch_options(weights=weights)
         loaded, output = load_with_output(model, output)
-    shown = shown.or_in(loaded.ir_model.metadata_props)
+    contract = contract_of(loaded)
+    shown = shown.or_in(loaded, output if contract is None else contract.output)
+    inner = bool(rest["at"]) if contract is None else contract.at != contract.named("attributed")
     chosen_target = read_target_option(target, shown.classes or ())
     column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
-    tables = TableOptions(shown.columns(), column, shown.classes or (), skip=on_error == "skip")
+    tables = TableOptions(shown.columns(inner), column, shown.classes or (), skip=on_error == "skip")
     request = AttributeOptions(
         inputs, extra, baselines, target=chosen_target, pictures=pictures,
         files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.data import names_in_metadata
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example
+
+if TYPE_CHECKING:
+    from onnx_ig.loading.model import Model
 
 _MEANT = (
     '{"features": [...], or [[...], ...] with a list for each example, or {tensor: either}, "classes": [...]}, '
@@ -34,16 +37,31 @@ class Names:
     told: Sequence[str] = ()
     file: str = field(default="--names", compare=False)
 
-    def columns(self) -> list[str]:
-        """The names of a table's columns, in the model's order; empty where they are not those of all rows."""
+    def columns(self, inner: bool) -> list[str]:
+        """The names of a table's columns, in the model's order; empty where they are not those of all rows.
+
+        ``inner``: a tensor inside the graph is attributed, and the names that were given are of its elements.
+        """
+        if inner:
+            return list(self.told)
         lists = list(self.features.values()) if isinstance(self.features, Mapping) else [self.features]
         shared = [names for names in lists if names and not is_per_example(names)]
         return [str(name) for name in shared[0]] if len(shared) == 1 else list(self.told)
 
-    def or_in(self, properties: Mapping[str, str]) -> Names:
-        """The same, with what they leave out taken from a model's metadata."""
-        told = names_in_metadata(properties)
-        return replace(self, classes=self.classes or told.get("classes"), told=tuple(told.get("features", ())))
+    def or_in(self, model: Model, output: str | None) -> Names:
+        """The same, with what they leave out taken from the model's metadata: classes are those of an ``output`` that
+        the model has, and that has as many.
+        """
+        told = names_in_metadata(model.ir_model.metadata_props)
+        classes = told.get("classes")
+        explained = [y for y in model.outputs if output in (None, y.name)]
+        widths = {y.shape[-1] for y in explained if y.shape is not None and len(y.shape)}
+        fit = bool(explained) and any(not isinstance(width, int) or width == len(classes or ()) for width in widths)
+        return replace(
+            self,
+            classes=self.classes or (classes if fit or (explained and not widths) else None),
+            told=tuple(told.get("features", ())),
+        )
 
     def of_features(self, tensors: Sequence[str]) -> dict[str, FeatureNames]:
         """The names for each of ``tensors`` that has some.

@@ -22,6 +22,7 @@ from onnx_ig.data import (
     Rows,
     Series,
     Words,
+    class_index,
     named_baseline,
     parse_baseline,
     parse_numbers,
@@ -132,6 +133,9 @@ def read_values(
                 f"input {spec.name!r} ({type_name(spec.dtype)} {spec.describe_shape()}) is not fed: "
                 f"-i {spec.name}=FILE to attribute it, else --extra {spec.name}=FILE"
             )
+    column = None if files is None else files.tables.target
+    if column is not None and all(value.rows is None or value.rows.target is None for value in read.values()):
+        raise UsageError(f"--target {COLUMN}{column}: none of the files of -i is a table with a row for each example")
     return Values(
         inputs={name: value.value for name, value in read.items()},
         extra={name: value for name, value in otherwise.items() if name not in read}
@@ -268,8 +272,9 @@ def read_target_option(text: str | None, classes: Sequence[str] = ()) -> Any:
     """
     if text is None or text.startswith(COLUMN):
         return None
-    if text in classes:
-        return list(classes).index(text)
+    index = class_index(text, classes)
+    if index is not None:
+        return index
     target = parse_target(text)
     if target == "input":
         raise UsageError("--target input is for export; here give an index, predicted, or @FILE")

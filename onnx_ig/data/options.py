@@ -92,6 +92,23 @@ def parse_target(text: str) -> Target:
     return indices[0] if len(indices) == 1 else indices
 
 
+def class_index(text: str, classes: Sequence[str]) -> int | None:
+    """The index of the class called ``text``; None: there is none.
+
+    Raises:
+        InputError: ``text`` is a number too, and as an index it is another class.
+    """
+    if text not in classes:
+        return None
+    index = list(classes).index(text)
+    if text.isdecimal() and int(text) != index:
+        raise InputError(
+            f"{text!r} is the name of the class with index {index}, and as an index another class: give the classes "
+            'other names, --names FILE with {"classes": [...]}'
+        )
+    return index
+
+
 def read_target(path: Path) -> Array:
     """Targets from a .npy, a .npz of one array or a table of one column: integers [N], or [N, axes] for rank > 2."""
     if not path.is_file():

@@ -15,6 +15,7 @@ import numpy as np
 
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
+from onnx_ig.data.options import class_index
 from onnx_ig.data.table_file import missing, numbers, read_table, rows_named
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
@@ -148,6 +149,12 @@ def _features(
         if ignored:
             notes.append(f"{path}: {_listed(ignored)} are no features of {spec.name!r} and were left out")
         return list(options.features)
+    made_up = list(columns) == [str(place) for place in range(len(columns))]  # of a table without a line of names
+    if options.features and not made_up and isinstance(width, int | str):
+        raise InputError(
+            f"{path}: no column is called like a feature of {spec.name!r}, which are {_listed(options.features)}"
+            f"{nearest(next(iter(columns)), options.features)}; the columns are {_listed(columns)}"
+        )
     if isinstance(width, int) and width != len(columns):
         raise InputError(
             f"{path}: {len(columns)} columns ({_listed(columns)}) for input {spec.name!r}, which has {width} features; "
@@ -155,8 +162,8 @@ def _features(
         )
     if len(columns) > 1:
         notes.append(
-            f"{path}: the columns were taken as the features of {spec.name!r} in their order, {_listed(columns)}: the "
-            "model does not name its features (--names can)"
+            f"{path}: the columns were taken as the features of {spec.name!r} in their order, {_listed(columns)}: "
+            + ("they have no names" if made_up else "the model does not name its features (--names can)")
         )
     return list(columns)
 
@@ -223,16 +230,18 @@ def _targets(column: Array, options: TableOptions, path: Path) -> Array:
     Raises:
         InputError: neither.
     """
-    by_name = {name: index for index, name in enumerate(options.classes)}
-    texts = [str(cell).strip() for cell in column]
-    if by_name and all(text in by_name for text in texts):
+    texts = [_as_text(cell) for cell in column]
+    by_name = {text: class_index(text, options.classes) for text in dict.fromkeys(texts)}
+    if all(index is not None for index in by_name.values()):
         return np.array([by_name[text] for text in texts], np.int64)
     try:
         values = numbers(column, str(options.target), path)
     except InputError:
-        unknown = next((text for text in texts if text not in by_name), "")
+        unknown = next((text for text in texts if by_name[text] is None), "")
         known = (
-            f"the classes are {_listed(by_name)}" if by_name else 'name the classes, --names with {"classes": [...]}'
+            f"the classes are {_listed(options.classes)}"
+            if options.classes
+            else 'name the classes, --names with {"classes": [...]}'
         )
         raise InputError(
             f"{path}: column {options.target!r} holds {unknown!r}, which is no index and no class: {known}"
@@ -240,6 +249,11 @@ def _targets(column: Array, options: TableOptions, path: Path) -> Array:
     if values.dtype.kind == "f" and not (values == np.rint(values)).all():
         raise InputError(f"{path}: column {options.target!r} holds numbers with fractions; targets are indices")
     return values.astype(np.int64)
+
+
+def _as_text(cell: object) -> str:
+    """As a table of text would hold it."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _listed(names: Sequence[str] | Mapping[str, object]) -> str:

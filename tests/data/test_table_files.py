@@ -33,6 +33,7 @@ def spec(*shape: Any, dtype: Any = F32, name: str = "x") -> InputSpec:
 
 ROW, ORDER = spec("N", 2), TableOptions()
 NAMED = TableOptions(("b", "a"))
+NUMBERED = TableOptions(target="t", classes=("1", "2"))
 # the file's text, the declared input, options, the array, and words of a note ("" for none)
 READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
     "in their order": ("p,q\n1,2\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "'p', 'q'"),
@@ -40,6 +41,7 @@ READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
     "semicolons": ("p;q\n1;2.5\n", ROW, ORDER, [[1, 2.5]], "in their order"),
     "quoted": ('"p, the first",q\n"1",2\n', ROW, ORDER, [[1, 2]], "p, the first"),
     "with a byte order mark": ("\ufeffb,a\n1,2\n", ROW, NAMED, [[1, 2]], ""),
+    "no line of names": ("1,2\n3,4\n", ROW, NAMED, [[1, 2], [3, 4]], "they have no names"),
     "numbers only": ("1,2\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "read as the first row"),
     "truth values": ("p,q\ntrue,False\n", ROW, ORDER, [[1, 0]], "order"),
     "whole numbers": ("p,q\n1,2\n", spec("N", 2, dtype=I64), ORDER, [[1, 2]], "order"),
@@ -81,6 +83,8 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "a picture's input": ("p,q\n1,2\n", spec("N", 3, 4, 4), ORDER, "a table needs rank 2 or 3"),
     "fractions for integers": ("p,q\n1,2.5\n", spec("N", 2, dtype=I64), ORDER, "is floating-point"),
     "a target that is no index": ("p,q,t\n1,2,high\n", ROW, TableOptions(target="t"), "no index and no class"),
+    "no feature's name": ("A,B\n1,2\n", ROW, NAMED, "no column is called like a feature of 'x'"),
+    "a class called like another's index": ("p,q,t\n1,2,1\n", ROW, NUMBERED, "and as an index another class"),
     "a target with a fraction": ("p,q,t\n1,2,0.5\n", ROW, TableOptions(target="t"), "targets are indices"),
 }  # fmt: skip
 
@@ -223,3 +227,27 @@ def test_a_baseline_is_a_row_of_a_table(work: Path) -> None:
     method = onnx_ig.IntegratedGradients("features.onnx")
     expected = method.attribute(x, np.float32([[0.1, 0.4]]), target=0, n_steps=9)
     np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], expected, rtol=1e-5)
+
+
+def test_names_of_a_layer_do_not_hide_those_of_the_columns(work: Path) -> None:
+    """The names given are those of what is attributed; the metadata have the columns'."""
+    Path("units.json").write_text(json.dumps({"features": ["first", "second"], "classes": ["one", "two", "three"]}))
+    plain = run("attribute features.onnx -i rows.csv --target 1 -o plain")
+    inner = run("attribute features.onnx -i rows.csv --target 1 --names units.json --at bent -o inner")
+    assert plain.exit_code == inner.exit_code == 0, inner.output
+    np.testing.assert_array_equal(
+        np.load("plain/attributions.npz")["score"], np.load("inner/attributions.npz")["score"]
+    )
+
+
+def test_classes_of_the_metadata_are_those_of_the_models_own_output(work: Path) -> None:
+    done = run("attribute features.onnx -i rows.csv --target 1 --output bent -o hidden")
+    assert done.exit_code == 0, done.output
+    assert "middle" not in done.output
+
+
+@pytest.mark.parametrize("source", ["x.npy", "x=x.npy"])
+def test_a_column_needs_a_table(source: str, work: Path) -> None:
+    np.save("x.npy", np.ones((2, 2), np.float32))
+    done = run(f"attribute features.onnx -i {source} --target column:kind -o none")
+    assert done.exit_code == 2 and "none of the files of -i is a table" in done.output
