@@ -32,6 +32,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
         options.baselines, options.pictures, files=options.files, allow_nonfinite=options.allow_nonfinite,
     )  # fmt: skip
+    values = values.with_padding() if contract.named("baseline") else values
     if set(values.inputs) != set(attributed):
         raise UsageError(
             f"this attribution model attributes {', '.join(attributed)}: give exactly these with -i, "
@@ -43,7 +44,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     target = values.target(options.target)
     given = Arguments(
         values.inputs,
-        values.or_padding() if contract.named("baseline") else values.baselines,
+        values.baselines,
         "predicted" if target is None and contract.named("target") else target,
         values.extra,
         (),

@@ -45,6 +45,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
         options.baselines, options.pictures, files=options.files,
         allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
+    values = values.with_padding() if integrated else values
     _refuse_early(model, options, values)
     method = (IntegratedGradients if integrated else InputXGradient)(
         model,
@@ -57,7 +58,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     target = values.target(options.target)
     given = Arguments(
         values.inputs,
-        values.or_padding() if integrated else values.baselines,
+        values.baselines,
         "predicted" if target is None else target,
         values.extra,
         options.per_example,
@@ -101,7 +102,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     Raises:
         UsageError, InputError: they do not.
     """
-    broadcast_baselines(values.inputs, values.or_padding(), options.allow_nonfinite)
+    broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite)
     try:
         plan = make_plan(
             model,

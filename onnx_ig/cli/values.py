@@ -17,6 +17,7 @@ from onnx_ig.data import (
     FileOptions,
     InputSpec,
     InputValue,
+    Padding,
     Picture,
     PictureOptions,
     Rows,
@@ -55,12 +56,17 @@ class Values:
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: Rows | None = None
     words: dict[str, tuple[Words, ...]] = field(default_factory=dict)
-    padding: dict[str, Array] = field(default_factory=dict)
+    padding: dict[str, Padding] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def or_padding(self) -> dict[str, float | str | Array]:
-        """The baselines; for tokens that have none, padding."""
-        return {**self.padding, **self.baselines}
+    def with_padding(self) -> Values:
+        """The same with padding as the baseline of tokens that have none, and a note of it."""
+        padding = {name: value for name, value in self.padding.items() if name not in self.baselines}
+        return replace(
+            self,
+            baselines={**{name: value.ids for name, value in padding.items()}, **self.baselines},
+            notes=(*self.notes, *(f"baseline: {n} has {v.token!r} for each word" for n, v in padding.items())),
+        )
 
     def target(self, otherwise: Any) -> Any:
         """The targets in a table's column, or ``otherwise``."""
@@ -120,8 +126,9 @@ def read_values(
     others = [spec for spec in specs if spec.name not in read and spec.name not in beside]
     for text in extra:
         name = split_name(text, names)[0]
-        if name in read:
-            raise UsageError(f"input {name!r} is given twice, by -i and by --extra")
+        if name in read or name in beside:
+            among = "" if name in read else " (beside others in one file)"
+            raise UsageError(f"input {name!r} is given twice, by -i{among} and by --extra")
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
     more = beside | (
@@ -153,7 +160,7 @@ def read_values(
         example_names=next((value.names for value in read.values() if value.names), ()),
         features={name: value.features for name, value in read.items() if value.features},
         words={name: value.words for name, value in read.items() if value.words},
-        padding={name: value.baseline for name, value in read.items() if value.baseline is not None},
+        padding={name: value.padding for name, value in read.items() if value.padding is not None},
         rows=_rows([*read.values(), *more.values()]),
         notes=(
             *(note for value in (*read.values(), *more.values()) for note in value.notes),

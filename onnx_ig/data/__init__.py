@@ -18,7 +18,7 @@ from onnx_ig.data.read import FileOptions, InputValue, read_baseline, read_input
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
-from onnx_ig.data.text import TEXT_SUFFIXES, TextOptions, Words, token_input
+from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, token_input
 from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "FileOptions",
     "InputSpec",
     "InputValue",
+    "Padding",
     "Picture",
     "PictureOptions",
     "Rows",

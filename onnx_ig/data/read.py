@@ -16,7 +16,7 @@ from onnx_ig.data.readers import READERS
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
 from onnx_ig.data.table import Rows, TableOptions, read_columns
 from onnx_ig.data.table_file import TABLE_SUFFIXES
-from onnx_ig.data.text import TEXT_SUFFIXES, TextOptions, Words, read_text
+from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, read_text
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
@@ -40,7 +40,7 @@ class InputValue:
 
     ``names`` are those of the files in a folder, one for each example; ``features`` the columns of a table that lie
     side by side, ``rows`` which of its rows they are. ``words`` are the texts that an input's tokens come from,
-    ``baseline`` what they are replaced by unless told; what goes ``beside`` tokens (a mask) is not attributed.
+    ``padding`` what they are replaced by unless told; what goes ``beside`` tokens (a mask) is not attributed.
     """
 
     value: Array
@@ -51,7 +51,7 @@ class InputValue:
     features: tuple[str, ...] = ()
     rows: Rows | None = None
     words: tuple[Words, ...] = ()
-    baseline: Array | None = None
+    padding: Padding | None = None
     beside: bool = False
 
 
@@ -210,7 +210,7 @@ def _read_text(path: Path, specs: Sequence[InputSpec], files: FileOptions, ids: 
     """The tokens of sentences, and what goes beside them."""
     text = read_text(path, specs, files.texts, ids)
     read = {name: InputValue(value, beside=True) for name, value in text.values.items()}
-    read[text.ids] = InputValue(text.values[text.ids], text.notes, words=text.words, baseline=text.baseline)
+    read[text.ids] = InputValue(text.values[text.ids], text.notes, words=text.words, padding=text.padding)
     return read
 
 

@@ -47,12 +47,20 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Padding:
+    """Sentences that say nothing: their ids [N, T], which have the ``token`` of padding for each word."""
+
+    ids: Array
+    token: str
+
+
+@dataclass(frozen=True)
 class TextRead:
-    """``values`` [N, T] by input name; ``ids`` names that of the tokens, ``baseline`` [N, T] is padding for it."""
+    """``values`` [N, T] by input name; ``ids`` names that of the tokens, for which there is ``padding``."""
 
     values: dict[str, Array]
     ids: str
-    baseline: Array
+    padding: Padding
     words: tuple[Words, ...]
     notes: tuple[str, ...]
 
@@ -64,7 +72,7 @@ def read_sentences(path: Path, key: str) -> list[str]:
         InputError: not UTF-8, no such key, no sentence.
     """
     try:
-        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]  # U+2028 ends no line
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable text (UTF-8): {error}") from error
     if path.suffix.lower() == ".jsonl":
@@ -119,13 +127,10 @@ def read_text(path: Path, specs: Sequence[InputSpec], options: TextOptions, ids:
     special = np.array([one.special_tokens_mask for one in encoded], bool)
     by_name = {spec.name: spec for spec in specs}
     values = {name: rows[role].astype(by_name[name].dtype) for name, role in roles.items()}
-    notes = (
-        f"{path}: {len(sentences)} sentence(s) of {max(lengths)} tokens at most; the baseline has "
-        f"{padding['pad_token']!r} for each word",
-    )
-    baseline = np.where(special, rows["ids"], padding["pad_id"]).astype(spec.dtype)
+    notes = (f"{path}: {len(sentences)} sentence(s) of {max(lengths)} tokens at most",)
+    silent = Padding(np.where(special, rows["ids"], padding["pad_id"]).astype(spec.dtype), str(padding["pad_token"]))
     words = tuple(_words(sentence, one) for sentence, one in zip(sentences, encoded, strict=True))
-    return TextRead(values, spec.name, baseline, words, notes)
+    return TextRead(values, spec.name, silent, words, notes)
 
 
 def _too_long(path: Path, number: int, length: int, limit: str) -> InputError:

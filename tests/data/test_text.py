@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 import onnx_ig
 from onnx_ig.cli import app
 from onnx_ig.data import FileOptions, InputSpec, TextOptions, Words, read_inputs
+from onnx_ig.data.text import read_sentences
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from tests.helpers.cli_models import model, node
 
@@ -75,7 +76,7 @@ def test_tokens_masks_and_padding(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read["attention_mask"].value, [[1] * 9, [1] * 3 + [0] * 6])
     assert read["attention_mask"].value.dtype == F32
     np.testing.assert_array_equal(read["token_type_ids"].value, np.zeros((2, 9)))
-    np.testing.assert_array_equal(read["input_ids"].baseline[0], [2, 0, 0, 0, 0, 0, 0, 0, 3])
+    np.testing.assert_array_equal(read["input_ids"].padding.ids[0], [2, 0, 0, 0, 0, 0, 0, 0, 3])
     whole, short = read["input_ids"].words
     assert whole.words == ("The", "film", "is", "unwatchable", ".") and short.words == ("Great",)
     assert whole.positions == ((1,), (2,), (3,), (4, 5, 6), (7,))
@@ -96,7 +97,7 @@ def test_the_tokenizer_says_how_it_pads_and_where_it_cuts(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read["attention_mask"].value[1], [0] * 6 + [1] * 3)
     np.testing.assert_array_equal(read["token_type_ids"].value[1], [1] * 6 + [0] * 3)
     np.testing.assert_array_equal(read["position_ids"].value, [range(9), [0] * 6 + [0, 1, 2]])
-    np.testing.assert_array_equal(read["input_ids"].baseline[1], [*[IDS["b"]] * 6, 2, IDS["b"], 3])
+    np.testing.assert_array_equal(read["input_ids"].padding.ids[1], [*[IDS["b"]] * 6, 2, IDS["b"], 3])
     assert read["input_ids"].words[1].positions == ((7,),)
     made.enable_truncation(8)
     made.save(str(tmp_path / "tokenizer.json"))
@@ -205,7 +206,7 @@ def test_sentences_are_explained_word_by_word(work: Path, exported: bool) -> Non
     read = read_inputs(["s.txt"], [InputSpec(n, I64, ("N", "T")) for n in ("input_ids", "attention_mask")], files=files)
     ids, mask = read["input_ids"], read["attention_mask"].value
     expected = onnx_ig.IntegratedGradients("text.onnx", at="embedded").attribute(
-        {"input_ids": ids.value}, {"input_ids": ids.baseline}, target=1, n_steps=10,
+        {"input_ids": ids.value}, {"input_ids": ids.padding.ids}, target=1, n_steps=10,
         additional_forward_args={"attention_mask": mask},
     )  # fmt: skip
     np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_embedded"], expected, rtol=1e-5, atol=1e-7)
@@ -218,6 +219,41 @@ def test_sentences_are_explained_word_by_word(work: Path, exported: bool) -> Non
     page = Path("out/report.html").read_text()
     assert "unwatchable</span>" in page and "<b>" not in page and "&lt;</span>" in page
     assert "\x1b" not in done.stdout and "unwatchable" in done.stdout
+    assert "baseline: input_ids has '[PAD]' for each word" in done.stderr
+
+
+# options beside the sentences, and the exit
+WITHOUT_PADDING: dict[str, tuple[str, int]] = {
+    "no path": ("--algorithm input-x-gradient", 0),
+    "a baseline of the user's": ("--baseline 3", 0),
+    "a mask of the user's": ("--extra attention_mask=mask.npy", 2),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_PADDING)
+def test_padding_is_told_only_where_it_is_the_baseline(work: Path, case: str) -> None:
+    options, code = WITHOUT_PADDING[case]
+    np.save("mask.npy", np.ones((2, 8), np.int64))
+    steps = "" if "algorithm" in options else "--n-steps 5"
+    done = run(f"attribute text.onnx -i s.txt --tokenizer tokenizer.json --target 1 {steps} {options} -o out")
+    assert done.exit_code == code, done.stderr
+    assert "[PAD]" not in done.stderr
+    assert ("'attention_mask' is given twice" in done.stderr) == (code != 0)
+
+
+def test_a_baked_baseline_is_not_said_to_be_padding(work: Path) -> None:
+    done = run("export text.onnx -o ig.onnx --input input_ids --at embedded --target 1 --n-steps 5")
+    assert done.exit_code == 0, done.stderr
+    done = run("attribute ig.onnx -i s.txt --tokenizer tokenizer.json -o out")
+    assert done.exit_code == 0 and "sentence(s)" in done.stderr and "[PAD]" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl"])
+def test_only_a_line_feed_ends_a_sentence(tmp_path: Path, suffix: str) -> None:
+    sentences = ["the\u2028film\x0cis\x85great", "great"]
+    lines = [json.dumps({"text": s}, ensure_ascii=False) if suffix == "jsonl" else s for s in sentences]
+    (tmp_path / f"s.{suffix}").write_bytes("\r\n".join([*lines, ""]).encode())
+    assert read_sentences(tmp_path / f"s.{suffix}", "text") == sentences
 
 
 def test_words_of_special_and_padding_tokens_count_nowhere() -> None:
