@@ -28,9 +28,12 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
     _refuse_contradictions(contract, options)
     own = {entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")}
     attributed = contract.named("attributed")
+    batched = contract.layout != "none"
     values = read_values(
         [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
-        options.baselines, options.pictures, files=options.files, allow_nonfinite=options.allow_nonfinite,
+        options.baselines, options.pictures, batched=lambda _: batched, files=options.files,
+        allow_nonfinite=options.allow_nonfinite,
+        otherwise={name: value for name, value in model.defaults.items() if name in own},
     )  # fmt: skip
     values = values.with_padding() if contract.named("baseline") else values
     if set(values.inputs) != set(attributed):
@@ -38,7 +41,6 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
             f"this attribution model attributes {', '.join(attributed)}: give exactly these with -i, "
             "others with --extra"
         )
-    batched = contract.layout != "none"
     examples = len(next(iter(values.inputs.values()))) if batched else 1
     options.names.check(_reported_shapes(model, contract, values.inputs), examples, _output_dims(model, contract))
     target = values.target(options.target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx_ig.attribution import default_inputs, make_plan
+from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
@@ -42,7 +42,7 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
 
     values = read_values(
         [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
-        options.baselines, options.pictures, files=options.files,
+        options.baselines, options.pictures, batched=lambda names: _batched(model, options, names), files=options.files,
         allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
     )  # fmt: skip
     values = values.with_padding() if integrated else values
@@ -96,6 +96,21 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     )
 
 
+def _batched(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> bool:
+    plan = _planned(model, options, inputs)
+    return options.batch_axis is not None if plan is None else plan.layout.kind != "none"
+
+
+def _planned(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> Plan | None:
+    """What is done as far as declared shapes tell; None where only the data tell the ranks: the engine sees both."""
+    try:
+        return make_plan(
+            model, inputs=inputs, output=options.output, at=list(options.at), batch_axis=options.batch_axis and 0
+        )
+    except InputError:
+        return None
+
+
 def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> None:
     """Whether names, target and baselines fit, as far as declared shapes tell: building the gradient takes its time.
 
@@ -103,15 +118,8 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
         UsageError, InputError: they do not.
     """
     broadcast_baselines(values.inputs, values.baselines, options.allow_nonfinite)
-    try:
-        plan = make_plan(
-            model,
-            inputs=list(values.inputs),
-            output=options.output,
-            at=list(options.at),
-            batch_axis=options.batch_axis and 0,
-        )
-    except InputError:  # of ranks that only the data tell: the engine sees both
+    plan = _planned(model, options, list(values.inputs))
+    if plan is None:
         return
     by_name = {str(tensor.name): tensor for tensor in tensors_of(model.ir_model.graph)}
     alone, examples = plan.layout.kind == "none", len(next(iter(values.inputs.values()), ()))

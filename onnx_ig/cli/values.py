@@ -96,6 +96,7 @@ def read_values(
     baselines: Sequence[str],
     pictures: PictureOptions,
     *,
+    batched: Callable[[Sequence[str]], bool],
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
     otherwise: Mapping[str, Array] = MappingProxyType({}),
@@ -104,6 +105,7 @@ def read_values(
 
     Args:
         specs: all inputs that can be fed.
+        batched: whether axis 0 of these attributed inputs holds examples.
         otherwise: values of the inputs that need not be fed.
         default: the names of the inputs that are attributed unless others are named.
 
@@ -152,6 +154,7 @@ def read_values(
             [spec for spec in specs if spec.name in read],
             pictures,
             read,
+            batched=lambda: batched(list(read)),
             files=files,
             allow_nonfinite=allow_nonfinite,
         ),
@@ -221,12 +224,13 @@ def read_baselines(
     pictures: PictureOptions,
     given: Mapping[str, InputValue] = MappingProxyType({}),
     *,
+    batched: Callable[[], bool] = lambda: True,
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, float | str | Array]:
     """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
 
-    ``given``: the data of which some baselines are made.
+    ``given``: the data of which some baselines are made; ``batched`` tells whether their axis 0 holds examples.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
@@ -249,18 +253,18 @@ def read_baselines(
                 read = read_baseline(value, by_name[name], pictures, files=files, allow_nonfinite=allow_nonfinite)
                 found[name] = read.value
             elif value in MADE_BASELINES and name not in of_text(specs):
-                found[name] = _made(str(value), given, name)
+                found[name] = _made(str(value), given, name, batched())
             else:
                 found[name] = value
     return found
 
 
-def _made(word: str, given: Mapping[str, InputValue], name: str) -> Array:
+def _made(word: str, given: Mapping[str, InputValue], name: str, batched: bool) -> Array:
     if name not in given:
         raise UsageError(
             f"--baseline {word} is made from the data, and here others are explained besides; give a number or @FILE"
         )
-    return named_baseline(word, given[name], name)
+    return named_baseline(word, given[name], name, batched=batched)
 
 
 def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:

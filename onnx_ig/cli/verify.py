@@ -186,7 +186,10 @@ def _values(
     def default() -> list[str]:
         return default_inputs(model, [at] if at else ())
 
-    values = read_values(specs, default, inputs, extra, baselines, pictures, otherwise=model.defaults)
+    values = read_values(
+        specs, default, inputs, extra, baselines, pictures,
+        batched=lambda _: batch_axis is not None, otherwise=model.defaults,
+    )  # fmt: skip
     return values.ordered([spec.name for spec in specs])
 
 

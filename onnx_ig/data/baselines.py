@@ -19,23 +19,23 @@ from onnx_ig.graph.declared import kind_of
 _BLUR = 0.1  # the standard deviation, of the shorter side: shapes are gone, colours stay where they were
 
 
-def _black(given: InputValue, name: str) -> Array:
+def _black(given: InputValue, name: str, _batched: bool) -> Array:
     return _plain(given, name, 0.0)
 
 
-def _white(given: InputValue, name: str) -> Array:
+def _white(given: InputValue, name: str, _batched: bool) -> Array:
     return _plain(given, name, 1.0)
 
 
-def _mean(given: InputValue, name: str) -> Array:
-    return _usual(given, name, np.mean)
+def _mean(given: InputValue, name: str, batched: bool) -> Array:
+    return _usual(given, name, batched, "mean", np.nanmean)
 
 
-def _median(given: InputValue, name: str) -> Array:
-    return _usual(given, name, np.median)
+def _median(given: InputValue, name: str, batched: bool) -> Array:
+    return _usual(given, name, batched, "median", np.nanmedian)
 
 
-def _blur(given: InputValue, name: str) -> Array:
+def _blur(given: InputValue, name: str, _batched: bool) -> Array:
     """Each picture under a Gaussian filter; beyond its edge nothing is counted."""
     picture, value = _picture(given, name, "blur"), given.value.astype(np.float64)
     height, width = (picture.axes.index(axis) for axis in "HW")
@@ -48,7 +48,7 @@ def _blur(given: InputValue, name: str) -> Array:
     return _of_type(value, given)
 
 
-_MADE: dict[str, Callable[[InputValue, str], Array]] = {
+_MADE: dict[str, Callable[[InputValue, str, bool], Array]] = {
     "black": _black,
     "white": _white,
     "mean": _mean,
@@ -57,13 +57,15 @@ _MADE: dict[str, Callable[[InputValue, str], Array]] = {
 }
 
 
-def named_baseline(word: str, given: InputValue, name: str) -> Array:
+def named_baseline(word: str, given: InputValue, name: str, *, batched: bool = True) -> Array:
     """The baseline called ``word`` for the data ``given`` of input ``name``.
+
+    ``batched``: axis 0 holds examples; else all of ``given`` is one.
 
     ======  ==========================================================================================
     black   the darkest picture, (0 − mean) / std in each channel
     white   the brightest one, (1 − mean) / std; 255 for inputs of whole numbers
-    mean    of each picture its mean colour; of other data the mean example
+    mean    of each picture its mean colour; of other data the mean example; missing values (NaN) do not count
     median  likewise
     blur    each picture without detail: a Gaussian filter, a tenth of the shorter side wide
     ======  ==========================================================================================
@@ -72,11 +74,12 @@ def named_baseline(word: str, given: InputValue, name: str) -> Array:
         An array of the type of the data, of their shape or with one row for all.
 
     Raises:
-        InputError: ``given`` is not a picture, is text, or is one example, which is its own mean.
+        InputError: ``given`` is not a picture, is text, is one example, which is its own mean, or lacks a value in
+            every example.
     """
     if kind_of(given.value.dtype) not in "fiu":
         raise InputError(f"--baseline {word}: input {name!r} is of type {given.value.dtype}, which has no such value")
-    return _MADE[word](given, name)
+    return _MADE[word](given, name, batched)
 
 
 def _picture(given: InputValue, name: str, word: str) -> Picture:
@@ -101,17 +104,21 @@ def _plain(given: InputValue, name: str, light: float) -> Array:
     return np.broadcast_to(colour, given.value.shape).astype(given.value.dtype)
 
 
-def _usual(given: InputValue, name: str, average: Callable[..., Array]) -> Array:
+def _usual(given: InputValue, name: str, batched: bool, word: str, average: Callable[..., Array]) -> Array:
+    values = given.value.astype(np.float64)
     if given.picture is not None:
         axes = tuple(given.picture.axes.index(axis) for axis in "HW")
-        usual = average(given.value.astype(np.float64), axis=axes, keepdims=True)
-        return _of_type(np.broadcast_to(usual, given.value.shape), given)
-    if given.value.ndim < 2 or len(given.value) < 2:
+        return _of_type(np.broadcast_to(average(values, axis=axes, keepdims=True), values.shape), given)
+    if not batched or not values.ndim or len(values) < 2:
         raise InputError(
-            f"--baseline {average.__name__}: input {name!r} holds one example, which is its own {average.__name__}; "
-            "give several, or @FILE"
+            f"--baseline {word}: input {name!r} holds one example, which is its own {word}; give several examples, a "
+            "number, or @FILE"
         )
-    return _of_type(average(given.value.astype(np.float64), axis=0, keepdims=True), given)
+    if np.isnan(values).all(axis=0).any():
+        raise InputError(
+            f"--baseline {word}: input {name!r} lacks a value in every example, so there is no {word} of it; give @FILE"
+        )
+    return _of_type(average(values, axis=0, keepdims=True), given)
 
 
 def _of_type(value: Array, given: InputValue) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -54,25 +55,39 @@ def test_a_blurred_picture_is_pillows() -> None:
             np.testing.assert_allclose(ours[inside, inside], theirs[inside, inside], atol=0.02)
 
 
-@pytest.mark.parametrize(("word", "average"), [("mean", np.mean), ("median", np.median)])
-def test_the_usual_row_of_a_table(word: str, average: type) -> None:
-    found = named_baseline(word, _TABLE, "x")
-    np.testing.assert_allclose(found, average(_TABLE.value.astype(np.float64), axis=0)[None], rtol=1e-6)
+_HOLES = np.where(_RNG.random((7, 4)) < 0.3, np.nan, _TABLE.value).astype(np.float32)
+_HOLES[0] = _TABLE.value[0]
+USUAL = {"a table": _TABLE.value, "a column": _TABLE.value[:, 0], "missing values": _HOLES}
 
 
+@pytest.mark.parametrize("case", USUAL)
+@pytest.mark.parametrize("word", ["mean", "median"])
+def test_the_usual_row_of_a_table(case: str, word: str) -> None:
+    value = USUAL[case]
+    found = named_baseline(word, InputValue(value), "x")
+    assert found.shape == (1, *value.shape[1:])
+    columns = value.reshape(len(value), -1).astype(np.float64).T
+    expected = [getattr(statistics, word)(column[~np.isnan(column)].tolist()) for column in columns]
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-6)
+
+
+# the word, the data, whether their axis 0 holds examples, and the reason
 REFUSED = {
-    "white": (_TABLE, "not read from pictures"),
-    "blur": (_TABLE, "not read from pictures"),
-    "mean": (InputValue(_TABLE.value[:1]), "holds one example, which is its own mean"),
-    "median": (InputValue(np.array([["a"], ["b"]], object)), "has no such value"),
+    "no picture, white": ("white", _TABLE, True, "not read from pictures"),
+    "no picture, blur": ("blur", _TABLE, True, "not read from pictures"),
+    "one row": ("mean", InputValue(_TABLE.value[:1]), True, "holds one example, which is its own mean"),
+    "one number": ("mean", InputValue(np.float32(2)), True, "holds one example, which is its own mean"),
+    "rows of one example": ("median", _TABLE, False, "holds one example, which is its own median"),
+    "a column without a value": ("mean", InputValue(_TABLE.value * [1, np.nan, 1, 1]), True, "in every example"),
+    "text": ("median", InputValue(np.array([["a"], ["b"]], object)), True, "has no such value"),
 }
 
 
-@pytest.mark.parametrize("word", REFUSED)
-def test_refused(word: str) -> None:
-    given, reason = REFUSED[word]
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    word, given, batched, reason = REFUSED[case]
     with pytest.raises(InputError, match=reason):
-        named_baseline(word, given, "x")
+        named_baseline(word, given, "x", batched=batched)
 
 
 def test_every_word_is_made() -> None:
@@ -98,6 +113,43 @@ def test_the_command_line(tmp_path: Path) -> None:
     wanted[:, 1] = _TABLE.value[:, 1] ** 2 - np.median(_TABLE.value[:, 1]) ** 2
     np.testing.assert_allclose(np.load(out / "attributions.npz")["attribution_x"], wanted, atol=1e-5)
     assert "baseline: median" in json.dumps(json.loads((out / "report.json").read_text()))
+
+
+# the model's input, its data [N, 2] or [N], options, and whether the rows are one example
+ONE_EXAMPLE = {
+    "as told": ("float[4, 2] x", (4, 2), "--batch-axis none", True),
+    "as the shapes tell": ("float[4] x", (4,), "", True),
+    "rows": ("float[n, 2] x", (4, 2), "", False),
+    "numbers": ("float[n] x", (4,), "", False),
+}
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("case", ONE_EXAMPLE)
+def test_the_mean_of_examples_alone(case: str, exported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared, shape, options, refused = ONE_EXAMPLE[case]
+    monkeypatch.chdir(tmp_path)
+    text = f"""<ir_version: 10, opset_import: ["" : 18]>
+    squares ({declared}) => ({declared.replace("x", "y")}) {{ y = Mul(x, x) }}"""
+    onnx.save(onnx.parser.parse_model(text), "m.onnx")
+    x = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    np.save("x.npy", x)
+    source = "m.onnx"
+    if exported:
+        done = CliRunner().invoke(app, f"export m.onnx -o e.onnx --baseline input {options}".split())
+        assert done.exit_code == 0, done.output
+        source = "e.onnx"
+    command = f"attribute {source} -i x.npy --baseline mean -o out {options}"
+    command += "" if len(shape) == 1 and not refused else " --target " + ("0,1" if len(shape) == 2 and refused else "1")
+    done = CliRunner().invoke(app, command.split())
+    if refused:
+        assert done.exit_code != 0 and "holds one example, which is its own mean" in done.output
+    else:
+        assert done.exit_code == 0, done.output
+        chosen = (slice(None), 1) if len(shape) == 2 else slice(None)
+        wanted = np.zeros_like(x)
+        wanted[chosen] = x[chosen] ** 2 - x[chosen].mean() ** 2
+        np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], wanted, atol=1e-3)
 
 
 def test_a_file_cannot_bake_what_is_made_from_data(tmp_path: Path) -> None:
