@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,7 @@ def export(
     chosen = _target(target)
     opened = _opened(source, weights, examples, output, batch_axis)
     model = opened.model
-    starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs)
+    starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs, model.ir_model.metadata_props)
     place = repository_entry(given, read | model.files, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
         exported(
@@ -283,13 +283,25 @@ def _target(text: str) -> TargetSpec:
 
 
 def _baselines(
-    texts: Sequence[str], specs: Sequence[InputSpec], chosen: Sequence[str]
+    texts: Sequence[str], specs: Sequence[InputSpec], chosen: Sequence[str], properties: Mapping[str, str]
 ) -> BaselineSpec | dict[str, BaselineSpec]:
-    """A number or ``input`` for all attributed inputs, or a dict by name."""
-    from onnx_ig.data import MADE_BASELINES, parse_baseline, read_baseline
+    """A number or ``input`` for all attributed inputs, or a dict by name.
+
+    Args:
+        properties: the model's metadata, which may name the columns of a table.
+    """
+    from onnx_ig.data import (
+        MADE_BASELINES,
+        FileOptions,
+        TableOptions,
+        names_in_metadata,
+        parse_baseline,
+        read_baseline,
+    )
     from onnx_ig.graph.declared import kind_of, of_text
 
     by_name = {spec.name: spec for spec in specs}
+    files = FileOptions(tables=TableOptions(names_in_metadata(properties).get("features", ())))
     found: dict[str, BaselineSpec] = {}
     for text in texts:
         parsed = parse_baseline(text, by_name, of_text(specs))
@@ -316,7 +328,11 @@ def _baselines(
             )
         if name in found:
             raise UsageError(f"--baseline: input {name!r} has two")
-        found[name] = (
-            read_baseline(parsed.value, by_name[name]).value if isinstance(parsed.value, Path) else parsed.value
-        )
+        if isinstance(parsed.value, Path):
+            read = read_baseline(parsed.value, by_name[name], files=files)
+            for note in read.notes:
+                click.echo(f"note: {note}", err=True)
+            found[name] = read.value
+        else:
+            found[name] = parsed.value
     return found or 0

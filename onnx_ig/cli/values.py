@@ -134,7 +134,9 @@ def read_values(
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
     more = beside | (
-        read_inputs(extra, others, pictures, files=files, allow_nonfinite=allow_nonfinite) if extra else {}
+        read_inputs(extra, others, pictures, files=_beside_the_data(files), allow_nonfinite=allow_nonfinite)
+        if extra
+        else {}
     )
     for spec in specs:
         if spec.name not in read and spec.name not in more and spec.name not in otherwise:
@@ -145,19 +147,20 @@ def read_values(
     column = None if files is None else files.tables.target
     if column is not None and all(value.rows is None or value.rows.target is None for value in read.values()):
         raise UsageError(f"--target {COLUMN}{column}: none of the files of -i is a table with a row for each example")
+    starts = read_baselines(
+        baselines,
+        [spec for spec in specs if spec.name in read],
+        pictures,
+        read,
+        batched=lambda: batched(list(read)),
+        files=files,
+        allow_nonfinite=allow_nonfinite,
+    )
     return Values(
         inputs={name: value.value for name, value in read.items()},
         extra={name: value for name, value in otherwise.items() if name not in read}
         | {name: value.value for name, value in more.items()},
-        baselines=read_baselines(
-            baselines,
-            [spec for spec in specs if spec.name in read],
-            pictures,
-            read,
-            batched=lambda: batched(list(read)),
-            files=files,
-            allow_nonfinite=allow_nonfinite,
-        ),
+        baselines=starts.values,
         pictures={name: value.picture for name, value in read.items() if value.picture is not None},
         series={name: value.series for name, value in read.items() if value.series is not None},
         example_names=next((value.names for value in read.values() if value.names), ()),
@@ -166,7 +169,7 @@ def read_values(
         padding={name: value.padding for name, value in read.items() if value.padding is not None},
         rows=_rows([*read.values(), *more.values()]),
         notes=(
-            *(note for value in (*read.values(), *more.values()) for note in value.notes),
+            *(note for value in (*read.values(), *more.values(), *starts.read.values()) for note in value.notes),
             *(f"baseline: {text}" for text in baselines),
         ),
     )
@@ -218,6 +221,14 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
     return f"{free[0]}={text}" if free else text
 
 
+@dataclass(frozen=True)
+class Baselines:
+    """Baselines by input name, and what was ``read`` of those that are in files."""
+
+    values: dict[str, float | str | Array] = field(default_factory=dict)
+    read: dict[str, InputValue] = field(default_factory=dict)
+
+
 def read_baselines(
     texts: Sequence[str],
     specs: Sequence[InputSpec],
@@ -227,16 +238,18 @@ def read_baselines(
     batched: Callable[[], bool] = lambda: True,
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
-) -> dict[str, float | str | Array]:
+) -> Baselines:
     """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
 
-    ``given``: the data of which some baselines are made; ``batched`` tells whether their axis 0 holds examples.
+    ``given``: the data of which some baselines are made, and whose columns' names a table of baselines has as well;
+    ``batched`` tells whether their axis 0 holds examples.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
     """
     by_name = {spec.name: spec for spec in specs}
-    found: dict[str, float | str | Array] = {}
+    starts = Baselines()
+    found = starts.values
     for text in texts:
         parsed = parse_baseline(text, by_name, of_text(specs))
         if parsed.value == "input":
@@ -250,13 +263,25 @@ def read_baselines(
                 raise UsageError(f"--baseline: input {name!r} has two")
             value = parsed.value
             if isinstance(value, Path):
-                read = read_baseline(value, by_name[name], pictures, files=files, allow_nonfinite=allow_nonfinite)
-                found[name] = read.value
+                starts.read[name] = read_baseline(
+                    value,
+                    by_name[name],
+                    pictures,
+                    files=_beside_the_data(files, given[name].features if name in given else ()),
+                    allow_nonfinite=allow_nonfinite,
+                )
+                found[name] = starts.read[name].value
             elif value in MADE_BASELINES and name not in of_text(specs):
                 found[name] = _made(str(value), given, name, batched())
             else:
                 found[name] = value
-    return found
+    return starts
+
+
+def _beside_the_data(files: FileOptions | None, features: Sequence[str] = ()) -> FileOptions:
+    """How files are read that hold no targets; ``features``: the columns as the data have them, where they do."""
+    files = files or FileOptions()
+    return replace(files, tables=replace(files.tables, target=None, features=features or files.tables.features))
 
 
 def _made(word: str, given: Mapping[str, InputValue], name: str, batched: bool) -> Array:

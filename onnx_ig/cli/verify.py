@@ -200,7 +200,7 @@ def _starts(
     from onnx_ig.data import InputSpec
 
     specs = [InputSpec(name, arguments[name].dtype, arguments[name].shape) for name in attributed]
-    return dict(read_baselines(texts, specs, pictures))
+    return dict(read_baselines(texts, specs, pictures).values)
 
 
 def _tensors(arrays: Iterable[Any]) -> Any:

@@ -145,7 +145,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made.metadata_props.add(key="feature_names", value=json.dumps(["age", "height"]))
     made.metadata_props.add(key="class_names", value=json.dumps(["low", "middle", "high"]))
     onnx.save(made, "features.onnx")
+    del made.metadata_props[:]
+    onnx.save(made, "nameless.onnx")
     Path("rows.csv").write_text("height,city,kind,age\n1.5,Bern,high,0.3\n0.7,Oslo,low,-0.2\n-1,Bern,low,0.9\n")
+    Path("numbers.csv").write_text("age,height\n0.3,1.5\n-0.2,0.7\n0.9,-1\n")
     rows = rows_of("rows.csv")
     numbers = {name: [float(row[name]) for row in rows] for name in ("height", "age")}
     parquet.write_table(
@@ -219,10 +222,35 @@ def test_a_class_by_its_name_and_rows_left_out_by_theirs(work: Path) -> None:
     assert unknown.exit_code == 2 and "did you mean kind?" in unknown.stderr
 
 
-def test_a_baseline_is_a_row_of_a_table(work: Path) -> None:
-    Path("mean.csv").write_text("height,age\n0.4,0.1\n")
-    done = run("attribute features.onnx -i rows.csv --target 0 --baseline @mean.csv --n-steps 9 -o out")
-    assert done.exit_code == 0, done.stderr
+# a baseline's file in another order than the data, options, the baseline [age, height] that is meant
+BASELINES: dict[str, tuple[str, str, str, list[float]]] = {
+    "by the model's names": ("height,age\n0.4,0.1\n", "features.onnx -i rows.csv", "--target 0", [0.1, 0.4]),
+    "by the data's": ("height,age\n0.4,0.1\n", "nameless.onnx -i numbers.csv", "--target 0", [0.1, 0.4]),
+    "without the target": ("age,height\n0.1,0.4\n", "features.onnx -i rows.csv", "--target column:kind", [0.1, 0.4]),
+    "with a column too many": ("n,height,age\n9,0.4,0.1\n", "nameless.onnx -i numbers.csv", "", [0.1, 0.4]),
+    "without names": ("0.1,0.4\n", "nameless.onnx -i numbers.csv", "--target 0", [0.1, 0.4]),
+}  # fmt: skip
+SAID = {"with a column too many": "'n' are no features of 'x'", "without names": "the first line holds numbers only"}
+
+
+@pytest.mark.parametrize("case", BASELINES)
+def test_a_baseline_is_a_row_of_a_table(work: Path, case: str) -> None:
+    text, source, target, baseline = BASELINES[case]
+    Path("start.csv").write_text(text)
+    done = run(f"attribute {source} {target} --baseline @start.csv --n-steps 9 -o out")
+    assert done.exit_code == 0 and SAID.get(case, "") in done.stderr, done.stderr
+    targets = {"--target 0": 0, "--target column:kind": np.array([2, 0, 0]), "": "predicted"}[target]
+    x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
+    method = onnx_ig.IntegratedGradients("features.onnx")
+    expected = method.attribute(x, np.float32([baseline]), target=targets, n_steps=9)
+    np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], expected, rtol=1e-5)
+
+
+def test_a_baked_baseline_goes_by_the_names_in_the_model(work: Path) -> None:
+    Path("start.csv").write_text("height,n,age\n0.4,9,0.1\n")
+    done = run("export features.onnx --target 0 --baseline @start.csv --n-steps 9 -o ig.onnx")
+    assert done.exit_code == 0 and "'n' are no features of 'x'" in done.stderr, done.stderr
+    assert run("attribute ig.onnx -i rows.csv -o out").exit_code == 0
     x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
     method = onnx_ig.IntegratedGradients("features.onnx")
     expected = method.attribute(x, np.float32([[0.1, 0.4]]), target=0, n_steps=9)
@@ -251,3 +279,13 @@ def test_a_column_needs_a_table(source: str, work: Path) -> None:
     np.save("x.npy", np.ones((2, 2), np.float32))
     done = run(f"attribute features.onnx -i {source} --target column:kind -o none")
     assert done.exit_code == 2 and "none of the files of -i is a table" in done.output
+
+
+def test_what_goes_beside_the_data_holds_no_target(work: Path) -> None:
+    Path("ages.csv").write_text("age,kind\n0.3,high\n-0.2,low\n0.9,low\n")
+    Path("names.json").write_text(json.dumps({"classes": ["low", "middle", "high"]}))
+    Path("others.csv").write_text("height,city\n1.5,Bern\n0.7,Oslo\n-1,Bern\n")
+    with_target = "--names names.json --target column:kind"
+    done = run(f"attribute columns.onnx -i ages.csv --extra others.csv {with_target} -o out")
+    assert done.exit_code == 0, done.stderr
+    assert [int(row["target"]) for row in rows_of("out/attributions.csv")] == [2, 0, 0]
