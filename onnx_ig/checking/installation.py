@@ -142,11 +142,19 @@ def _version(name: str) -> str | None:
 
 
 def remedies(packages: Sequence[Package]) -> Iterator[str]:
-    """The commands that install what is missing and renew what is too old."""
-    old = [f"'{package.name}{package.wanted}'" for package in packages if package.state == "too old"]
+    """The commands that install what is missing and renew what is too old.
+
+    ``onnxruntime-gpu`` takes the place of ``onnxruntime``: each overwrites the other's files.
+    """
+    state = {package.name: package.state for package in packages}
+    for_gpu = state.get("onnxruntime-gpu") == "missing"
+    if for_gpu and state.get("onnxruntime", "missing") != "missing":
+        yield "pip uninstall -y onnxruntime"
+    wanted = [package for package in packages if not (for_gpu and package.name == "onnxruntime")]
+    old = [f"'{package.name}{package.wanted}'" for package in wanted if package.state == "too old"]
     if old:
         yield f"pip install --upgrade {' '.join(old)}"
-    missing = list(dict.fromkeys(package.extra for package in packages if package.state == "missing"))
+    missing = list(dict.fromkeys(package.extra for package in wanted if package.state == "missing"))
     if missing:
         extras = ",".join(filter(None, missing))
         yield f"pip install 'onnx-ig[{extras}]'" if extras else "pip install onnx-ig"

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 import onnx_ig
 from onnx_ig.checking.conformance import conform, read_data_sets
-from onnx_ig.checking.runtimes import RUNTIMES, Runtime
+from onnx_ig.checking.runtimes import RUNTIMES, Runtime, web
 from onnx_ig.cli.app import app
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, UsageError, VerificationError
 from tests.helpers.node_runtime import ROOT, node_path
@@ -199,6 +199,17 @@ def test_a_browser_that_ends_is_an_error(exported: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("CHROME_PATH", shutil.which("false") or "false")
     with pytest.raises(ModelError, match="the browser ended: BrowserType"):
         conform(exported, "web")
+
+
+def test_a_model_that_is_held_when_the_browser_ends_says_so(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_PATH", node_path())
+    opened = RUNTIMES["web"].open(exported)
+    opened._page.close()
+    opened._page.close()
+    for ask in (lambda: opened.run({}), lambda: opened._page.open(exported)):
+        with pytest.raises(ModelError, match="the browser ended; open the model again"):
+            ask()
+    assert web._page.cache_info().currsize == 0  # the next model gets a browser of its own
 
 
 def test_command_line(tmp_path: Path) -> None:

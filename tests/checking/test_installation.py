@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib import metadata
@@ -16,6 +17,7 @@ import onnx_ig
 from onnx_ig.checking import installation
 from onnx_ig.checking.installation import PURPOSES, Package, examine, remedies
 from onnx_ig.cli import app
+from tests.helpers.node_runtime import node_path
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -33,6 +35,7 @@ def test_this_installation() -> None:
     assert found.cores >= 1 and (found.memory_bytes or 1) >= (found.free_memory_bytes or 1) > 0
 
 
+_GPU = Package("onnxruntime-gpu", "gpu", ">=1.22", None, "missing")
 MENDED: dict[str, tuple[list[Package], list[str]]] = {
     "nothing": ([Package("numpy", "", ">=2", "2.4", "ok")], []),
     "missing": ([Package("onnx", "", ">=1.21", None, "missing")], ["pip install onnx-ig"]),
@@ -41,6 +44,18 @@ MENDED: dict[str, tuple[list[Package], list[str]]] = {
         ["pip install 'onnx-ig[viz,torch]'"],
     ),
     "too old": ([Package("numpy", "", ">=2.0", "1.26", "too old")], ["pip install --upgrade 'numpy>=2.0'"]),
+    "a GPU, and ONNX Runtime without": (
+        [Package("onnxruntime", "cpu", ">=1.22", "1.23", "ok"), _GPU],
+        ["pip uninstall -y onnxruntime", "pip install 'onnx-ig[gpu]'"],
+    ),
+    "a GPU, and an old ONNX Runtime": (
+        [Package("onnxruntime", "cpu", ">=1.22", "1.20", "too old"), _GPU],
+        ["pip uninstall -y onnxruntime", "pip install 'onnx-ig[gpu]'"],
+    ),
+    "a GPU and no ONNX Runtime": (
+        [Package("onnxruntime", "cpu", ">=1.22", None, "missing"), _GPU],
+        ["pip install 'onnx-ig[gpu]'"],
+    ),
 }
 
 
@@ -70,6 +85,20 @@ def test_problems_are_told(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     others, said = OTHERWISE[case]
     monkeypatch.setattr(installation, "_version", _version_but(others))
     assert any(said in problem for problem in examine().problems)
+
+
+# what the browser's runtime lacks, and what is said to install it
+NO_BROWSER: dict[str, str] = {"Playwright": "onnx-ig[browser]", "Chromium": "no-such-program"}
+
+
+@pytest.mark.parametrize("lacking", NO_BROWSER)
+def test_a_browser_is_part_of_the_runtime_of_the_web(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_PATH", node_path())
+    monkeypatch.setenv("CHROME_PATH", "no-such-program")
+    if lacking == "Playwright":
+        monkeypatch.setitem(sys.modules, "playwright", None)
+    web = installation._found("web")
+    assert not web.works and NO_BROWSER[lacking] in web.said
 
 
 def test_the_command() -> None:

@@ -45,7 +45,7 @@ class _Page:
             "ort.mjs": package / "dist" / "ort.wasm.bundle.min.mjs",
             _WASM: package / "dist" / _WASM,
         }
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time, self._ended = threading.Lock(), False
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         atexit.register(self.close)
@@ -53,7 +53,8 @@ class _Page:
 
     def open(self, path: Path) -> str:
         """The page's address of a file here."""
-        return str(self._driven(self._choose(path)))
+        with self._one_at_a_time:
+            return str(self._driven(self._choose(path)))
 
     def ask(self, request: Mapping[str, Any], doing: str) -> Mapping[str, Any]:
         """The page's answer.
@@ -62,13 +63,16 @@ class _Page:
             ModelError: onnxruntime-web refused, or the browser ended.
         """
         with self._one_at_a_time:
-            answer = self._driven(self._page.evaluate("request => answered(request)", request))
+            answer = self._driven(self._answer(request))
         if "error" in answer:
             raise refused(_TITLE, doing, str(answer["error"]))
         return dict(answer)
 
     def close(self) -> None:
         """End the browser; the next model gets a new one."""
+        if self._ended:
+            return
+        self._ended = True
         atexit.unregister(self.close)
         _page.cache_clear()
         asyncio.run_coroutine_threadsafe(self._playwright.stop(), self._loop).result()
@@ -77,6 +81,9 @@ class _Page:
     def _driven(self, work: Coroutine[Any, Any, Any]) -> Any:
         from playwright.async_api import Error
 
+        if self._ended:  # nothing runs on its loop any more, so an answer would never come
+            work.close()
+            raise refused(_TITLE, "run", "the browser ended; open the model again")
         doing = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return doing.result()
@@ -103,6 +110,9 @@ class _Page:
             await route.fulfill(path=self._files[name], content_type=_TYPES[Path(name).suffix])
         else:
             await route.continue_() if name.startswith("blob:") else await route.abort()
+
+    async def _answer(self, request: Mapping[str, Any]) -> Any:
+        return await self._page.evaluate("request => answered(request)", request)
 
     async def _choose(self, path: Path) -> Any:
         await self._page.set_input_files("input", path.resolve())
@@ -150,7 +160,12 @@ def _program() -> str:
         raise MissingDependencyError(
             "running a model in a browser needs Playwright: pip install 'onnx-ig[browser]'"
         ) from error
-    found = os.environ.get("CHROME_PATH") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    named = os.environ.get("CHROME_PATH")
+    if named and not shutil.which(named):
+        raise MissingDependencyError(
+            f"CHROME_PATH is {named}, which is no program; set it to that of Chromium or Chrome"
+        )
+    found = named or next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if found is None:
         raise MissingDependencyError(
             "running a model in a browser needs Chromium or Chrome: install it (Debian: apt install chromium), or set "
@@ -164,7 +179,14 @@ def _package() -> Path:
 
 
 def _version() -> str:
-    return npm.version(_package())
+    """The package's.
+
+    Raises:
+        MissingDependencyError: there is none, or nothing that it runs in.
+    """
+    package = _package()
+    _program()
+    return npm.version(package)
 
 
 def _open(path: Path) -> Opened:
