@@ -31,7 +31,8 @@ class FixedShapesSession(Session):
 
     def __init__(self, model: ModelLike, provider: ProviderSpec = "auto", *, threads: int | None = None) -> None:
         super().__init__(model, provider, threads=threads)
-        self._named = {value.name: list(value.shape) for value in self._now_open().session.get_inputs()}
+        opened = self._now_open().session
+        self._named = {x.name: list(x.shape) for x in (*opened.get_inputs(), *opened.get_overridable_initializers())}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
         self._times, self._often = 0, _OFTEN
         self._convolves = not isinstance(model, ir.Model) or any(

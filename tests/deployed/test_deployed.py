@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import onnx
 import onnx.parser
 import pytest
 import torch
+from click.testing import CliRunner
 
 import onnx_ig
+from onnx_ig.cli import app
 from onnx_ig.errors import InputError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -128,6 +131,23 @@ def test_what_is_baked_is_held_to(name: str, tmp_path: Path) -> None:
     path = onnx_ig.export(model(), tmp_path / "explained.onnx", inputs=["x"], target=2, baselines=0.5)
     with pytest.raises(kind, match=message):
         onnx_ig.open(path, provider="cpu").attribute(**{"inputs": X, "additional_forward_args": C, **arguments})
+
+
+def test_an_input_with_a_value_need_not_be_fed(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 18]>
+        f (float[n, 2] x, float[2] k) => (float[n, 2] y) { z = Mul(x, x) y = Mul(z, k) }""")
+    made = onnx.load(onnx_ig.export(proto, tmp_path / "e.onnx", inputs=["x"]))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([2, 3]), "k"))
+    onnx.save(made, tmp_path / "e.onnx")
+    x = np.float32([[1, 2]])
+    np.save(tmp_path / "x.npy", x)
+    words = ["attribute", "e.onnx", "-i", "x.npy", "--target", "1", "-o", "out"]
+    with contextlib.chdir(tmp_path):
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    stored = np.load(tmp_path / "out" / "attributions.npz")["attribution_x"]
+    np.testing.assert_allclose(stored, [[0, 12]], rtol=1e-5)
+    np.testing.assert_array_equal(onnx_ig.open(tmp_path / "e.onnx").attribute(x, target=1), stored)
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
