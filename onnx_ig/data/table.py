@@ -16,7 +16,7 @@ import numpy as np
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data.options import class_index
-from onnx_ig.data.table_file import missing, numbers, read_table, rows_named
+from onnx_ig.data.table_file import MISSING, missing, numbers, read_table, rows_named
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
 
@@ -94,7 +94,7 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
             f"--target column:{options.target}: {path} has no such column{nearest(options.target, columns)}; it has "
             f"{_listed(columns)}"
         )
-    label = None if options.target is None else columns.pop(options.target)
+    label = None if options.target is None else _labels(columns.pop(options.target), options)
     by_input = {spec.name: spec for spec in specs if spec.name in columns}
     features: dict[str, tuple[str, ...]] = {}
     if by_input and not (len(specs) == 1 and _width(specs[0]) not in (1, None)):
@@ -216,12 +216,22 @@ def _side_by_side(columns: Mapping[str, Array], spec: InputSpec) -> Array:
 
 
 def _whole(values: Array, spec: InputSpec) -> Array:
+    if kind_of(spec.dtype) == "b" and np.isin(values, (0, 1)).all():
+        return values.astype(bool)
     is_whole = kind_of(spec.dtype) in "iu" and values.dtype.kind == "f" and np.isfinite(values).all()
     return values.astype(np.int64) if is_whole and (values == np.rint(values)).all() else values
 
 
 def _fits(sizes: tuple[int, ...], declared: Sequence[int | str | None]) -> bool:
     return all(not isinstance(want, int) or want == size for size, want in zip(sizes, declared, strict=True))
+
+
+def _labels(column: Array, options: TableOptions) -> Array:
+    """The cells of the targets' column, None where one says that it has no value and no class is called so."""
+    if column.dtype.kind != "O":
+        return column
+    known = MISSING - {name.lower() for name in options.classes}
+    return np.array([None if isinstance(c, str) and c.strip().lower() in known else c for c in column], object)
 
 
 def _targets(column: Array, options: TableOptions, path: Path) -> Array:

@@ -7,6 +7,7 @@ a postal code for an input of text keeps its zeros.
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from onnx_ig.errors import InputError, MissingDependencyError
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".parquet",)
 TABLE_SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})  # in cells of numbers, in any case
+_WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
 
@@ -77,7 +79,7 @@ def rows_named(rows: Array) -> str:
 
 
 def _are_whole(column: Array) -> bool:
-    return all(isinstance(cell, str) and cell.strip().lstrip("+-").isdecimal() and len(cell) < 19 for cell in column)
+    return all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) and len(cell) < 19 for cell in column)
 
 
 def _read_csv(path: Path) -> tuple[dict[str, Array], list[str]]:
@@ -85,7 +87,7 @@ def _read_csv(path: Path) -> tuple[dict[str, Array], list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             first = stream.readline()
             stream.seek(0)
-            rows = [row for row in csv.reader(stream, delimiter=_delimiter(path, first), strict=True) if row]
+            rows = _without_blank_lines(list(csv.reader(stream, delimiter=_delimiter(path, first), strict=True)))
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable table (UTF-8, one row a line): {error}") from error
     if not rows:
@@ -101,6 +103,14 @@ def _read_csv(path: Path) -> tuple[dict[str, Array], list[str]]:
             raise InputError(f"{path}: row {number} has {len(row)} cells, the first line {len(names)}")
     columns = zip(*rows[1:], strict=True) if len(rows) > 1 else ([] for _ in names)
     return {name: np.array(cells, object) for name, cells in zip(names, columns, strict=True)}, notes
+
+
+def _without_blank_lines(rows: list[list[str]]) -> list[list[str]]:
+    """The rows; a blank line amid a single column is a row of it whose value is missing."""
+    full = [place for place, row in enumerate(rows) if row]
+    if not full or len(rows[full[0]]) > 1:
+        return [row for row in rows if row]
+    return [row or [""] for row in rows[full[0] : full[-1] + 1]]
 
 
 def _delimiter(path: Path, line: str) -> str:

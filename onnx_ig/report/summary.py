@@ -17,7 +17,9 @@ from onnx_ig.report.drawing import FAINT, INK, MARGIN, Sheet, frame, shortened
 
 COLUMNS_SHOWN, POINTS = 15, 400
 _ROW, _TOP, _BARS, _SWARM = 34, 84, 260, 460
-_BY_VALUE = LinearSegmentedColormap.from_list("value", ["#2a9d5c", "#d9c25a", "#7b2d8b"])  # not the colours of signs
+_GREY = "#9a9a9a"
+_COLOURS = ["#2a9d5c", "#d9c25a", "#7b2d8b"]  # not those of signs
+_BY_VALUE = LinearSegmentedColormap.from_list("value", _COLOURS).with_extremes(bad=_GREY)
 _BINS = 50
 
 
@@ -67,12 +69,17 @@ def draw_summary(columns: Columns, title: str) -> bytes:
 
 
 def ranks(values: Array | None) -> Array | None:
-    """Each value's rank in [0, 1], equal values alike; None where they are not numbers that differ."""
-    if values is None or values.dtype.kind not in "iufb" or not np.isfinite(values.astype(float)).any():
+    """Each value's rank in [0, 1], equal values alike, NaN for NaN; None where they are not numbers that differ."""
+    if values is None or values.dtype.kind not in "iufb":
         return None
-    finite = values.astype(float)
-    different, inverse = np.unique(finite, return_inverse=True)
-    return None if len(different) < 2 else np.asarray(inverse / (len(different) - 1))
+    as_floats = values.astype(float)
+    there = ~np.isnan(as_floats)
+    different, inverse = np.unique(as_floats[there], return_inverse=True)
+    if len(different) < 2:
+        return None
+    found = np.full(len(values), np.nan)
+    found[there] = inverse / (len(different) - 1)
+    return found
 
 
 def spread(values: Array) -> Array:
@@ -93,7 +100,7 @@ def _points(axes: Any, columns: Columns, chosen: Array, picked: Array) -> None:
     for place, column in enumerate(chosen):
         along = np.nan_to_num(columns.attributions[picked, column], nan=0.0, posinf=0.0, neginf=0.0)
         by = ranks(columns.values[column])
-        colour = "#9a9a9a" if by is None else _BY_VALUE(by[picked])
+        colour = _GREY if by is None else _BY_VALUE(by[picked])
         axes.scatter(along, place + spread(along), c=colour, s=9, linewidths=0, alpha=0.9)
 
 

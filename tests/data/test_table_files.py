@@ -24,7 +24,7 @@ from onnx_ig.graph.declared import InputSpec
 from tests.helpers.cli_models import model, node
 
 Array = np.ndarray[Any, Any]
-F32, I64, TEXT = np.dtype("float32"), np.dtype("int64"), np.dtype(object)
+F32, I64, BOOL, TEXT = np.dtype("float32"), np.dtype("int64"), np.dtype(bool), np.dtype(object)
 
 
 def spec(*shape: Any, dtype: Any = F32, name: str = "x") -> InputSpec:
@@ -51,6 +51,9 @@ READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
     "incomplete rows left out": ("p,q\n1,2\n,3\n4,NA\n5,6\n", ROW, TableOptions(skip=True), [[1, 2], [5, 6]], "2 of 4"),
     "missing passed on": ("p,q\n1,\n", ROW, TableOptions(keep_missing=True), [[1, np.nan]], "order"),
     "text keeps its zeros": ("x\n007\n8\n", spec("N", 1, dtype=TEXT), ORDER, [["007"], ["8"]], ""),
+    "truth values for truth values": ("p,q\ntrue,0\n", spec("N", 2, dtype=BOOL), ORDER, [[True, False]], "order"),
+    "a blank line": ("p\n1\n\n2\n\n", spec("N", 1), TableOptions(keep_missing=True), [[1], [np.nan], [2]], ""),
+    "blank lines amid two columns": ("\np,q\n1,2\n\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "order"),
     "a series": ("p,q\n1,2\n3,4\n5,6\n", spec("N", "T", 2), ORDER, [[[1, 2], [3, 4], [5, 6]]], "order"),
     "a series, channels first": ("p,q\n1,2\n3,4\n5,6\n", spec("N", 2, "T"), ORDER, [[[1, 3, 5], [2, 4, 6]]], "order"),
 }  # fmt: skip
@@ -72,6 +75,11 @@ def test_columns_become_an_input(case: str, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "missing": ("p,q\n1,2\n1,\n3,nan\n", ROW, ORDER, "column 'q' has no value in row 1"),
     "all missing": ("p,q\n,2\n", ROW, TableOptions(skip=True), "every row lacks a value in 'p'"),
+    "a blank line": ("p\n1\n\n2\n\n", spec("N", 1), ORDER, "column 'p' has no value in row 1"),
+    "two signs": ("p,q\n1,2\n--1,3\n", ROW, ORDER, "column 'p' holds '--1' in row 1"),
+    "a sign alone": ("p,q\n1,2\n-,3\n", ROW, ORDER, "column 'p' holds '-' in row 1"),
+    "numbers for truth values": ("p,q\n1,2\n", spec("N", 2, dtype=BOOL), ORDER, "bool"),
+    "a target that is missing": ("p,q,t\n1,2,0\n1,2,NA\n", ROW, TableOptions(target="t"), "'t' has no value in row 1"),
     "text for numbers": ("p,q\n1,2\n1,high\n", ROW, ORDER, "column 'q' holds 'high' in row 1"),
     "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5'"),
     "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
@@ -96,6 +104,24 @@ def test_what_is_refused_and_where(case: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         read_input(tmp_path / "t.csv", wanted, files=FileOptions(tables=options))
     assert words in str(raised.value)
+
+
+# the target's cells, the classes, and the targets [N'] of the rows that are taken
+LABELS: dict[str, tuple[str, tuple[str, ...], list[int]]] = {
+    "indices": ("0 NA 2 null", (), [0, 2]),
+    "classes": ("low NA high n/a", ("low", "high"), [0, 1]),
+    "a class that is called so": ("none low NA high", ("low", "high", "None", "none"), [3, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_rows_without_a_target_are_left_out(case: str, tmp_path: Path) -> None:
+    cells, classes, expected = LABELS[case]
+    (tmp_path / "t.csv").write_text("p,q,t\n" + "".join(f"1,2,{cell}\n" for cell in cells.split()))
+    options = TableOptions(target="t", classes=classes, skip=True)
+    read = read_input(tmp_path / "t.csv", ROW, files=FileOptions(tables=options))
+    assert read.rows is not None and read.rows.target is not None
+    np.testing.assert_array_equal(read.rows.target, expected)
 
 
 def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:

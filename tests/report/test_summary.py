@@ -52,6 +52,10 @@ def test_columns_are_ordered_by_mean_size() -> None:
     ("values", "expected"),
     [
         (np.array([3.0, 1, 1, 2]), [1, 0, 0, 0.5]),
+        (np.array([3.0, np.nan, 1, 2]), [1, np.nan, 0, 0.5]),
+        (np.array([True, False]), [1, 0]),
+        (np.array([1.0, np.nan]), None),
+        (np.full(2, np.nan), None),
         (np.array(["a", "b"], object), None),
         (np.ones(3), None),
         (None, None),
@@ -78,3 +82,13 @@ def test_a_column_that_lowers_lies_left_of_one_that_raises() -> None:
     coloured = np.ptp(page[84 : 84 + 68, left + 2 : left + 458], axis=-1) > 60
     raises, lowers = (np.where(half.any(axis=0))[0] for half in (coloured[:34], coloured[34:]))
     assert raises.min() > 228 > lowers.max()
+
+
+def test_rows_without_a_value_are_grey() -> None:
+    """Half of the rows lie left and have none, half lie right and are of two values."""
+    values = np.r_[np.full(30, np.nan), np.resize([0.0, 1.0], 30)]
+    rows = np.r_[np.full(30, -1.0), np.ones(30)][:, None]
+    page = np.asarray(Image.open(io.BytesIO(draw_summary(Columns("x", ["a"], rows, [values]), "title"))), int)[..., :3]
+    left = 24 + 7 + 12 + 260 + 40
+    colourful = np.ptp(page[84 : 84 + 34, left + 2 : left + 458], axis=-1) > 60
+    assert not colourful[:, :228].any() and colourful[:, 228:].any()
