@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from onnx_ig.cli.rows import rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
@@ -167,28 +168,12 @@ def read_values(
         features={name: value.features for name, value in read.items() if value.features},
         words={name: value.words for name, value in read.items() if value.words},
         padding={name: value.padding for name, value in read.items() if value.padding is not None},
-        rows=_rows([*read.values(), *more.values()]),
+        rows=rows_of(specs, read, more, starts.read),
         notes=(
             *(note for value in (*read.values(), *more.values(), *starts.read.values()) for note in value.notes),
             *(f"baseline: {text}" for text in baselines),
         ),
     )
-
-
-def _rows(values: Sequence[InputValue]) -> Rows | None:
-    """Which rows of a table the values are.
-
-    Raises:
-        InputError: of two tables others were left out, or of a table beside arrays.
-    """
-    tables = [value.rows for value in values if value.rows is not None]
-    lengths = {len(value.value) for value in values if value.value.ndim}
-    if tables and len(lengths) > 1 and any(len(rows.taken) != rows.count for rows in tables):
-        raise InputError(
-            f"{tables[0].file}: rows without a value were left out, and the other inputs have rows for them; fill the "
-            "values in, or put all inputs into one table"
-        )
-    return next((rows for rows in tables if rows.target is not None), tables[0] if tables else None)
 
 
 def _attributed(columns: list[str], default: Callable[[], Sequence[str]]) -> list[str]:

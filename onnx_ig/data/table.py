@@ -51,6 +51,11 @@ class Rows:
     taken: Array
     target: Array | None = None
 
+    @property
+    def left_out(self) -> Array:
+        """Where a row is not taken, [count] of booleans."""
+        return np.isin(np.arange(self.count), self.taken, invert=True)
+
 
 @dataclass(frozen=True)
 class TableRead:

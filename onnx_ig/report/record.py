@@ -134,7 +134,7 @@ class AttributionReport:
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
-        if self.table is not None and len(self.table.taken) < self.table.count:
+        if self.table is not None and self.table.left_out.any():
             return f"row {self.table.taken[example]}"
         return self.example_names[example] if self.example_names else None
 

@@ -173,6 +173,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     onnx.save(made, "features.onnx")
     del made.metadata_props[:]
     onnx.save(made, "nameless.onnx")
+    inputs = {"x": (T.FLOAT, ["N", 2]), "w": (T.FLOAT, [1, 2]), "v": (T.FLOAT, [3, 2])}
+    nodes = [node("Mul", "x w", "scaled"), node("Transpose", "v", "turned"), node("MatMul", "scaled turned", "y")]
+    onnx.save(model(nodes, inputs, {"y": (T.FLOAT, ["N", 3])}, {}), "weighted.onnx")
     Path("rows.csv").write_text("height,city,kind,age\n1.5,Bern,high,0.3\n0.7,Oslo,low,-0.2\n-1,Bern,low,0.9\n")
     Path("numbers.csv").write_text("age,height\n0.3,1.5\n-0.2,0.7\n0.9,-1\n")
     rows = rows_of("rows.csv")
@@ -270,6 +273,69 @@ def test_a_baseline_is_a_row_of_a_table(work: Path, case: str) -> None:
     method = onnx_ig.IntegratedGradients("features.onnx")
     expected = method.attribute(x, np.float32([baseline]), target=targets, n_steps=9)
     np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], expected, rtol=1e-5)
+
+
+HOLED = "age,height\n0.3,1.5\n,0.7\n0.9,-1\n"
+OUT_OF_STEP = "rows without a value were left out (1), and"
+# files, the command, and words of the refusal; "" where what is left is what was meant
+IN_STEP: dict[str, tuple[dict[str, str], str, str]] = {
+    "two tables that lack others": (
+        {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n2,Oslo\n,Bern\n"},
+        "columns.onnx -i age=a.csv -i b.csv",
+        f"a.csv: {OUT_OF_STEP} input 'height' does not lack the same ones",
+    ),
+    "two tables that lack the same": (
+        {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n,Oslo\n1,Bern\n"},
+        "columns.onnx -i age=a.csv -i b.csv",
+        "",
+    ),
+    "a table that lacks more than one with all": (
+        {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n1,Oslo\n"},
+        "columns.onnx -i age=a.csv -i b.csv",
+        f"a.csv: {OUT_OF_STEP} input 'height' does",
+    ),
+    "an array": ({"a.csv": HOLED}, "columns.onnx -i a.csv --extra city=cities.npy", f"{OUT_OF_STEP} input 'city'"),
+    "arrays that all rows share, one as long as the table": (
+        {"a.csv": HOLED},
+        "weighted.onnx -i x=a.csv --extra w=one.npy --extra v=three.npy",
+        "",
+    ),
+    "baselines that lack others": (
+        {"a.csv": HOLED, "b.csv": "age,height\n1,1\n1,1\n1,\n"},
+        "features.onnx -i a.csv --baseline @b.csv",
+        f"{OUT_OF_STEP} the baseline of 'x'",
+    ),
+    "baselines that lack some": (
+        {"a.csv": HOLED.replace(",0.7", "1,0.7"), "b.csv": HOLED},
+        "features.onnx -i a.csv --baseline @b.csv",
+        f"b.csv: {OUT_OF_STEP} input 'x'",
+    ),
+    "baselines that lack the same": (
+        {"a.csv": HOLED, "b.csv": HOLED},
+        "features.onnx -i a.csv --baseline @b.csv",
+        "",
+    ),
+    "one baseline for all": (
+        {"a.csv": HOLED, "b.csv": "age,height\n1,1\n"},
+        "features.onnx -i a.csv --baseline @b.csv",
+        "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IN_STEP)
+def test_rows_are_left_out_of_all_files_or_none(work: Path, case: str) -> None:
+    files, command, words = IN_STEP[case]
+    for name, text in files.items():
+        Path(name).write_text(text)
+    np.save("cities.npy", np.array([["Bern"], ["Oslo"], ["Bern"]]))
+    np.save("one.npy", np.ones((1, 2), np.float32))
+    np.save("three.npy", np.ones((3, 2), np.float32))
+    done = run(f"attribute {command} --target 0 --n-steps 3 --on-error skip -o out")
+    assert done.exit_code == (4 if words else 0) and words in done.stderr, done.stderr
+    if not words:
+        assert "1 of 3 rows were left out for missing values: 1" in done.stderr
+        assert [row["row"] for row in rows_of("out/attributions.csv")] == ["0", "2"]
 
 
 def test_a_baked_baseline_goes_by_the_names_in_the_model(work: Path) -> None:
