@@ -100,7 +100,7 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
             f"{_listed(columns)}"
         )
     label = None if options.target is None else _labels(columns.pop(options.target), options)
-    by_input = {spec.name: spec for spec in specs if spec.name in columns}
+    by_input = {spec.name: spec for spec in specs if spec.name in columns and _may_be_a_column(spec)}
     features: dict[str, tuple[str, ...]] = {}
     if by_input and not (len(specs) == 1 and _width(specs[0]) not in (1, None)):
         used = {name: _typed(columns[name], spec, name, path) for name, spec in by_input.items()}
@@ -119,6 +119,10 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
         values = {spec.name: _side_by_side({name: column[taken] for name, column in used.items()}, spec)}
         features = {spec.name: tuple(used)} if values[spec.name].ndim == 2 else {}
     return TableRead(values, features, Rows(path, len(taken), np.flatnonzero(taken), target), notes)
+
+
+def _may_be_a_column(spec: InputSpec) -> bool:
+    return spec.shape is None or len(spec.shape) <= 2
 
 
 def _width(spec: InputSpec) -> int | str | None:

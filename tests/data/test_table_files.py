@@ -55,6 +55,7 @@ READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
     "a blank line": ("p\n1\n\n2\n\n", spec("N", 1), TableOptions(keep_missing=True), [[1], [np.nan], [2]], ""),
     "blank lines amid two columns": ("\np,q\n1,2\n\n3,4\n", ROW, ORDER, [[1, 2], [3, 4]], "order"),
     "a series": ("p,q\n1,2\n3,4\n5,6\n", spec("N", "T", 2), ORDER, [[[1, 2], [3, 4], [5, 6]]], "order"),
+    "a series and its channel of one name": ("x,y\n1,2\n3,4\n", spec("N", "T", 2), ORDER, [[[1, 2], [3, 4]]], "order"),
     "a series, channels first": ("p,q\n1,2\n3,4\n5,6\n", spec("N", 2, "T"), ORDER, [[[1, 3, 5], [2, 4, 6]]], "order"),
 }  # fmt: skip
 
