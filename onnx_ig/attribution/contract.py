@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+from onnx_ig.common.types import Array
 from onnx_ig.loading.model import CONTRACT
 
 KEY = CONTRACT
@@ -69,6 +72,14 @@ class Contract:
             raise ValueError(f"not an onnx_ig contract of version {VERSION}")
         data["inputs"] = [ContractInput(**entry) for entry in data["inputs"]]
         return Contract(**data)
+
+    def first_targets(self, examples: int) -> dict[str, Array]:
+        """The target input's value by its name where each output turned out to be one number; {} without that input."""
+        return {
+            entry.name: np.zeros([examples, *(d for d in entry.shape[1:] if isinstance(d, int))], np.int64)
+            for entry in self.inputs
+            if entry.role == "target"
+        }
 
     def named(self, role: str) -> list[str]:
         """The inputs with ``role``, in order."""

@@ -265,10 +265,10 @@ class Run:
         for name, value in self._request.baselines.items():
             whole = self._contract.layout == "batched" and len(value) == 1
             feeds[self._contract.prefix + names.BASELINE + name] = value if whole else self._grid.rows_of(value, rows)
-        for name in self._contract.named("target"):
-            assert self._request.target is not None
-            feeds[name] = self._grid.rows_of(self._request.target, rows)
-        return feeds
+        targets = self._contract.first_targets(self._request.examples)
+        if self._request.target is not None:
+            targets = dict.fromkeys(targets, self._request.target)
+        return {**feeds, **{name: self._grid.rows_of(value, rows) for name, value in targets.items()}}
 
     def _open_baselines(self) -> dict[str, Array]:
         """The baselines that are graph inputs: one row or N where the batch is dynamic, else of the input's shape."""

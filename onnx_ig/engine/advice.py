@@ -92,7 +92,7 @@ def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_
         return None
     change = np.abs(np.asarray(score, np.float64) - np.asarray(baseline_score, np.float64))
     size = l1(np.asarray(a, np.float64) for a in attributions.values())
-    share = np.where(size > 0, ratio(change, size), np.inf)
+    share = np.where((size > 0) & np.isfinite(size) & np.isfinite(change), ratio(change, size), np.inf)
     bad = np.flatnonzero(share < _CANCELLED)
     if not len(bad):
         return None

@@ -339,8 +339,10 @@ class Engine:
         grid = self._grid(request)
         feeds = {n: grid.rows_of(v, rows) for n, v in (*request.inputs.items(), *request.per_example.items())}
         feeds.update(request.shared)
+        targets = self._contract.first_targets(request.examples)
         if request.target is not None:
-            feeds[_PREFIX + contract.TARGET] = grid.rows_of(request.target, rows)
+            targets = {_PREFIX + contract.TARGET: request.target}
+        feeds.update({name: grid.rows_of(value, rows) for name, value in targets.items()})
         for name, value in request.baselines.items():
             one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
             whole = one and self.plan.layout.batched

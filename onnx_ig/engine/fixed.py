@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.engine import Engine
-from onnx_ig.engine.lacking import Lacking, by_example, l1, ratio
+from onnx_ig.engine.lacking import Lacking, at_inputs, by_example, l1, ratio
 from onnx_ig.engine.request import Attribution, Request
 
 
@@ -73,7 +73,7 @@ def integrate_fixed(
     distance = l1(by_example(apart, alone).values()) * (1.0 if one_sided else 0.5)
     error = ratio(distance, l1(whole.values())) + abs(1 - weights.sum())
     lacking = Lacking(engine, request, np.stack(scores))
-    if lacking.tells:
+    if lacking.tells and (not ends or at_inputs(engine, request)):  # else F at the path's ends is another
         error = np.fmax(error, lacking.relative(whole, np.arange(request.examples)))
     return replace(engine.answer(request, first, *scores), error_estimate=error)
 

@@ -211,7 +211,8 @@ def chosen_target(target: Any, dims: Sequence[int], predicted: Callable[[], Arra
 
 
 def _shape_text(dims: Sequence[int], batched: bool) -> str:
-    return "[" + ", ".join([*(["N"] if batched else []), *map(str, dims)]) + "]"
+    sizes = ["?" if size == UNKNOWN_RANGE else str(size) for size in dims]
+    return "[" + ", ".join([*(["N"] if batched else []), *sizes]) + "]"
 
 
 def _one_index_each(target: Any) -> bool:

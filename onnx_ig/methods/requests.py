@@ -70,7 +70,7 @@ def request_of(
     examples = 1 if layout.kind == "none" else len(next(iter(inputs.values())))
     by_row = {name: value for name, value in extra.items() if name in per_example}
     for name, value in by_row.items():
-        if value.shape[:1] not in ((1,), (examples,)):
+        if layout.kind != "none" and value.shape[:1] not in ((1,), (examples,)):
             raise InputError(
                 f"input {name!r} has shape {list(value.shape)}: one row for each of the {examples} example(s), or one "
                 "for all of them, is needed"

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch._higher_order_ops.utils as higher_order
 from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,14 +22,21 @@ class _Watched(threading.local):
 
 
 _WATCHED = _Watched()
-_compiled: Callable[..., Any] = higher_order._hop_compile_and_call
 
 
-def _called(function: Callable[..., Any], args: Any, kwargs: Any = None) -> Any:
-    return function(*args, **(kwargs or {})) if _WATCHED.depth else _compiled(function, args, kwargs)
+def _plain_where_watched(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    def called(function: Callable[..., Any], args: Any, kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {})) if _WATCHED.depth else compiled(function, args, kwargs)
+
+    return called
 
 
-higher_order._hop_compile_and_call = _called
+try:
+    import torch._higher_order_ops.utils as higher_order
+
+    higher_order._hop_compile_and_call = _plain_where_watched(higher_order._hop_compile_and_call)
+except (ImportError, AttributeError):  # it is not public: another torch compiles them, and refuses to be watched itself
+    pass
 
 
 class Watching(TorchDispatchMode):

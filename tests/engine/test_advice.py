@@ -182,3 +182,21 @@ def test_the_command_line_and_the_report_say_it(tmp_path: Path) -> None:
     for words in ("F is a probability (Softmax", "the estimated error of the attributions of the example is above 5 %"):
         assert words in run.stderr and words in page and any(words in note for note in report["warnings"])
     assert "estimated error" in page and " %" in run.stdout
+
+
+@pytest.mark.filterwarnings("ignore::onnx_ig.OnnxIgWarning")
+def test_the_estimate_at_an_inner_tensor_leaves_the_branches_beside_it() -> None:
+    """Σ (4 x² + x²): attributions at h = 2x are exact, and do not add up to F(x) − F(x'), which holds x² too."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N] y) <int64[1] last = {-1}> {
+        c = Constant <value_float = 2.0> ()  h = Mul (x, c)  a = Mul (h, h)  b = Mul (x, x)  s = Add (a, b)
+        y = ReduceSum <keepdims = 0> (s, last) }"""
+    )
+    x = np.array([[3, -4, 1]], np.float32)
+    found = onnx_ig.IntegratedGradients(proto, at="h").explain(x, 1.0)
+    np.testing.assert_allclose(found.attributions, 4 * (x**2 - 1), rtol=1e-5)
+    assert found.error_estimate[0] < 0.01
+
+
+def test_infinite_attributions_do_not_cancel() -> None:
+    assert cancelling({"x": np.array([[np.inf, 1.0]])}, np.array([5.0]), np.array([0.0])) is None

@@ -158,7 +158,10 @@ class Call:
         decides = any(isinstance(read.value, bool) and read.arguments and not read.in_graph for read in reads)
         if self.examples > 1 and whole.dim() and not decides and self.takes_one_example():
             alone = self.evaluate(self.rows(self.fed, slice(0, 1)))
-            if not torch.allclose(alone.double(), whole[:1].double(), rtol=1e-3, atol=1e-5, equal_nan=True):
+            if alone.dim() < whole.dim():  # one row's own axis may be squeezed
+                alone = alone[None]
+            same = alone.shape == whole[:1].shape
+            if not same or not torch.allclose(alone.double(), whole[:1].double(), rtol=1e-3, atol=1e-5, equal_nan=True):
                 raise InputError(
                     "the model mixes examples: its output for the first row alone is another than beside the others. "
                     f"{ONE_EXAMPLE}"
