@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     metavar="T",
     help=(
         "What is explained: input (an input of the written model), predicted (the arg-max class at "
-        "x), an index (3), or one index per axis (3,4)."
+        "x), an index (3), one index per axis (3,4), or the name of a class in the model's metadata."
     ),
 )
 @click.option(
@@ -140,6 +140,7 @@ def export(
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
+    from onnx_ig.cli.names import Names
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in
     from onnx_ig.exporting.export import export as exported
@@ -150,9 +151,9 @@ def export(
     _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
     read = files_in(source, weights, *baselines, *examples)
     given = _free_place(out, triton, read, overwrite)
-    chosen = _target(target)
     opened = _opened(source, weights, examples, output, batch_axis)
     model = opened.model
+    chosen = _target(target, Names().or_in(model, opened.output).classes or ())
     starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs, model.ir_model.metadata_props)
     place = repository_entry(given, read | model.files, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
@@ -273,10 +274,11 @@ def _refuse_what_is_not_baked(
                 raise UsageError(f"{name} is not baked where the path is an input ({why}): the caller chooses it")
 
 
-def _target(text: str) -> TargetSpec:
-    from onnx_ig.data import parse_target
+def _target(text: str, classes: Sequence[str]) -> TargetSpec:
+    from onnx_ig.data import class_index, parse_target
 
-    target = parse_target(text)
+    index = class_index(text, classes)
+    target = parse_target(text) if index is None else index
     if isinstance(target, Path):
         raise UsageError("--target @FILE cannot be baked: export with --target input and give the targets when running")
     return target

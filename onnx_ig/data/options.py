@@ -86,8 +86,8 @@ def parse_target(text: str) -> Target:
         indices = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            f"--target {text!r} is not an index (3), one index per axis (3,4), input, predicted, @FILE, or the name of "
-            "a class (by --names or the model's metadata)"
+            f"--target {text!r} is not an index (3), one index per axis (3,4), predicted, the name of a class in the "
+            "model's metadata, input (of export), or @FILE or the name of a class in --names (of attribute)"
         ) from None
     return indices[0] if len(indices) == 1 else indices
 

@@ -240,6 +240,16 @@ def test_an_input_per_column_on_one_sheet(work: Path, exported: bool) -> None:
     assert not [name for name in files if name.startswith("features_")]  # no sheet for each column
 
 
+def test_a_class_is_baked_by_its_name_in_the_model(work: Path) -> None:
+    done = run("export features.onnx -o ig.onnx --target high --n-steps 9")
+    assert done.exit_code == 0, done.stderr
+    x = np.array([[0.3, 1.5]], np.float32)
+    expected = onnx_ig.IntegratedGradients("features.onnx").attribute(x, target=2, n_steps=9)
+    np.testing.assert_allclose(onnx_ig.open("ig.onnx").attribute(x), expected, rtol=1e-5)
+    unknown = run("export features.onnx -o none.onnx --target highest")
+    assert unknown.exit_code == 2 and "the name of a class in the model's metadata" in unknown.stderr
+
+
 def test_a_class_by_its_name_and_rows_left_out_by_theirs(work: Path) -> None:
     Path("holes.csv").write_text("age,height\n0.3,\n-0.2,0.7\n")
     assert "column 'height' has no value in row 0" in run("attribute features.onnx -i holes.csv -o out").stderr
