@@ -103,6 +103,8 @@ def _batched(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> 
 
 def _planned(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> Plan | None:
     """What is done as far as declared shapes tell; None where only the data tell the ranks: the engine sees both."""
+    if any(x.shape is None for x in model.inputs if x.name in inputs):
+        return None
     try:
         return make_plan(
             model, inputs=inputs, output=options.output, at=list(options.at), batch_axis=options.batch_axis and 0

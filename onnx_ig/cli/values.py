@@ -44,8 +44,8 @@ class Values:
     """What the files of one call hold, by input name; ``notes`` say what was changed to make it fit.
 
     ``example_names`` are those of the files in a folder, ``features`` the columns of a table that lie side by side
-    in an input, ``rows`` which of its rows are taken; ``words`` the texts whose tokens an input holds, ``padding`` the
-    tokens that stand for none of them.
+    in an input whose examples are its rows, ``rows`` which of them are taken; ``words`` the texts whose tokens an input
+    holds, ``padding`` the tokens that stand for none of them.
     """
 
     inputs: dict[str, Array]
@@ -157,6 +157,10 @@ def read_values(
         files=files,
         allow_nonfinite=allow_nonfinite,
     )
+    tables = [v.rows for v in (*read.values(), *more.values(), *starts.read.values()) if v.rows is not None]
+    by_row = bool(tables) and batched(list(read))
+    for rows in tables if not by_row else ():
+        rows.require_one_example()
     return Values(
         inputs={name: value.value for name, value in read.items()},
         extra={name: value for name, value in otherwise.items() if name not in read}
@@ -165,10 +169,10 @@ def read_values(
         pictures={name: value.picture for name, value in read.items() if value.picture is not None},
         series={name: value.series for name, value in read.items() if value.series is not None},
         example_names=next((value.names for value in read.values() if value.names), ()),
-        features={name: value.features for name, value in read.items() if value.features},
+        features={name: v.features for name, v in read.items() if v.features and v.rows is not None and by_row},
         words={name: value.words for name, value in read.items() if value.words},
         padding={name: value.padding for name, value in read.items() if value.padding is not None},
-        rows=rows_of(specs, read, more, starts.read),
+        rows=rows_of(specs, read, more, starts.read) if by_row else None,
         notes=(
             *(note for value in (*read.values(), *more.values(), *starts.read.values()) for note in value.notes),
             *(f"baseline: {text}" for text in baselines),

@@ -39,8 +39,9 @@ class InputValue:
     """An input's value, notes on what was changed to make it fit, and how it was a picture or a sound, if it was one.
 
     ``names`` are those of the files in a folder, one for each example; ``features`` the columns of a table that lie
-    side by side, ``rows`` which of its rows they are. ``words`` are the texts that an input's tokens come from,
-    ``padding`` what they are replaced by unless told; what goes ``beside`` tokens (a mask) is not attributed.
+    side by side, ``rows`` which of its rows are the examples, None where all of it is one. ``words`` are the texts that
+    an input's tokens come from, ``padding`` what they are replaced by unless told; what goes ``beside`` tokens (a mask)
+    is not attributed.
     """
 
     value: Array

@@ -56,14 +56,34 @@ class Rows:
         """Where a row is not taken, [count] of booleans."""
         return np.isin(np.arange(self.count), self.taken, invert=True)
 
+    def require_one_example(self) -> None:
+        """Whether they can be one example together.
+
+        Raises:
+            UsageError: each has a target; InputError: some were left out.
+        """
+        if self.target is not None:
+            raise UsageError(
+                f"--target column:NAME: all of {self.file} is one example, and a column has a target for each row; "
+                "give one as an index"
+            )
+        if self.left_out.any():
+            raise InputError(
+                f"all of {self.file} is one example, of which no row can be left out: fill in what is missing in row "
+                f"{rows_named(self.left_out)}"
+            )
+
 
 @dataclass(frozen=True)
 class TableRead:
-    """Input values by name, the names of the features of those that have several, the rows, and notes."""
+    """Input values by name, the names of the columns of those that have several, and notes.
+
+    ``rows``: which rows the examples are; None where all of the table is one.
+    """
 
     values: dict[str, Array]
     features: dict[str, tuple[str, ...]]
-    rows: Rows
+    rows: Rows | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -91,7 +111,7 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
 
     Raises:
         InputError: columns that are missing, too many, or hold what the input cannot take; rows without a value.
-        UsageError: a column for the target that is not there.
+        UsageError: a column for the target that is not there, or beside one example.
     """
     columns, notes = read_table(path)
     if options.target is not None and options.target not in columns:
@@ -117,8 +137,12 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
         values = {name: _as_declared(column[taken], by_input[name]) for name, column in used.items()}
     else:
         values = {spec.name: _side_by_side({name: column[taken] for name, column in used.items()}, spec)}
-        features = {spec.name: tuple(used)} if values[spec.name].ndim == 2 else {}
-    return TableRead(values, features, Rows(path, len(taken), np.flatnonzero(taken), target), notes)
+        features = {spec.name: tuple(used)}
+    rows = Rows(path, len(taken), np.flatnonzero(taken), target)
+    if any(value.ndim == 3 for value in values.values()):
+        rows.require_one_example()
+        return TableRead(values, features, None, notes)
+    return TableRead(values, features, rows, notes)
 
 
 def _may_be_a_column(spec: InputSpec) -> bool:
@@ -195,7 +219,8 @@ def _complete_rows(columns: Mapping[str, Array], options: TableOptions, path: Pa
         also = f" (also {_listed(list(holes)[1:])})" if len(holes) > 1 else ""
         raise InputError(
             f"{path}: column {name!r} has no value in row {rows_named(where)}{also}; fill them in, leave such rows out "
-            "with --on-error skip, or pass them on with --allow-nonfinite to a model that fills them in itself"
+            "with --on-error skip (where each is an example), or pass them on with --allow-nonfinite to a model that "
+            "fills them in itself"
         )
     bad = np.logical_or.reduce(list(holes.values()))
     if bad.all():

@@ -90,6 +90,7 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "no rows": ("p,q\n", ROW, ORDER, "no rows"),
     "empty": ("", ROW, ORDER, "empty"),
     "a picture's input": ("p,q\n1,2\n", spec("N", 3, 4, 4), ORDER, "a table needs rank 2 or 3"),
+    "a time left out": ("p,q\n1,2\n,4\n", spec("N", "T", 2), TableOptions(skip=True), "what is missing in row 1"),
     "fractions for integers": ("p,q\n1,2.5\n", spec("N", 2, dtype=I64), ORDER, "is floating-point"),
     "a target that is no index": ("p,q,t\n1,2,high\n", ROW, TableOptions(target="t"), "no index and no class"),
     "no feature's name": ("A,B\n1,2\n", ROW, NAMED, "no column is called like a feature of 'x'"),
@@ -347,6 +348,66 @@ def test_rows_are_left_out_of_all_files_or_none(work: Path, case: str) -> None:
     if not words:
         assert "1 of 3 rows were left out for missing values: 1" in done.stderr
         assert [row["row"] for row in rows_of("out/attributions.csv")] == ["0", "2"]
+
+
+@pytest.mark.parametrize("axis", ["", "--batch-axis none"])
+def test_ranks_that_only_the_table_tells(work: Path, axis: str) -> None:
+    """Its rows are examples unless it is said that there are none."""
+    made = onnx.load("features.onnx")
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(made, "free.onnx")
+    Path("gaps.csv").write_text("age,height,k\n0.3,1.5,2\n,0.7,0\n0.9,-1,0\n")
+    done = run(f"attribute free.onnx {axis} -i gaps.csv --target column:k --on-error skip -o out")
+    if axis:
+        assert done.exit_code == 2 and "gaps.csv is one example" in done.stderr
+        return
+    assert done.exit_code == 0, done.output
+    assert [(row["row"], row["target"]) for row in rows_of("out/attributions.csv")] == [("0", "2"), ("2", "0")]
+
+
+SERIES = "p,q\n1,-0.5\n0.3,2\n-1,0.7\n"
+# what takes a table as one example: the input's shape, the output's, options of every command
+WHOLE: dict[str, tuple[list[int | str], list[int | str], str]] = {
+    "a series": (["N", "T", 2], ["N", "T", 3], "--target 2,1"),
+    "a series of fixed length": (["N", 3, 2], ["N", 3, 3], "--target 2,1"),
+    "no axis of examples": ([3, 2], [3, 3], "--batch-axis none --target 2,1"),
+    "any number of rows": (["T", 2], ["T", 3], "--batch-axis none --target 2,1"),
+    "an output without that axis": ([3, 2], [1, 3], "--target 0,1"),
+}
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_table_that_is_one_example(work: Path, case: str, exported: bool) -> None:
+    shape, out, options = WHOLE[case]
+    weights = {"w": np.array([[0.3, -0.5, 0.2], [0.1, 0.4, -0.3]], np.float32), "first": np.array([0])}
+    nodes = [node("Tanh", "x", "bent"), node("MatMul", "bent w", "y" if out[0] != 1 else "each")]
+    nodes += [node("ReduceMean", "each first", "y")] if out[0] == 1 else []
+    onnx.save(model(nodes, {"x": (T.FLOAT, shape)}, {"y": (T.FLOAT, out)}, weights), "whole.onnx")
+    Path("x.csv").write_text(SERIES)
+    Path("start.csv").write_text("q,p\n0,0.1\n0,0.1\n0,0.1\n")
+    command = f"attribute whole.onnx {options} --n-steps 9 -i x.csv --baseline @start.csv"
+    if exported:
+        assert run(f"export whole.onnx {options} --n-steps 9 --baseline input -o ig.onnx").exit_code == 0
+        command = "attribute ig.onnx -i x.csv --baseline @start.csv"
+    done = run(f"{command} -o out")
+    assert done.exit_code == 0, done.output
+    x = np.array([[1, -0.5], [0.3, 2], [-1, 0.7]], np.float32)
+    start = np.array([[0.1, 0]] * 3, np.float32)
+    axis = {"batch_axis": None} if "none" in options else {}
+    method = onnx_ig.IntegratedGradients("whole.onnx", **axis)
+    x, start = (value.reshape(-1, *x.shape) if len(shape) == 3 else value for value in (x, start))
+    expected = method.attribute(x, start, target=(0, 1) if out[0] == 1 else (2, 1), n_steps=9)
+    np.testing.assert_allclose(np.load("out/attributions.npz")["attribution_x"], expected, rtol=1e-5)
+    assert not Path("out/attributions.csv").exists()  # of rows that are examples
+    Path("gaps.csv").write_text("p,q\n1,2\n,2\n3,4\n0,1\n")
+    Path("labels.csv").write_text("p,q,k\n1,2,0\n3,4,0\n0,1,0\n")
+    for file, code, words in (
+        ("gaps.csv --on-error skip", 4, "gaps.csv is one example, of which no row can be left out"),
+        ("labels.csv --target column:k", 2, "labels.csv is one example, and a column has a target for each row"),
+    ):
+        refused = run(f"{command.replace('x.csv', file)} -o none")
+        assert refused.exit_code == code and words in refused.stderr, refused.stderr
 
 
 def test_a_baked_baseline_goes_by_the_names_in_the_model(work: Path) -> None:
