@@ -39,7 +39,10 @@ def shown(value: object) -> str:
 
 
 def columns_of(report: AttributionReport) -> list[Columns]:
-    """The tables in a report: all inputs of a table with one each as one, then each tensor [N, F] that is not in it."""
+    """The tables in a report: all inputs of a table with one each as one, then each tensor that is not in it.
+
+    Those are [N, F], and [N], one column that is called like its tensor.
+    """
     flat = {name: report.rows(array) for name, array in report.attributions.items() if report.rows(array).ndim <= 2}
     single = {name: array for name, array in flat.items() if array.size == len(array)}
     tables = []
@@ -47,16 +50,22 @@ def columns_of(report: AttributionReport) -> list[Columns]:
         sums = np.stack([array.reshape(len(array), -1).sum(axis=1, dtype=np.float64) for array in flat.values()], 1)
         tables.append(Columns(None, list(flat), sums, [_single(report, name) for name in flat]))
     for name, array in flat.items():
-        if array.ndim == 2 and array.shape[1] and (len(single) < 2 or name not in single):
+        matrix = _matrix(array)
+        if matrix.shape[1] and (len(single) < 2 or name not in single):
             given = report.inputs.get(name)
-            values = None if given is None else report.rows(given)
+            values = None if given is None else _matrix(report.rows(given))
             names = report.feature_names.get(name, ())
-            labels = [f"[{i}]" for i in range(array.shape[1])] if not names or is_per_example(names) else list(names)
+            unnamed = [name] if name in single else [f"[{i}]" for i in range(matrix.shape[1])]
+            labels = unnamed if not names or is_per_example(names) else list(names)
             tables.append(
-                Columns(name, [str(label) for label in labels], array.astype(np.float64),
-                        [None if values is None else values[:, i] for i in range(array.shape[1])])
+                Columns(name, [str(label) for label in labels], matrix.astype(np.float64),
+                        [None if values is None else values[:, i] for i in range(matrix.shape[1])])
             )  # fmt: skip
     return tables
+
+
+def _matrix(rows: Array) -> Array:
+    return rows[:, np.newaxis] if rows.ndim == 1 else rows
 
 
 def of_example(report: AttributionReport, columns: Columns, example: int) -> Sequence[str]:

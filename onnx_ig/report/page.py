@@ -87,7 +87,8 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         _scores(examples[:ROWS]),
         _rest(document["summary"]["examples"], document["files"]),
     ]
-    single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"][1:]) == 1}
+    count = document["summary"]["examples"]
+    single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"]) == count}
     shown = SECTIONS if len(examples) > ROWS else len(examples)
     for index, example in enumerate(examples[:shown]):
         parts.append(f"<section><h2>Example {escape(_called(index, example))}: target {escape(_target(example))}</h2>")
@@ -170,7 +171,7 @@ def _features(features: Sequence[dict[str, Any]], several: bool, single: Collect
     for feature in features:
         place = "[" + ", ".join(str(i) for i in feature["index"]) + "]"
         label = f"{feature['name']} {place}" if feature["name"] is not None else place
-        if several and feature["tensor"] in single:
+        if feature["tensor"] in single and (several or feature["name"] is None):
             label = feature["tensor"]
         elif several:
             label = f"{feature['tensor']}: {label}"

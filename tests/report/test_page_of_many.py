@@ -66,3 +66,15 @@ def test_columns_of_one_input_each_are_called_by_their_input(tmp_path: Path) -> 
     write_report(tmp_path / "out", report({"age": np.ones((2, 1)), "<b>": np.ones((2, 1))}), pictures=False)
     text = (tmp_path / "out/report.html").read_text("utf-8")
     assert "<td>age</td>" in text and "<td>&lt;b&gt;</td>" in text and "<b>" not in text
+
+
+def test_an_entry_has_an_index_where_its_tensor_has_several(tmp_path: Path) -> None:
+    """Without an axis of examples axis 0 is a place as well."""
+    alone = AttributionReport(
+        "m.onnx", "input-x-gradient", {"x": np.ones(2), "z": np.ones(1)}, np.ones(1), "cpu", batched=False
+    )
+    write_report(tmp_path / "out", alone, pictures=False)
+    text = (tmp_path / "out/report.html").read_text("utf-8")
+    assert "<td>x: [0]</td>" in text and "<td>x: [1]</td>" in text and "<td>z</td>" in text
+    write_report(tmp_path / "one", report({"age": np.ones(2)}), pictures=False)
+    assert "<td>age</td>" in (tmp_path / "one/report.html").read_text("utf-8")

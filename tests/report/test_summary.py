@@ -12,6 +12,7 @@ from PIL import Image
 from onnx_ig.report import AttributionReport
 from onnx_ig.report.columns import Columns, columns_of
 from onnx_ig.report.summary import draw_summary, order, ranks, spread
+from onnx_ig.report.table_file import table_of
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +42,20 @@ def test_a_category_made_numbers_counts_with_its_sum_and_has_bars_of_its_own() -
     sheet, city = columns_of(report(arrays))
     assert sheet.names == ["a", "b", "city"] and city.name == "city"
     np.testing.assert_array_equal(sheet.attributions, [[1, 1, -2]] * 4)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_one_column_alone_is_called_like_its_tensor(shape: tuple[int, ...]) -> None:
+    values = np.arange(4.0).reshape(shape)
+    (alone,) = columns_of(report({"age": values}, {"age": 2 * values}))
+    assert (alone.name, alone.names) == ("age", ["age"])
+    np.testing.assert_array_equal(alone.attributions, [[0], [1], [2], [3]])
+    np.testing.assert_array_equal(alone.values, [[0, 2, 4, 6]])
+    assert list(table_of(report({"age": values}))) == ["row", "score", "age"]
+    (named,) = columns_of(report({"age": np.ones((4, 1))}, feature_names={"age": ["years"]}))
+    assert named.names == ["years"]
+    beside, wide = columns_of(report({"age": values, "x": np.ones((4, 2))}))
+    assert beside.names == ["age"] and wide.names == ["[0]", "[1]"]
 
 
 def test_columns_are_ordered_by_mean_size() -> None:
