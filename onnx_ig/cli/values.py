@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+from onnx_ig.cli.baselines import read_baselines
 from onnx_ig.cli.rows import rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
-    MADE_BASELINES,
     TABLE_SUFFIXES,
     TEXT_SUFFIXES,
     FileOptions,
@@ -25,18 +25,15 @@ from onnx_ig.data import (
     Series,
     Words,
     class_index,
-    named_baseline,
-    parse_baseline,
     parse_numbers,
     parse_size,
     parse_target,
-    read_baseline,
     read_inputs,
     read_target,
     split_name,
 )
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.graph.declared import of_text, type_name
+from onnx_ig.graph.declared import type_name
 
 
 @dataclass(frozen=True)
@@ -113,6 +110,58 @@ def read_values(
     Raises:
         UsageError, InputError: a missing, broken or unfitting file, an unknown name, an input fed twice or not at all.
     """
+    read, beside = _read_attributed(specs, default, inputs, extra, pictures, files, allow_nonfinite)
+    more = beside | _read_extra(specs, extra, read, beside, pictures, files, allow_nonfinite)
+    _require_all_fed(specs, {*read, *more, *otherwise})
+    _require_targets(files, read)
+    starts = read_baselines(
+        baselines,
+        [spec for spec in specs if spec.name in read],
+        pictures,
+        read,
+        batched=lambda: batched(list(read)),
+        files=files,
+        allow_nonfinite=allow_nonfinite,
+    )
+    everything = (*read.values(), *more.values(), *starts.read.values())
+    by_row = _are_examples([value.rows for value in everything if value.rows is not None], lambda: batched(list(read)))
+    return Values(
+        inputs=_parts(read, lambda value: value.value),
+        extra={name: value for name, value in otherwise.items() if name not in read}
+        | _parts(more, lambda value: value.value),
+        baselines=starts.values,
+        pictures=_parts(read, lambda value: value.picture),
+        series=_parts(read, lambda value: value.series),
+        example_names=next((value.names for value in read.values() if value.names), ()),
+        features=_parts(
+            read, lambda value: value.features if value.features and value.rows is not None and by_row else None
+        ),
+        words=_parts(read, lambda value: value.words or None),
+        padding=_parts(read, lambda value: value.padding),
+        rows=rows_of(specs, read, more, starts.read) if by_row else None,
+        notes=(*(note for value in everything for note in value.notes), *(f"baseline: {text}" for text in baselines)),
+    )
+
+
+Part = TypeVar("Part")
+
+
+def _parts(read: Mapping[str, InputValue], part: Callable[[InputValue], Part | None]) -> dict[str, Part]:
+    """A part of each value by input name, of those that have it."""
+    found = {name: part(value) for name, value in read.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _read_attributed(
+    specs: Sequence[InputSpec],
+    default: Callable[[], Sequence[str]],
+    inputs: Sequence[str],
+    extra: Sequence[str],
+    pictures: PictureOptions,
+    files: FileOptions | None,
+    allow_nonfinite: bool,
+) -> tuple[dict[str, InputValue], dict[str, InputValue]]:
+    """What ``-i`` gives: the attributed inputs, and those that the same files hold beside them."""
     names = [spec.name for spec in specs]
     taken = {name for text in (*inputs, *extra) if (name := split_name(text, names)[0]) is not None}
     read = read_inputs(
@@ -125,8 +174,20 @@ def read_values(
     columns = [name for name in read if name not in taken and not read[name].beside]
     chosen = _attributed(columns, default) if len(columns) > 1 else columns
     unchosen = [name for name in read if read[name].beside or (name in columns and name not in chosen)]
-    beside = {name: read.pop(name) for name in unchosen}
-    others = [spec for spec in specs if spec.name not in read and spec.name not in beside]
+    return read, {name: read.pop(name) for name in unchosen}
+
+
+def _read_extra(
+    specs: Sequence[InputSpec],
+    extra: Sequence[str],
+    read: Mapping[str, InputValue],
+    beside: Mapping[str, InputValue],
+    pictures: PictureOptions,
+    files: FileOptions | None,
+    allow_nonfinite: bool,
+) -> dict[str, InputValue]:
+    """What ``--extra`` gives, of inputs that ``-i`` has not given."""
+    names = [spec.name for spec in specs]
     for text in extra:
         name = split_name(text, names)[0]
         if name in read or name in beside:
@@ -134,50 +195,41 @@ def read_values(
             raise UsageError(f"input {name!r} is given twice, by -i{among} and by --extra")
         if name is None and "=" in text and not Path(text).exists():
             raise InputError(f"--extra {text!r}: the model has no such input; its inputs are {', '.join(names)}")
-    more = beside | (
-        read_inputs(extra, others, pictures, files=_beside_the_data(files), allow_nonfinite=allow_nonfinite)
-        if extra
-        else {}
+    if not extra:
+        return {}
+    others = [spec for spec in specs if spec.name not in read and spec.name not in beside]
+    return read_inputs(
+        extra, others, pictures, files=(files or FileOptions()).beside_the_data(), allow_nonfinite=allow_nonfinite
     )
+
+
+def _require_all_fed(specs: Sequence[InputSpec], fed: Collection[str]) -> None:
     for spec in specs:
-        if spec.name not in read and spec.name not in more and spec.name not in otherwise:
+        if spec.name not in fed:
             raise InputError(
                 f"input {spec.name!r} ({type_name(spec.dtype)} {spec.describe_shape()}) is not fed: "
                 f"-i {spec.name}=FILE to attribute it, else --extra {spec.name}=FILE"
             )
+
+
+def _require_targets(files: FileOptions | None, read: Mapping[str, InputValue]) -> None:
+    """Refuse a column for the target where no table has one."""
     column = None if files is None else files.tables.target
     if column is not None and all(value.rows is None or value.rows.target is None for value in read.values()):
         raise UsageError(f"--target {COLUMN}{column}: none of the files of -i is a table with a row for each example")
-    starts = read_baselines(
-        baselines,
-        [spec for spec in specs if spec.name in read],
-        pictures,
-        read,
-        batched=lambda: batched(list(read)),
-        files=files,
-        allow_nonfinite=allow_nonfinite,
-    )
-    tables = [v.rows for v in (*read.values(), *more.values(), *starts.read.values()) if v.rows is not None]
-    by_row = bool(tables) and batched(list(read))
-    for rows in tables if not by_row else ():
+
+
+def _are_examples(tables: Sequence[Rows], batched: Callable[[], bool]) -> bool:
+    """Whether the rows of the ``tables``, if there are any, are examples.
+
+    Raises:
+        InputError: they are not, and an option takes them for some.
+    """
+    if not tables or batched():
+        return bool(tables)
+    for rows in tables:
         rows.require_one_example()
-    return Values(
-        inputs={name: value.value for name, value in read.items()},
-        extra={name: value for name, value in otherwise.items() if name not in read}
-        | {name: value.value for name, value in more.items()},
-        baselines=starts.values,
-        pictures={name: value.picture for name, value in read.items() if value.picture is not None},
-        series={name: value.series for name, value in read.items() if value.series is not None},
-        example_names=next((value.names for value in read.values() if value.names), ()),
-        features={name: v.features for name, v in read.items() if v.features and v.rows is not None and by_row},
-        words={name: value.words for name, value in read.items() if value.words},
-        padding={name: value.padding for name, value in read.items() if value.padding is not None},
-        rows=rows_of(specs, read, more, starts.read) if by_row else None,
-        notes=(
-            *(note for value in (*read.values(), *more.values(), *starts.read.values()) for note in value.notes),
-            *(f"baseline: {text}" for text in baselines),
-        ),
-    )
+    return False
 
 
 def _attributed(columns: list[str], default: Callable[[], Sequence[str]]) -> list[str]:
@@ -208,83 +260,6 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
     if len(free) > 1:
         raise InputError(f"-i {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(free)}")
     return f"{free[0]}={text}" if free else text
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """Baselines by input name, and what was ``read`` of those that are in files."""
-
-    values: dict[str, float | str | Array] = field(default_factory=dict)
-    read: dict[str, InputValue] = field(default_factory=dict)
-
-
-def read_baselines(
-    texts: Sequence[str],
-    specs: Sequence[InputSpec],
-    pictures: PictureOptions,
-    given: Mapping[str, InputValue] = MappingProxyType({}),
-    *,
-    batched: Callable[[], bool] = lambda: True,
-    files: FileOptions | None = None,
-    allow_nonfinite: bool = False,
-) -> Baselines:
-    """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
-
-    ``given``: the data of which some baselines are made, and whose columns' names a table of baselines has as well;
-    ``batched`` tells whether their axis 0 holds examples.
-
-    Raises:
-        UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
-    """
-    by_name = {spec.name: spec for spec in specs}
-    starts = Baselines()
-    found = starts.values
-    for text in texts:
-        parsed = parse_baseline(text, by_name, of_text(specs))
-        if parsed.value == "input":
-            raise UsageError("--baseline input is for export; here give a number or @FILE")
-        if parsed.name is None and isinstance(parsed.value, Path) and len(specs) > 1:
-            raise UsageError(
-                f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
-            )
-        for name in _of_numbers(specs) if parsed.name is None else [parsed.name]:
-            if name in found:
-                raise UsageError(f"--baseline: input {name!r} has two")
-            value = parsed.value
-            if isinstance(value, Path):
-                starts.read[name] = read_baseline(
-                    value,
-                    by_name[name],
-                    pictures,
-                    files=_beside_the_data(files, given[name].features if name in given else ()),
-                    allow_nonfinite=allow_nonfinite,
-                )
-                found[name] = starts.read[name].value
-            elif value in MADE_BASELINES and name not in of_text(specs):
-                found[name] = _made(str(value), given, name, batched())
-            else:
-                found[name] = value
-    return starts
-
-
-def _beside_the_data(files: FileOptions | None, features: Sequence[str] = ()) -> FileOptions:
-    """How files are read that hold no targets; ``features``: the columns as the data have them, where they do."""
-    files = files or FileOptions()
-    return replace(files, tables=replace(files.tables, target=None, features=features or files.tables.features))
-
-
-def _made(word: str, given: Mapping[str, InputValue], name: str, batched: bool) -> Array:
-    if name not in given:
-        raise UsageError(
-            f"--baseline {word} is made from the data, and here others are explained besides; give a number or @FILE"
-        )
-    return named_baseline(word, given[name], name, batched=batched)
-
-
-def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:
-    """The inputs that a number is for; all of them if they hold nothing but text, so that it is refused."""
-    texts = of_text(specs)
-    return [spec.name for spec in specs if spec.name not in texts] or texts
 
 
 COLUMN = "column:"  # --target column:NAME

@@ -196,7 +196,7 @@ def _values(
 def _starts(
     texts: Sequence[str], arguments: dict[str, Any], attributed: Sequence[str], pictures: PictureOptions
 ) -> dict[str, Any]:
-    from onnx_ig.cli.values import read_baselines
+    from onnx_ig.cli.baselines import read_baselines
     from onnx_ig.data import InputSpec
 
     specs = [InputSpec(name, arguments[name].dtype, arguments[name].shape) for name in attributed]

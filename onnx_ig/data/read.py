@@ -33,6 +33,10 @@ class FileOptions:
     tables: TableOptions = field(default_factory=TableOptions)
     texts: TextOptions = field(default_factory=TextOptions)
 
+    def beside_the_data(self, features: Sequence[str] = ()) -> FileOptions:
+        """For files that hold no targets; ``features``: the columns as the data have them, where they do."""
+        return replace(self, tables=replace(self.tables, target=None, features=features or self.tables.features))
+
 
 @dataclass(frozen=True)
 class InputValue:

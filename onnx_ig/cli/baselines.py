@@ -1,0 +1,96 @@
+"""From ``--baseline`` to a number, text or array by input name.
+
+The one idea: a baseline is read as the data are that it is the baseline of, by the same names of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from onnx_ig.common.types import Array
+from onnx_ig.data import (
+    MADE_BASELINES,
+    FileOptions,
+    InputSpec,
+    InputValue,
+    PictureOptions,
+    named_baseline,
+    parse_baseline,
+    read_baseline,
+)
+from onnx_ig.errors import UsageError
+from onnx_ig.graph.declared import of_text
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Baselines by input name, and what was ``read`` of those that are in files."""
+
+    values: dict[str, float | str | Array] = field(default_factory=dict)
+    read: dict[str, InputValue] = field(default_factory=dict)
+
+
+def read_baselines(
+    texts: Sequence[str],
+    specs: Sequence[InputSpec],
+    pictures: PictureOptions,
+    given: Mapping[str, InputValue] = MappingProxyType({}),
+    *,
+    batched: Callable[[], bool] = lambda: True,
+    files: FileOptions | None = None,
+    allow_nonfinite: bool = False,
+) -> Baselines:
+    """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
+
+    ``given``: the data of which some baselines are made, and whose columns' names a table of baselines has as well;
+    ``batched`` tells whether their axis 0 holds examples.
+
+    Raises:
+        UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    starts = Baselines()
+    found = starts.values
+    for text in texts:
+        parsed = parse_baseline(text, by_name, of_text(specs))
+        if parsed.value == "input":
+            raise UsageError("--baseline input is for export; here give a number or @FILE")
+        if parsed.name is None and isinstance(parsed.value, Path) and len(specs) > 1:
+            raise UsageError(
+                f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
+            )
+        for name in _of_numbers(specs) if parsed.name is None else [parsed.name]:
+            if name in found:
+                raise UsageError(f"--baseline: input {name!r} has two")
+            value = parsed.value
+            if isinstance(value, Path):
+                starts.read[name] = read_baseline(
+                    value,
+                    by_name[name],
+                    pictures,
+                    files=(files or FileOptions()).beside_the_data(given[name].features if name in given else ()),
+                    allow_nonfinite=allow_nonfinite,
+                )
+                found[name] = starts.read[name].value
+            elif value in MADE_BASELINES and name not in of_text(specs):
+                found[name] = _made(str(value), given, name, batched())
+            else:
+                found[name] = value
+    return starts
+
+
+def _made(word: str, given: Mapping[str, InputValue], name: str, batched: bool) -> Array:
+    if name not in given:
+        raise UsageError(
+            f"--baseline {word} is made from the data, and here others are explained besides; give a number or @FILE"
+        )
+    return named_baseline(word, given[name], name, batched=batched)
+
+
+def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:
+    """The inputs that a number is for; all of them if they hold nothing but text, so that it is refused."""
+    texts = of_text(specs)
+    return [spec.name for spec in specs if spec.name not in texts] or texts
