@@ -68,12 +68,9 @@ def layout_of(attributed: list[ir.Value], output: ir.Value, declared_rows: int |
     Raises:
         InputError: the output's number of axes is unknown, or the attributed inputs disagree on axis 0.
     """
-    if output.shape is None:
-        raise InputError(
-            f"the number of axes of output {output.name!r} is unknown; declare its shape, or choose another output"
-        )
+    shape = _known_shape(output)
     sizes = [None if x.shape is None or len(x.shape) == 0 else x.shape[0] for x in attributed]
-    rows = output.shape[0] if len(output.shape) else None
+    rows = shape[0] if len(shape) else None
     fixed = {size for size in sizes if isinstance(size, int)}
     features = all(x.shape is not None and len(x.shape) > 1 for x in attributed)
     if features and len(fixed) == 1 and len(sizes) == sum(isinstance(s, int) for s in sizes) and rows in fixed:
@@ -82,6 +79,14 @@ def layout_of(attributed: list[ir.Value], output: ir.Value, declared_rows: int |
         symbols = [s.value for s in sizes if isinstance(s, ir.SymbolicDim)]
         return Layout("batched" if declared_rows is None else "fixed", declared_rows, symbols[0])
     return NO_BATCH
+
+
+def _known_shape(output: ir.Value) -> ir.Shape:
+    if output.shape is None:
+        raise InputError(
+            f"the number of axes of output {output.name!r} is unknown; declare its shape, or choose another output"
+        )
+    return output.shape
 
 
 def declare_rows(graph: ir.Graph, n: int, symbol: str | None) -> None:
@@ -103,9 +108,12 @@ def _declared(dim: int | str | None, n: int, symbol: str | None) -> int | str | 
 
 
 def example_shape(output: ir.Value, layout: Layout) -> list[int | None]:
-    """The output's dimensions for one example (None where dynamic); empty when it is one number."""
-    assert output.shape is not None
-    dims = [d if isinstance(d, int) else None for d in output.shape]
+    """The output's dimensions for one example (None where dynamic); empty when it is one number.
+
+    Raises:
+        InputError: the output's number of axes is unknown.
+    """
+    dims = [d if isinstance(d, int) else None for d in _known_shape(output)]
     dims = dims if layout.kind == "none" else dims[1:]
     return [] if all(d == 1 for d in dims) else dims
 

@@ -354,12 +354,14 @@ def test_rows_are_left_out_of_all_files_or_none(work: Path, case: str) -> None:
 def test_ranks_that_only_the_table_tells(work: Path, axis: str) -> None:
     """Its rows are examples unless it is said that there are none."""
     made = onnx.load("features.onnx")
-    made.graph.input[0].type.tensor_type.ClearField("shape")
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.ClearField("shape")
     onnx.save(made, "free.onnx")
     Path("gaps.csv").write_text("age,height,k\n0.3,1.5,2\n,0.7,0\n0.9,-1,0\n")
     done = run(f"attribute free.onnx {axis} -i gaps.csv --target column:k --on-error skip -o out")
     if axis:
         assert done.exit_code == 2 and "gaps.csv is one example" in done.stderr
+        assert run(f"attribute free.onnx {axis} -i rows.csv --target 2,1 -o out").exit_code == 0
         return
     assert done.exit_code == 0, done.output
     assert [(row["row"], row["target"]) for row in rows_of("out/attributions.csv")] == [("0", "2"), ("2", "0")]
