@@ -3,8 +3,8 @@
 # $VERSIONS chooses which: pinned (unless set), in .venv, has the versions of constraints.txt; minimum, in .venv-minimum, the
 # lowest that pyproject.toml declares; newest, in .venv-newest, whatever the index has today. Afterwards $ROOT is the
 # repository and $PYTHON the environment's interpreter, with onnx_ig (editable) and the extras cpu, torch, viz, audio, tables,
-# text, openvino, browser and test. The one idea: a stamp, written last, holds the hash of all that decides what is installed, so an interrupted
-# installation is never taken for a finished one and a finished one is not repeated.
+# text, openvino, browser and test. The one idea: a stamp, written last, holds the hash of all that decides what is
+# installed, so an interrupted installation is never taken for a finished one and a finished one is not repeated.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 case "${VERSIONS:=pinned}" in

@@ -30,18 +30,17 @@ def integrate_fixed(
     """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) for every example, and how far it may be from the integral.
 
     With I these values, A the mean, by weight, over the points 1, 3, 5, ... and B over the others, the relative error
-    in L1 is estimated as Σ |A − B| / 2 / Σ |I|, plus |1 − Σ w_k| (the trapezoid's bias), and not below
-    |Σ I − (F(x) − F(x'))| / Σ |I|. Where ∇F jumps in an interval of width h between points (ReLU), A and B are off by
-    opposite amounts: |A − B| / 2 is half of h times the jump, which is the most that I is off, √3 times the usual. Of
-    the smooth parts it is the error of half as many points, far above that of Gauss and Legendre. That of the left and
-    the right Riemann sum it equals at first order, and is doubled. Errors of different jumps cancel by chance, in A − B
-    as in I, so that it is an estimate and not a bound.
+    in L1 is estimated as Σ |A − B| / 2 / Σ |I|, plus |1 − Σ w_k| (the trapezoid's bias), and not below |Σ I − (F(x) −
+    F(x'))| / Σ |I| where these are the ends of the path. Where ∇F jumps in an interval of width h between points
+    (ReLU), A and B are off by opposite amounts: |A − B| / 2 is half of h times the jump, which is the most that I is
+    off, √3 times the usual. Of the smooth parts it is the error of half as many points, far above that of Gauss and
+    Legendre. That of the left and the right Riemann sum it equals at first order, and is doubled. Errors of different
+    jumps cancel by chance, in A − B as in I, so that it is an estimate and not a bound.
 
     Args:
         ends: F at both ends and the delta by the model itself, in two forward passes. Without, by the gradient's own
             model at the ends of the path, for two path points more; at an inner tensor (``at``) these leave the
             branches beside it at x, and the model itself does not.
-
         estimate: tell the error too. The halves are evaluated one after the other, with a Run more where all points
             fit into one, and are added up: the same values up to rounding.
 
