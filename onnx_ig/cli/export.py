@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli import options
-from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
     from onnx_ig.common.types import Algorithm, Form, Rule
-    from onnx_ig.data import InputSpec
     from onnx_ig.loading.model import Model
 
 
@@ -140,6 +137,7 @@ def export(
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
+    from onnx_ig.cli.fixed_at_export import fixed_baselines, fixed_target, refuse_what_is_left_to_the_caller
     from onnx_ig.cli.names import Names
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in
@@ -148,13 +146,13 @@ def export(
     from onnx_ig.graph.declared import spec_of
 
     algorithm = algorithm or options.DEFAULT_ALGORITHM
-    _refuse_what_is_not_baked(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
+    refuse_what_is_left_to_the_caller(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
     read = files_in(source, weights, *baselines, *examples)
     given = _free_place(out, triton, read, overwrite)
     opened = _opened(source, weights, examples, output, batch_axis)
     model = opened.model
-    chosen = _target(target, Names().or_in(model, opened.output).classes or ())
-    starts = _baselines(baselines, [spec_of(x) for x in model.inputs], inputs, model.ir_model.metadata_props)
+    chosen = fixed_target(target, Names().or_in(model, opened.output).classes or ())
+    starts = fixed_baselines(baselines, [spec_of(x) for x in model.inputs], inputs, model.ir_model.metadata_props)
     place = repository_entry(given, read | model.files, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
         exported(
@@ -243,98 +241,3 @@ def _lines(file: Path, given: Path, with_test_data: bool) -> list[str]:
         return [wrote]
     note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8")
     return [f"test data: {note.strip().splitlines()[-1]}", wrote]
-
-
-def _refuse_what_is_not_baked(
-    algorithm: str,
-    form: str,
-    method: str | None,
-    n_steps: int | None,
-    path_as_input: bool,
-    steps_per_run: int | None,
-    baselines: Sequence[str],
-) -> None:
-    """Options that the written model would not obey are errors, not ignored."""
-    of_the_path = {
-        "--method": method,
-        "--n-steps": n_steps,
-        "--path-as-input": path_as_input or None,
-        "--steps-per-run": steps_per_run,
-    }
-    if algorithm == "input-x-gradient":
-        for name, value in {**of_the_path, "--baseline": baselines or None}.items():
-            if value is not None:
-                raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")
-    if form == "step" and steps_per_run is not None:
-        raise UsageError("--steps-per-run goes with --form complete: the step form has no loop")
-    if path_as_input or form == "step":
-        for name in ("--method", "--n-steps"):
-            if of_the_path[name] is not None:
-                why = "--path-as-input" if path_as_input else "--form step"
-                raise UsageError(f"{name} is not baked where the path is an input ({why}): the caller chooses it")
-
-
-def _target(text: str, classes: Sequence[str]) -> TargetSpec:
-    from onnx_ig.data import class_index, parse_target
-
-    index = class_index(text, classes)
-    target = parse_target(text) if index is None else index
-    if isinstance(target, Path):
-        raise UsageError("--target @FILE cannot be baked: export with --target input and give the targets when running")
-    return target
-
-
-def _baselines(
-    texts: Sequence[str], specs: Sequence[InputSpec], chosen: Sequence[str], properties: Mapping[str, str]
-) -> BaselineSpec | dict[str, BaselineSpec]:
-    """A number or ``input`` for all attributed inputs, or a dict by name.
-
-    Args:
-        properties: the model's metadata, which may name the columns of a table.
-    """
-    from onnx_ig.data import (
-        MADE_BASELINES,
-        FileOptions,
-        TableOptions,
-        names_in_metadata,
-        parse_baseline,
-        read_baseline,
-    )
-    from onnx_ig.graph.declared import kind_of, of_text
-
-    by_name = {spec.name: spec for spec in specs}
-    files = FileOptions(tables=TableOptions(names_in_metadata(properties).get("features", ())))
-    found: dict[str, BaselineSpec] = {}
-    for text in texts:
-        parsed = parse_baseline(text, by_name, of_text(specs))
-        if parsed.value in MADE_BASELINES and parsed.name not in of_text(specs):
-            raise UsageError(
-                f"--baseline {text!r} is made from the data, and a file is written before there are any: give a number "
-                "or @FILE, or --baseline input and the baselines when running"
-            )
-        candidates = list(chosen) or [spec.name for spec in specs if kind_of(spec.dtype) == "f"]
-        if parsed.name is None and not isinstance(parsed.value, Path):
-            if len(texts) > 1:
-                raise UsageError(
-                    f"--baseline {text!r}: several baselines are given, so say for which input, as NAME={text}"
-                )
-            return parsed.value
-        name = parsed.name or (candidates[0] if len(candidates) == 1 else None)
-        if name is None:
-            raise UsageError(
-                f"--baseline {text!r}: say for which input, as NAME={text}; the inputs are {', '.join(by_name)}"
-            )
-        if name not in by_name:
-            raise UsageError(
-                f"the model has no input {name!r}{nearest(name, by_name)}; its inputs are {', '.join(by_name)}"
-            )
-        if name in found:
-            raise UsageError(f"--baseline: input {name!r} has two")
-        if isinstance(parsed.value, Path):
-            read = read_baseline(parsed.value, by_name[name], files=files)
-            for note in read.notes:
-                click.echo(f"note: {note}", err=True)
-            found[name] = read.value
-        else:
-            found[name] = parsed.value
-    return found or 0
