@@ -20,6 +20,7 @@ ORDER = (
     "errors",
     "common",
     "quadrature",
+    "stopping",
     "runtime",
     "graph",
     "autodiff",

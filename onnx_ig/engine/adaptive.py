@@ -16,21 +16,7 @@ from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import Lacking, at_inputs, by_example, l1, ratio
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.quadrature import is_between, nested_factors, nested_levels, nested_points
-
-# The rate at which changes are taken to shrink further. Where a gradient jumps along the path (ReLU), no rule does
-# better than half the error per doubling, and a faster change before was luck; slower than 0.7 is no limit to trust.
-_FASTEST, _SLOWEST = 0.5, 0.7
-# Of a jump in an interval of width h, halving the interval changes the integral by h/4 times the jump, always, and
-# leaves an error evenly spread over ±h/4, √3 times smaller in the mean. Where every other interval is halved, half of
-# the jumps change it, and the others have an error evenly spread over ±h/2: √5 times the change is as careful in the
-# mean, and √8 times among few jumps. The error there should be 0.79 of that before; much less is luck as well.
-_BETWEEN, _LEAST_BETWEEN = 8**0.5, 0.6
-# Beyond as many intervals a convergence delta is no sign of points between which something was missed, but of an F
-# whose change is not the integral of its gradient (rounding, a jump), which further points do not change.
-_DELTA_TELLS = 256
-# Errors of opposite sign cancel in a convergence delta, so that the attributions are further off than it says.
-# Without it two levels that miss the same jumps would look alike.
-_CANCELLED = 3.0
+from onnx_ig.stopping import BETWEEN, CANCELLED, DELTA_TELLS, FASTEST, LEAST_BETWEEN, SLOWEST
 
 
 def integrate_to_tolerance(
@@ -87,8 +73,8 @@ def integrate_to_tolerance(
         )
         sums.add(by_example(added, alone), intervals)
         error[remaining] = sums.error
-        if lacking.tells and intervals < _DELTA_TELLS:
-            error[remaining] = np.fmax(error[remaining], _CANCELLED * lacking.relative(sums.value, remaining))
+        if lacking.tells and intervals < DELTA_TELLS:
+            error[remaining] = np.fmax(error[remaining], CANCELLED * lacking.relative(sums.value, remaining))
         steps[remaining] = intervals
         ended = (error[remaining] <= tolerance) | ~np.isfinite(sums.size)
         if intervals == levels[-1]:
@@ -137,10 +123,10 @@ class _Sums:
             return np.full(len(self.size), np.inf)
         change = ratio(l1(self.value[n] - self._doubled[n] for n in self._doubled), self.size)
         if between:
-            return np.fmax(_BETWEEN * change, _LEAST_BETWEEN * self.error)
-        rate = np.full(len(change), _FASTEST) if self._change is None else ratio(change, self._change)
+            return np.fmax(BETWEEN * change, LEAST_BETWEEN * self.error)
+        rate = np.full(len(change), FASTEST) if self._change is None else ratio(change, self._change)
         self._change = change
-        rate = np.clip(rate, _FASTEST, _SLOWEST)
+        rate = np.clip(rate, FASTEST, SLOWEST)
         return change * rate / (1 - rate)
 
     def keep(self, which: Array) -> None:

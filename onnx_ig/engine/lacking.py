@@ -13,8 +13,7 @@ import numpy as np
 from onnx_ig.common.types import Array
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.request import Request
-
-_ROUNDINGS = 16  # of F, that a convergence delta may hold
+from onnx_ig.stopping import ROUNDINGS
 
 
 class Lacking:
@@ -27,7 +26,7 @@ class Lacking:
     def __init__(self, engine: Engine, request: Request, path_ends: Array) -> None:
         self._spread = None if engine.plan.multiply_by_inputs else request  # local ones get the factor (x − x') here
         self._explained = path_ends[0] - path_ends[1]
-        self._rounding = _ROUNDINGS * engine.output_rounding * np.abs(path_ends).max(axis=0)
+        self._rounding = ROUNDINGS * engine.output_rounding * np.abs(path_ends).max(axis=0)
         self.tells = not engine.straight_through and (engine.plan.multiply_by_inputs or at_inputs(engine, request))
 
     def relative(self, attributions: Mapping[str, Array], examples: Array) -> Array:
