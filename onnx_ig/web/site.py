@@ -21,7 +21,8 @@ from onnx_ig.checking.runtimes import npm
 from onnx_ig.common.atomic import Manifest, require_free, staged
 from onnx_ig.data import InputSpec, PictureOptions, declared_picture
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.exporting.export import export, write_model
+from onnx_ig.exporting.export import export
+from onnx_ig.exporting.model_writer import write_model
 from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.loading.model import Model, load
 

@@ -43,7 +43,13 @@ def failing(code: int) -> Callable[..., Any]:
 EXPORT, ATTRIBUTE = "export one.onnx -o out.onnx", "attribute one.onnx -i rows.npy -o out"
 # what fails, how, the command, the exit code, a word of the message
 FAILURES: dict[str, tuple[str, int, str, int, str]] = {
-    "a full disk under a model": ("onnx_ig.exporting.export._write_message", errno.ENOSPC, EXPORT, 2, "No space left"),
+    "a full disk under a model": (
+        "onnx_ig.exporting.model_writer._write_message",
+        errno.ENOSPC,
+        EXPORT,
+        2,
+        "No space left",
+    ),
     "a full disk under test data": (
         "onnx_ig.checking.conformance.numpy_helper.from_array",
         errno.ENOSPC,

@@ -102,7 +102,7 @@ def test_no_source_is_replaced_from_python(work: Path, case: str) -> None:
 
 
 def test_weights_beside_a_large_model_replace_no_source(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_ig.exporting.export._SINGLE_FILE_LIMIT", 0)
+    monkeypatch.setattr("onnx_ig.exporting.model_writer._SINGLE_FILE_LIMIT", 0)
     Path("apart.onnx.data").rename("new.onnx.data")  # as the written model's own weights would be called
     proto = onnx.load("apart.onnx", load_external_data=False)
     for weight in proto.graph.initializer:

@@ -115,7 +115,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_two_gigabytes_lie_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_ig.exporting.export._SINGLE_FILE_LIMIT", 0)
+    monkeypatch.setattr("onnx_ig.exporting.model_writer._SINGLE_FILE_LIMIT", 0)
     with repository_entry(tmp_path / "entry") as file:
         onnx_ig.export(DIGITS, file, n_steps=2, with_test_data=True)
     written = tmp_path / "entry" / "1"

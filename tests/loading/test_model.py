@@ -15,9 +15,9 @@ import onnx_ir as ir
 import pytest
 
 import onnx_ig
-import onnx_ig.exporting.export as exporting
 import onnx_ig.loading.model_file as model_file
 from onnx_ig.errors import ModelError, OnnxIgWarning, UsageError
+from onnx_ig.exporting import model_writer
 from onnx_ig.loading.model import load
 from onnx_ig.runtime.session import Session
 
@@ -495,10 +495,10 @@ def test_zeros_in_front_of_a_maximum_stay_zeros(opset: int, value: str) -> None:
 
 def test_weights_written_one_by_one_make_an_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same message as in one piece, but for the order of the weights; nothing of the model in memory changes."""
-    monkeypatch.setattr(exporting, "_LEAST_APART", 8)
+    monkeypatch.setattr(model_writer, "_LEAST_APART", 8)
     loaded = onnx_ig.load(linear())
     names = set(loaded.ir_model.graph.initializers)
-    exporting.write_model(loaded.ir_model, tmp_path / "apart.onnx")
+    model_writer.write_model(loaded.ir_model, tmp_path / "apart.onnx")
     onnx.checker.check_model(tmp_path / "apart.onnx", full_check=True)
     written, whole = onnx.load(tmp_path / "apart.onnx"), ir.to_proto(loaded.ir_model)
     assert set(loaded.ir_model.graph.initializers) == names

@@ -51,7 +51,7 @@ def test_text_stays_in_a_model_whose_weights_lie_beside_it(tmp_path: Path, monke
     proto.graph.node.append(onnx.helper.make_node("Gather", ["names", "best"], ["name"]))
     proto.graph.output.append(onnx.helper.make_tensor_value_info("name", onnx.TensorProto.STRING, ["N"]))
     monkeypatch.setattr(openable_module, "_MAPPED_FROM", 20_000)
-    monkeypatch.setattr("onnx_ig.exporting.export._SINGLE_FILE_LIMIT", 20_000)
+    monkeypatch.setattr("onnx_ig.exporting.model_writer._SINGLE_FILE_LIMIT", 20_000)
     assert open_session(ir.from_proto(proto), "cpu").run({"x": X})["name"].tolist() == ["name"]
     path = onnx_ig.export(proto, tmp_path / "explained.onnx", target=0)
     assert (tmp_path / "explained.onnx.data").stat().st_size >= WEIGHT.nbytes

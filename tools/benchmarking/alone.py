@@ -27,7 +27,7 @@ from torch import nn
 
 import onnx_ig
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.exporting.export import write_model
+from onnx_ig.exporting.model_writer import write_model
 from onnx_ig.runtime.providers import open_session
 from tools.benchmarking.peers import captum_of
 from tools.benchmarking.subjects import Subject, Tensors, subject

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import onnx_ig
 from models.digits_cnn.model import digits_cnn
-from onnx_ig.exporting.export import write_model
+from onnx_ig.exporting.model_writer import write_model
 from tools.benchmark import SIX
 from tools.full_size import MODELS, FullSize
 
