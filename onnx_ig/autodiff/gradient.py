@@ -19,12 +19,13 @@ from onnx_ig.autodiff.straight_through import forget_surrogates, straight_throug
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import InputError, ModelError, NoGradientPathError, warn
 from onnx_ig.graph.builder import OpBuilder, names_in
-from onnx_ig.graph.constants import fold_rearranged_constants
-from onnx_ig.graph.dead_nodes import remove_dead
-from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
-from onnx_ig.graph.quirks.transposed_weights import separate_transposed_weights
+from onnx_ig.graph.constants import FoldRearrangedConstantsPass
+from onnx_ig.graph.dead_nodes import RemoveDeadNodesPass
+from onnx_ig.graph.identities import RemoveIdentitiesPass
+from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
+from onnx_ig.graph.quirks.transposed_weights import SeparateTransposedWeightsPass
 from onnx_ig.graph.reading import is_float
-from onnx_ig.graph.transposes import cancel_transposes, turn_products
+from onnx_ig.graph.transposes import CancelTransposesPass, turn_products
 
 COTANGENT = "cotangent_"
 GRAD = "grad_"
@@ -136,7 +137,7 @@ def lowered_graph(
             + where_instead(graph, graph.inputs)
         )
     free_names(graph, [prefix + COTANGENT + str(y.name) for y in ends] + [prefix + GRAD + str(x.name) for x in sources])
-    fold_rearranged_constants(graph, {*sources, *ends})
+    FoldRearrangedConstantsPass({*sources, *ends})(result)
     weights = {x: x.const_value for x in sources if x.is_initializer()}
     for x in weights:
         x.const_value = None
@@ -218,33 +219,16 @@ def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
 
 def tidy(model: ir.Model) -> None:
     """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused."""
-    _remove_identities(model.graph)
-    cancel_transposes(model.graph)
-    passes.CommonSubexpressionEliminationPass()(model)
-    remove_dead(model.graph)
-    passes.RemoveUnusedNodesPass()(model)
-    passes.RemoveUnusedOpsetsPass()(model)
-    separate_transposed_weights(model.graph)
-    name_axes_before_pooling(model.graph)
-
-
-def _remove_identities(graph: ir.Graph) -> None:
-    """Remove the main graph's Identity nodes, but those that give a tensor a further name among the inputs and outputs.
-
-    (onnx_ir's pass would rename an output that is also the input of another Identity.)
-    """
-    for node in graph:
-        x = node.inputs[0] if node.op_type == "Identity" and node.domain == "" else None
-        if x is None:
-            continue
-        y = node.outputs[0]
-        if y.is_graph_output():
-            if x.is_graph_output() or x.is_graph_input() or x.is_initializer() or x.producer() not in graph:
-                continue
-            x.name, y.name = y.name, None
-            x.shape, x.type, x.doc_string = y.shape or x.shape, y.type or x.type, y.doc_string or x.doc_string
-        ir.convenience.replace_all_uses_with(y, x, replace_graph_outputs=True)
-        graph.remove(node, safe=True)
+    ir.passes.Sequential(
+        RemoveIdentitiesPass(),
+        CancelTransposesPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        RemoveDeadNodesPass(),
+        passes.RemoveUnusedNodesPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        SeparateTransposedWeightsPass(),
+        NameAxesBeforePoolingPass(),
+    )(model)
 
 
 def free_names(graph: ir.Graph, wanted: Iterable[str]) -> None:

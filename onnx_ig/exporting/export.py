@@ -25,7 +25,7 @@ from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.examples_apart import require_examples_apart
 from onnx_ig.errors import MissingDependencyError, warn
 from onnx_ig.exporting.model_writer import weight_bytes, write_model
-from onnx_ig.exporting.plain import respell
+from onnx_ig.exporting.plain import RespellPass
 from onnx_ig.exporting.trial import try_out
 from onnx_ig.loading.model import Model, Source, load_with_output, tensor_called
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -145,7 +145,7 @@ def export(
         prefix=prefix,
     )
     built = build(model, plan)
-    respell(built.graph)
+    RespellPass()(built)
     _require_examples_apart(model, plan, example)
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)

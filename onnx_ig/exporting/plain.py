@@ -10,32 +10,38 @@ import onnx_ir as ir
 from onnx_ig.graph.builder import OpBuilder, is_static, static_shape
 
 
-def respell(graph: ir.Graph) -> None:
-    """In place, in the bodies of the graph too.
+class RespellPass(ir.passes.InPlacePass):
+    """In the bodies of the graph too.
 
     * ``kernel_shape`` on each convolution whose weight's shape is known: the standard lets it be inferred.
     * IsNaN(x) → Not(Equal(x, x)): MNN has no IsNaN.
     * An Identity behind each scan output that its body reads: tract refuses such a body.
     """
-    op = OpBuilder(graph)
-    for node in list(ir.traversal.RecursiveGraphIterator(graph)):
-        if node.domain != "":
-            continue
-        if node.op_type in ("Conv", "ConvTranspose"):
-            _name_kernel_shape(node)
-        elif node.op_type == "IsNaN" and node.inputs[0] is not None and node.inputs[0].dtype != ir.DataType.BFLOAT16:
-            _compare_with_itself(op, node)
-        elif node.op_type in ("Scan", "Loop"):
-            _part_read_outputs(op, node)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        op = OpBuilder(model.graph)
+        nodes = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain == ""]
+        return ir.passes.PassResult(model, sum(_respell(op, node) for node in nodes) > 0)
 
 
-def _name_kernel_shape(node: ir.Node) -> None:
+def _respell(op: OpBuilder, node: ir.Node) -> bool:
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return _name_kernel_shape(node)
+    if node.op_type == "IsNaN" and node.inputs[0] is not None and node.inputs[0].dtype != ir.DataType.BFLOAT16:
+        return _compare_with_itself(op, node)
+    return node.op_type in ("Scan", "Loop") and _part_read_outputs(op, node)
+
+
+def _name_kernel_shape(node: ir.Node) -> bool:
     weight = node.inputs[1]
-    if weight is not None and is_static(weight) and "kernel_shape" not in node.attributes:
-        node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", static_shape(weight)[2:])
+    if weight is None or not is_static(weight) or "kernel_shape" in node.attributes:
+        return False
+    node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", static_shape(weight)[2:])
+    return True
 
 
-def _compare_with_itself(op: OpBuilder, node: ir.Node) -> None:
+def _compare_with_itself(op: OpBuilder, node: ir.Node) -> bool:
     x, y, graph = node.inputs[0], node.outputs[0], node.graph
     assert graph is not None
     equal = ir.Node("", "Equal", [x, x])
@@ -49,10 +55,11 @@ def _compare_with_itself(op: OpBuilder, node: ir.Node) -> None:
     ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
     y.name = None
     graph.remove(node, safe=True)
+    return True
 
 
-def _part_read_outputs(op: OpBuilder, node: ir.Node) -> None:
-    body = node.attributes["body"].as_graph()
+def _part_read_outputs(op: OpBuilder, node: ir.Node) -> bool:
+    body, parted = node.attributes["body"].as_graph(), False
     for i in range(len(body.outputs) - _scan_outputs(node, body), len(body.outputs)):
         value = body.outputs[i]
         if value.uses():
@@ -61,7 +68,8 @@ def _part_read_outputs(op: OpBuilder, node: ir.Node) -> None:
             made.name, made.type = op.fresh(f"{value.name}_out"), value.type
             made.shape = None if value.shape is None else value.shape.copy()
             body.append(copy)
-            body.outputs[i] = made
+            body.outputs[i], parted = made, True
+    return parted
 
 
 def _scan_outputs(node: ir.Node, body: ir.Graph) -> int:

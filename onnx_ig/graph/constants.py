@@ -18,22 +18,30 @@ from onnx_ig.common.types import Array
 _REARRANGE = frozenset({"Concat", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"})
 
 
-def fold_rearranged_constants(graph: ir.Graph, kept: Collection[ir.Value]) -> None:
-    """Replace such nodes of the main graph by initialisers, in place; the constants that only they read go.
+class FoldRearrangedConstantsPass(ir.passes.InPlacePass):
+    """Replace such nodes of the main graph by initialisers; the constants that only they read go.
 
-    Nodes that read or make one of ``kept`` stay.
+    Nodes that read or make one of ``kept`` stay, and those that make an output of the graph.
     """
-    opset = graph.opset_imports[""]
-    for node in graph:
+
+    def __init__(self, kept: Collection[ir.Value] = ()) -> None:
+        self._kept = kept
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        rearranging = [node for node in model.graph if node.domain == "" and node.op_type in _REARRANGE]
+        return ir.passes.PassResult(model, sum(self._fold(model.graph, node) for node in rearranging) > 0)
+
+    def _fold(self, graph: ir.Graph, node: ir.Node) -> bool:
         values = [x for x in node.inputs if x is not None]
         tensors = [x.const_value for x in values if x.const_value is not None]
-        if node.domain != "" or node.op_type not in _REARRANGE or len(tensors) < len(values):
-            continue
-        if any(y.is_graph_output() for y in node.outputs) or any(v in kept for v in (*values, *node.outputs)):
-            continue
+        if len(tensors) < len(values) or any(y.is_graph_output() for y in node.outputs):
+            return False
+        if any(v in self._kept for v in (*values, *node.outputs)):
+            return False
         if any(t.dtype.numpy().kind not in "biuf" for t in tensors):  # onnx's evaluator knows numpy's types
-            continue
-        for y, array in zip(list(node.outputs), evaluated(node, opset), strict=True):
+            return False
+        for y, array in zip(list(node.outputs), evaluated(node, graph.opset_imports[""]), strict=True):
             name, y.name = y.name, None
             folded = ir.Value(name=name, type=y.type, shape=ir.Shape(array.shape), const_value=ir.tensor(array))
             if folded.type is None and folded.const_value is not None:
@@ -44,6 +52,7 @@ def fold_rearranged_constants(graph: ir.Graph, kept: Collection[ir.Value]) -> No
         for x in values:
             if not x.uses() and x.is_initializer() and not x.is_graph_output():
                 graph.initializers.pop(str(x.name), None)
+        return True
 
 
 def evaluated(node: ir.Node, opset: int) -> list[Array]:

@@ -11,15 +11,20 @@ import onnx_ir as ir
 from onnx_ig.graph.reading import read_by
 
 
-def remove_dead(graph: ir.Graph) -> None:
+class RemoveDeadNodesPass(ir.passes.InPlacePass):
     """Remove every node of the main graph that its outputs do not depend on, and let go of what those read."""
-    needed = set(graph.outputs)
-    for node in reversed(graph):
-        if any(y in needed for y in node.outputs):
-            needed.update(read_by(node))
-        else:
-            _let_go(node)
-            graph.remove(node)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        graph, before = model.graph, len(model.graph)
+        needed = set(graph.outputs)
+        for node in reversed(graph):
+            if any(y in needed for y in node.outputs):
+                needed.update(read_by(node))
+            else:
+                _let_go(node)
+                graph.remove(node)
+        return ir.passes.PassResult(model, len(graph) < before)
 
 
 def _let_go(node: ir.Node) -> None:

@@ -15,19 +15,30 @@ from onnx_ig.graph.node import attr_ints, constant
 from onnx_ig.graph.shapes import with_last_axes
 
 
-def cancel_transposes(graph: ir.Graph) -> None:
-    """Read x where a Transpose undoes the one before it, as the adjoint of a model's own Transpose of a weight does."""
-    for node in graph:
-        before = node.inputs[0].producer() if node.op_type == "Transpose" and node.inputs[0] is not None else None
-        if before is None or before.op_type != "Transpose" or {node.domain, before.domain} != {""}:
-            continue
-        first, second = attr_ints(before, "perm"), attr_ints(node, "perm")
-        axes = list(range(len(first or second or [])))
-        turned = axes[::-1]  # what a Transpose does without being told
-        cancels = [(first or turned)[i] for i in second or turned] == axes
-        x, y = before.inputs[0], node.outputs[0]
-        if cancels and x is not None and not y.is_graph_output():
-            ir.convenience.replace_all_uses_with(y, x)
+class CancelTransposesPass(ir.passes.InPlacePass):
+    """Read x where a Transpose undoes the one before it, as the adjoint of a model's own Transpose of a weight does.
+
+    In the main graph; one that makes an output of the graph stays.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        return ir.passes.PassResult(model, sum(_cancel(node) for node in model.graph) > 0)
+
+
+def _cancel(node: ir.Node) -> bool:
+    before = node.inputs[0].producer() if node.op_type == "Transpose" and node.inputs[0] is not None else None
+    if before is None or before.op_type != "Transpose" or {node.domain, before.domain} != {""}:
+        return False
+    first, second = attr_ints(before, "perm"), attr_ints(node, "perm")
+    axes = list(range(len(first or second or [])))
+    turned = axes[::-1]  # what a Transpose does without being told
+    cancels = [(first or turned)[i] for i in second or turned] == axes
+    x, y = before.inputs[0], node.outputs[0]
+    if not cancels or x is None or y.is_graph_output() or not y.uses():
+        return False
+    ir.convenience.replace_all_uses_with(y, x)
+    return True
 
 
 def turn_products(op: OpBuilder, but: Collection[ir.Node]) -> None:

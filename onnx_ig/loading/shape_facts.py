@@ -13,7 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
-from onnx_ig.graph.quirks.ceil_mode import settle_ceil_mode
+from onnx_ig.graph.quirks.ceil_mode import SettleCeilModePass
 from onnx_ig.loading.joined_axes import joined_symbols, made_up_name, rename, renamed
 from onnx_ig.loading.rank_facts import settle_ranks
 from onnx_ig.loading.shape_values import settle_shapes
@@ -43,7 +43,7 @@ def infer(model: ir.Model, shapes: Mapping[str, Dims] | None = None) -> None:
             if y.shape is not None:
                 declared[y], y.shape = y.shape, None
     _propagate(model)
-    while settle_ceil_mode(graph):
+    while SettleCeilModePass()(model).modified:
         _forget(graph)
         _propagate(model)
     while names := joined_symbols(graph):

@@ -23,8 +23,8 @@ import onnx_ig.pytorch.packed_sequences
 import onnx_ig.pytorch.second_trace
 import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all four)
 from onnx_ig.errors import OnnxIgError
-from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
-from onnx_ig.graph.quirks.squeezed_axes import name_squeezed_axes
+from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
+from onnx_ig.graph.quirks.squeezed_axes import NameSqueezedAxesPass
 from onnx_ig.pytorch.check import BATCH, Argument
 from onnx_ig.pytorch.quiet import exporting
 from onnx_ig.pytorch.source import ForwardModule
@@ -44,9 +44,9 @@ def run_exporter(
     """
     with exporting():
         model = _EXPORTERS[exporter](module, arguments, output, dynamic)
-    name_axes_before_pooling(model.graph)
+    NameAxesBeforePoolingPass()(model)
     if dynamic:
-        name_squeezed_axes(model)
+        NameSqueezedAxesPass()(model)
     _own_weights(model)
     _restore_unused_inputs(model, arguments, dynamic)
     return model

@@ -65,8 +65,7 @@ class OpenVinoSession:
         self._scratch = scratch_folder()  # the weights are mapped from there
         if isinstance(model, ir.Model):
             model = model.clone()
-            for change in forms.OPENVINO:
-                change(model)
+            forms.OPENVINO(model)
         try:
             self._model = self._core.read_model(openable(model, self._scratch.name))
         except Exception as error:  # OpenVINO's exceptions are RuntimeErrors

@@ -167,8 +167,7 @@ class Session:
         With the weights that the session will read where they lie.
         """
         on_cpu = list(map(_name, self._requested)) == [CPU]
-        for change in forms.ONNX_RUNTIME_CPU if on_cpu else forms.ONNX_RUNTIME:
-            change(model)
+        (forms.ONNX_RUNTIME_CPU if on_cpu else forms.ONNX_RUNTIME)(model)
         if not on_cpu:
             return model, {}
         tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}

@@ -36,6 +36,11 @@ TOLERANCE = 1e-5  # of the largest attribution
 
 Arrays = dict[str, np.ndarray]
 
+
+def _unchanged(_: ir.passes.InPlacePass, model: ir.Model) -> ir.passes.PassResult:
+    return ir.passes.PassResult(model, False)
+
+
 # Each optimisation: what it is called by, what stands there when it is left out, a model that it acts on.
 OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
     "path behind the affine prefix": (affine, "_COSTLY", frozenset(), "lenet_smooth"),
@@ -44,17 +49,12 @@ OPTIMISATIONS: dict[str, tuple[Any, str, Any, str]] = {
     "matrices transposed as one function": (composites, "_transposed_matrices", lambda node: None, "vit"),
     "products instead of transposes": (gradient, "turn_products", lambda op, but: None, "bert"),
     "what is not read": (gradient, "narrow", lambda op, kept: None, "vit"),
-    "rearranged constants": (gradient, "fold_rearranged_constants", lambda graph, kept: None, "weight in pieces"),
+    "rearranged constants": (gradient.FoldRearrangedConstantsPass, "call", _unchanged, "weight in pieces"),
     "constants folded": (OpBuilder, "_folded", lambda op, values: values, "lenet_smooth"),
     "masks as products": (masks, "_may_be_infinite", lambda y: True, "lenet"),
-    "common subexpressions": (
-        gradient.passes,
-        "CommonSubexpressionEliminationPass",
-        lambda: lambda model: None,
-        "lstm",
-    ),
-    "identities": (gradient, "_remove_identities", lambda graph: None, "lenet_smooth"),
-    "transposed weights": (gradient, "separate_transposed_weights", lambda graph: None, "unet_smooth"),
+    "common subexpressions": (gradient.passes.CommonSubexpressionEliminationPass, "call", _unchanged, "lstm"),
+    "identities": (gradient.RemoveIdentitiesPass, "call", _unchanged, "lenet_smooth"),
+    "transposed weights": (gradient.SeparateTransposedWeightsPass, "call", _unchanged, "unet_smooth"),
 }
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 import onnx_ig
-from onnx_ig.exporting.plain import respell
+from onnx_ig.exporting.plain import RespellPass
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>\n'
 CONV = """f (float[N, 1, 4, 4] x) => (float[N, 2] y) <float[2, 1, 4, 4] w>
@@ -68,7 +68,7 @@ def test_respelt_and_the_same(name: str) -> None:
     text, x, holds = CASES[name]
     before, model = parsed(text), ir.from_proto(parsed(text))
     assert not holds(before.graph)
-    respell(model.graph)
+    assert RespellPass()(model).modified
     after = ir.to_proto(model)
     assert holds(after.graph)
     onnx.checker.check_model(after, full_check=True)

@@ -18,10 +18,10 @@ import openvino
 import pytest
 import torch
 
-from onnx_ig.graph.quirks.ceil_mode import settle_ceil_mode
-from onnx_ig.graph.quirks.padding_before_pooling import name_axes_before_pooling
-from onnx_ig.graph.quirks.squeezed_axes import name_squeezed_axes
-from onnx_ig.graph.quirks.transposed_weights import separate_transposed_weights
+from onnx_ig.graph.quirks.ceil_mode import SettleCeilModePass
+from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
+from onnx_ig.graph.quirks.squeezed_axes import NameSqueezedAxesPass
+from onnx_ig.graph.quirks.transposed_weights import SeparateTransposedWeightsPass
 
 Run = Callable[[onnx.ModelProto, np.ndarray], np.ndarray]
 _rng = np.random.default_rng(0)
@@ -68,14 +68,14 @@ def _sizes(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 # Each: the model, its input, the quirk, the program that has the fault, what gives the right answer.
-FAULTS: dict[str, tuple[onnx.ModelProto, np.ndarray, Callable[[ir.Graph], Any], Run, Run]] = {
+FAULTS: dict[str, tuple[onnx.ModelProto, np.ndarray, ir.passes.InPlacePass, Run, Run]] = {
     "padding of zeros moved into a maximum": (
         _parsed(
             """(float[1, 1, 3, 3] x) => (float[1, 1, 2, 2] y) <int64[8] pads = {0, 0, 1, 1, 0, 0, 0, 0}>
             { h = Pad (x, pads)  y = MaxPool <kernel_shape = [3, 3]> (h) }"""
         ),
         -np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3),
-        name_axes_before_pooling,
+        NameAxesBeforePoolingPass(),
         _onnx_runtime,
         _plain,
     ),
@@ -86,7 +86,7 @@ FAULTS: dict[str, tuple[onnx.ModelProto, np.ndarray, Callable[[ir.Graph], Any], 
             w=_normal(8, 8, 3, 3),
         ),
         _normal(1, 8, 6, 6),
-        separate_transposed_weights,
+        SeparateTransposedWeightsPass(),
         _openvino,
         _plain,
     ),
@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[onnx.ModelProto, np.ndarray, Callable[[ir.Graph], Any], 
             w=_normal(64, 64),
         ),
         _normal(4, 64),
-        separate_transposed_weights,
+        SeparateTransposedWeightsPass(),
         _openvino,
         _plain,
     ),
@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[onnx.ModelProto, np.ndarray, Callable[[ir.Graph], Any], 
             { y = MaxPool <kernel_shape = [2], strides = [3], pads = [1, 1], ceil_mode = 1> (x) }"""
         ),
         _normal(1, 1, 4),
-        settle_ceil_mode,
+        SettleCeilModePass(),
         _inferred,
         _sizes,
     ),
@@ -121,7 +121,8 @@ def test_the_fault_is_there_and_avoided(name: str) -> None:
     largest = np.abs(expected).max()
     assert np.abs(faulty(proto, x) - expected).max() > 0.05 * largest, "gone"
     changed = ir.from_proto(proto)
-    quirk(changed.graph)
+    assert quirk(changed).modified
+    assert not quirk(changed).modified, "a second time"
     np.testing.assert_allclose(faulty(ir.to_proto(changed), x), expected, rtol=0, atol=1e-4 * largest)
 
 
@@ -151,5 +152,5 @@ def test_exported_squeezes_name_no_axes(dynamo: bool, tmp_path: Path) -> None:
     proto, one = onnx.load(path), np.ones((1, 1, 4), np.float32)
     assert _plain(proto, one).shape == (4,), "gone"
     changed = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
-    name_squeezed_axes(changed)
+    assert NameSqueezedAxesPass()(changed).modified
     assert _plain(ir.to_proto(changed), one).shape == (1, 4)

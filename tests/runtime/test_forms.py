@@ -14,12 +14,12 @@ from numpy.testing import assert_allclose
 
 import onnx_ig
 from onnx_ig.runtime.forms import (
-    clip_for_hard_sigmoid,
-    hard_swish_in_any_layout,
-    interleave_by_selection,
-    keep_rows_apart,
-    mask_in_any_layout,
-    walk_backwards,
+    ClipForHardSigmoidPass,
+    HardSwishInAnyLayoutPass,
+    InterleaveBySelectionPass,
+    KeepRowsApartPass,
+    MaskInAnyLayoutPass,
+    WalkBackwardsPass,
 )
 
 MASK = '<ir_version: 8, opset_import: ["" : 18]> g ({type}[N] y) => ({type}[N] m) <{type} bound = {{{bound}}}>'
@@ -40,7 +40,7 @@ def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
     with np.errstate(over="ignore"):
         feeds = {"y": numbers.astype(onnx.helper.tensor_dtype_to_np_dtype(to))}
     changed = ir.from_proto(model)
-    mask_in_any_layout(changed)
+    assert MaskInAnyLayoutPass()(changed).modified == replaced
     assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
     _agree(model, changed, feeds)
 
@@ -50,7 +50,7 @@ def test_hard_swish_by_its_square(shape: str, replaced: bool) -> None:
     text = f'<ir_version: 8, opset_import: ["" : 18]> g (float[{shape}] x) => (float[{shape}] y)'
     model = onnx_ig.differentiate(onnx.parser.parse_model(text + "{ y = HardSwish(x) }"))
     changed = ir.from_proto(model)
-    hard_swish_in_any_layout(changed)
+    assert HardSwishInAnyLayoutPass()(changed).modified == replaced
     assert ("Conv" in [node.op_type for node in changed.graph]) == replaced
     up, down = np.nextafter(np.float32(3), np.float32([np.inf, 0]))
     x = np.array(
@@ -70,7 +70,7 @@ def test_two_derivatives_of_one_hard_swish() -> None:
     {{ z = HardSwish(x) h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) {twice} g = Add(g1, g2) y = Add(g, z) }}"""
     model = onnx.parser.parse_model(text)
     changed = ir.from_proto(model)
-    hard_swish_in_any_layout(changed)
+    assert HardSwishInAnyLayoutPass()(changed).modified
     assert [node.op_type for node in changed.graph].count("Conv") == 2
     x = 3 * np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
     _agree(model, changed, {"x": x}, rtol=1e-5)
@@ -83,7 +83,7 @@ def test_scans_walk_backwards(kind: str, gates: int) -> None:
     shapes = {"x": (5, 2, 3), "w": (2, gates, 3), "r": (2, gates, 4), "cotangent_y": (5, 2, 2, 4)}
     feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     changed = ir.from_proto(model)
-    walk_backwards(changed)
+    assert WalkBackwardsPass()(changed).modified
     before, after = (Counter(node.op_type for node in graph) for graph in (ir.from_proto(model).graph, changed.graph))
     assert after["Slice"] < before["Slice"]
     assert before - Counter(Slice=before["Slice"]) == after - Counter(Slice=after["Slice"])
@@ -109,7 +109,7 @@ def test_products_whose_rows_would_meet(nodes: str, shape: tuple[int, int], colu
     model, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
     model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), "w"))
     changed = ir.from_proto(model)
-    keep_rows_apart(changed)
+    assert KeepRowsApartPass()(changed).modified == replaced
     assert ("LeakyRelu" in [node.op_type for node in changed.graph]) == replaced
     x = rng.normal(size=(5, columns)).astype(np.float32)
     x[0, 0], x[1, 0] = np.nan, np.inf
@@ -127,7 +127,7 @@ def test_interleaving(axis: int, parts: int) -> None:
     {{ {split} = Split<axis = 1, num_outputs = {parts}>(x) {columns} y = Concat<axis = {axis}>({joined}) }}"""
     model = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text))
     changed = ir.from_proto(model)
-    interleave_by_selection(changed)
+    assert InterleaveBySelectionPass()(changed).modified == (axis == 3)
     assert ("Where" in [node.op_type for node in changed.graph]) == (axis == 3)
     x = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
     x[0, 0], x[0, 3] = np.nan, np.inf
@@ -139,7 +139,7 @@ def test_hard_sigmoid_by_clipping(attributes: str) -> None:
     graph = f"(float[N] x) => (float[N] y) {{ y = HardSigmoid{attributes}(x) }}"
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> g {graph}')
     changed = ir.from_proto(model)
-    clip_for_hard_sigmoid(changed)
+    assert ClipForHardSigmoidPass()(changed).modified
     assert [node.op_type for node in changed.graph] == ["Mul", "Add", "Clip"]
     _agree(model, changed, {"x": np.array([-np.inf, -9, -2.5, -1, 0, 0.25, 2.5, 9, np.inf], np.float32)})
 

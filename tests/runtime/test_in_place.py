@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from onnx_ig.graph.quirks.transposed_weights import separate_transposed_weights
+from onnx_ig.graph.quirks.transposed_weights import SeparateTransposedWeightsPass
 from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.session import Session
 
@@ -97,7 +97,7 @@ def test_a_view_that_does_not_transpose_is_not_taken_for_one(axis: int) -> None:
     x = RNG.normal(size=(2, 70, 64)).astype(np.float32)
     expected = of_onnx_runtime(graph, x)
     changed = graph.clone()
-    separate_transposed_weights(changed.graph)
+    SeparateTransposedWeightsPass()(changed)
     for found in (Session(graph, "cpu"), Session(changed, "cpu")):
         assert_allclose(found.run({"x": x})["y"], expected, rtol=1e-4, atol=0.1)
 

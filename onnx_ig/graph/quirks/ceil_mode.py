@@ -16,16 +16,19 @@ from onnx_ig.graph.node_edit import set_attributes
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
-def settle_ceil_mode(graph: ir.Graph) -> bool:
-    """Rewrite, in place, pooling nodes with such a window; whether there were any. The values do not change."""
-    changed = False
-    for node in ir.traversal.RecursiveGraphIterator(graph):
-        if node.domain == "" and node.op_type in _POOLS and node.attributes.get_int("ceil_mode", 0) != 0:
-            pads = _whole_windows(node)
-            if pads is not None:
-                set_attributes(node, ceil_mode=0, pads=pads)
-                changed = True
-    return changed
+class SettleCeilModePass(ir.passes.InPlacePass):
+    """Rewrite pooling nodes with such a window, in bodies too; those whose sizes are unknown stay."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        changed = False
+        for node in ir.traversal.RecursiveGraphIterator(model.graph):
+            if node.domain == "" and node.op_type in _POOLS and node.attributes.get_int("ceil_mode", 0) != 0:
+                pads = _whole_windows(node)
+                if pads is not None:
+                    set_attributes(node, ceil_mode=0, pads=pads)
+                    changed = True
+        return ir.passes.PassResult(model, changed)
 
 
 def _whole_windows(node: ir.Node) -> list[int] | None:

@@ -16,17 +16,24 @@ import onnx_ir as ir
 from onnx_ig.graph.node_edit import set_inputs
 
 
-def name_axes_before_pooling(graph: ir.Graph) -> None:
-    """Name all axes in each Pad that a pooling reads, in place, from opset 18 on. The values do not change."""
-    for node in list(ir.traversal.RecursiveGraphIterator(graph)):
-        if node.domain != "" or node.op_type not in ("AveragePool", "MaxPool") or node.inputs[0] is None:
-            continue
-        pad = node.inputs[0].producer()
-        if pad is None or pad.domain != "" or pad.op_type != "Pad" or len(pad.inputs) > 3:
-            continue
-        rank = len(node.attributes["kernel_shape"].as_ints()) + 2
-        name = f"onnx_ig.axes_{rank}"  # no name of the model's own can be in the way
-        if name not in graph.initializers:
-            graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(np.arange(rank))))
-        axes = graph.initializers[name]
-        set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), axes])
+class NameAxesBeforePoolingPass(ir.passes.InPlacePass):
+    """Name all axes in each Pad that a pooling reads, from opset 18 on, in bodies too; a Pad that names some stays."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+        return ir.passes.PassResult(model, sum(_name_axes(model.graph, node) for node in nodes) > 0)
+
+
+def _name_axes(graph: ir.Graph, pooling: ir.Node) -> bool:
+    if pooling.domain != "" or pooling.op_type not in ("AveragePool", "MaxPool") or pooling.inputs[0] is None:
+        return False
+    pad = pooling.inputs[0].producer()
+    if pad is None or pad.domain != "" or pad.op_type != "Pad" or len(pad.inputs) > 3:
+        return False
+    rank = len(pooling.attributes["kernel_shape"].as_ints()) + 2
+    name = f"onnx_ig.axes_{rank}"  # no name of the model's own can be in the way
+    if name not in graph.initializers:
+        graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(np.arange(rank))))
+    set_inputs(pad, [*pad.inputs, *[None] * (3 - len(pad.inputs)), graph.initializers[name]])
+    return True

@@ -21,44 +21,48 @@ from onnx_ig.graph.node import attr_int, attr_ints, attr_str, constant, optional
 _WEIGHT = 1  # the input Conv and ConvTranspose take it at
 
 
-def separate_transposed_weights(graph: ir.Graph) -> None:
+class SeparateTransposedWeightsPass(ir.passes.InPlacePass):
     """Part the weights that are read both ways.
 
     A ConvTranspose gets a second initialiser with the same content, which the file then holds twice, and so does an
     Einsum by more than a matrix. A square matrix is
     transposed as a view with one more axis: a constant subgraph that runtimes fold into a buffer of its own.
+    A weight that is always read the same way stays.
     """
-    taken: set[str] = set()
 
-    def fresh(stem: str) -> str:
-        taken.update(() if taken else names_in(graph))
-        name = next(n for i in range(len(taken) + 1) if (n := stem if i == 0 else f"{stem}_{i}") not in taken)
-        taken.add(name)
-        return name
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        graph = model.graph
+        taken: set[str] = set()
 
-    for value in list(graph.initializers.values()):
-        if value.const_value is not None:
-            _copy_for_transposed_convolutions(graph, value, fresh)
-            _copy_for_einsums(graph, value, fresh)
-            _transpose_view_of_square_matrix(graph, value, fresh)
+        def fresh(stem: str) -> str:
+            taken.update(() if taken else names_in(graph))
+            name = next(n for i in range(len(taken) + 1) if (n := stem if i == 0 else f"{stem}_{i}") not in taken)
+            taken.add(name)
+            return name
+
+        parts = (_copy_for_transposed_convolutions, _copy_for_einsums, _transpose_view_of_square_matrix)
+        weights = [value for value in graph.initializers.values() if value.const_value is not None]
+        return ir.passes.PassResult(model, sum(part(graph, value, fresh) for value in weights for part in parts) > 0)
 
 
-def _copy_for_transposed_convolutions(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> None:
+def _copy_for_transposed_convolutions(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> bool:
     readers: dict[str, list[ir.Node]] = {"Conv": [], "ConvTranspose": []}
     for node, index in value.uses():
         if index == _WEIGHT and node.domain == "" and node.op_type in readers:
             readers[node.op_type].append(node)
     if not all(readers.values()):
-        return
+        return False
     copy = _copy(graph, value, fresh)
     for node in readers["ConvTranspose"]:
         node.replace_input_with(_WEIGHT, copy)
+    return True
 
 
-def _copy_for_einsums(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> None:
+def _copy_for_einsums(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> bool:
     """One initialiser for each equation that reads a weight of more than two axes."""
     if value.const_value is None or len(value.const_value.shape) < 3:
-        return
+        return False
     own: dict[tuple[str, int], ir.Value] = {}
     for node, index in list(value.uses()):
         if node.op_type == "Einsum" and node.domain == "":
@@ -66,6 +70,7 @@ def _copy_for_einsums(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], s
             if reading not in own:
                 own[reading] = _copy(graph, value, fresh) if own else value
             node.replace_input_with(index, own[reading])
+    return len(own) > 1
 
 
 def _copy(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> ir.Value:
@@ -75,20 +80,20 @@ def _copy(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> ir.V
     return copy
 
 
-def _transpose_view_of_square_matrix(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> None:
+def _transpose_view_of_square_matrix(graph: ir.Graph, value: ir.Value, fresh: Callable[[str], str]) -> bool:
     dims = [] if value.const_value is None else list(value.const_value.shape)
     if len(dims) != 2 or dims[0] != dims[1]:
-        return
-    for view in _views(value):
-        for node, index in list(view.uses()):
-            if _turns(node, index):
-                _read_straight(node, index, value)
+        return False
+    again = [(node, index) for view in _views(value) for node, index in view.uses() if _turns(node, index)]
+    for node, index in again:
+        _read_straight(node, index, value)
     uses = list(value.uses())
     turned = [(node, index) for node, index in uses if _turns(node, index)]
     if len(uses) < 2 or (len(turned) == len(uses) and len({node.op_type for node, _ in uses} - {"Transpose"}) == 1):
-        return  # always the same way around, by the same operator
+        return bool(again)  # always the same way around, by the same operator
     for node, index in turned:
         _read_straight(node, index, _transposed_view(graph, value, node, fresh))
+    return bool(again or turned)
 
 
 def _views(value: ir.Value) -> list[ir.Value]:

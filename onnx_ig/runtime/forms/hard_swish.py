@@ -19,10 +19,16 @@ from onnx_ig.runtime.in_place import inferred_shapes
 _SLOPE_AT_NINE = 2.0**21
 
 
-def hard_swish_in_any_layout(model: ir.Model) -> None:
-    """Write HardSwish's derivative h + [|x| < 3] · (h − ½) of pictures as h + [x² < 9] · x / 6, in place."""
-    if not any(node.op_type == "HardSwish" for node in model.graph):
-        return
+class HardSwishInAnyLayoutPass(ir.passes.InPlacePass):
+    """Write HardSwish's derivative h + [|x| < 3] · (h − ½) of pictures as h + [x² < 9] · x / 6."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        found = any(node.op_type == "HardSwish" for node in model.graph)
+        return ir.passes.PassResult(model, found and _rewrite(model) > 0)
+
+
+def _rewrite(model: ir.Model) -> int:
     from onnxscript.rewriter import pattern  # takes a quarter of a second to import
 
     shapes = inferred_shapes(model)
@@ -42,4 +48,4 @@ def hard_swish_in_any_layout(model: ir.Model) -> None:
         shape = shapes.get(str(x.name))
         return shape is not None and len(shape) == 4 and isinstance(shape[1], int)
 
-    pattern.RewriteRuleSet([pattern.RewriteRule(derivative, blocked, of_pictures)]).apply_to_model(model)
+    return pattern.RewriteRuleSet([pattern.RewriteRule(derivative, blocked, of_pictures)]).apply_to_model(model)

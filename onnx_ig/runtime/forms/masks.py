@@ -18,16 +18,24 @@ from onnx_ig.runtime.substitution import remove_unread, replace
 _SLOPE = 3e38
 
 
-def mask_in_any_layout(model: ir.Model) -> None:
-    """Replace Cast(y > 0) by HardSigmoid(_SLOPE · y) wherever y is of float32, in place."""
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        compared = node.inputs[0].producer() if node.op_type == "Cast" and node.inputs[0] is not None else None
-        if compared is None or compared.op_type != "Greater" or node.outputs[0].dtype != ir.DataType.FLOAT:
-            continue
-        y, bound = compared.inputs
-        if y is None or y.dtype != ir.DataType.FLOAT or bound is None or bound.const_value is None:
-            continue
-        if bound.const_value.size != 1 or bound.const_value.numpy().any():
-            continue
-        replace(node, ir.node("HardSigmoid", [y], attributes={"alpha": _SLOPE, "beta": 0.0}))
-        remove_unread(compared)
+class MaskInAnyLayoutPass(ir.passes.InPlacePass):
+    """Replace Cast(y > 0) by HardSigmoid(_SLOPE · y) wherever y is of float32, in bodies too."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+        return ir.passes.PassResult(model, sum(_replace_mask(node) for node in nodes) > 0)
+
+
+def _replace_mask(node: ir.Node) -> bool:
+    compared = node.inputs[0].producer() if node.op_type == "Cast" and node.inputs[0] is not None else None
+    if compared is None or compared.op_type != "Greater" or node.outputs[0].dtype != ir.DataType.FLOAT:
+        return False
+    y, bound = compared.inputs
+    if y is None or y.dtype != ir.DataType.FLOAT or bound is None or bound.const_value is None:
+        return False
+    if bound.const_value.size != 1 or bound.const_value.numpy().any():
+        return False
+    replace(node, ir.node("HardSigmoid", [y], attributes={"alpha": _SLOPE, "beta": 0.0}))
+    remove_unread(compared)
+    return True

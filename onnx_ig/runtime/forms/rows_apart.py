@@ -16,20 +16,28 @@ from onnx_ig.runtime.in_place import untransposed
 _ROWS_THAT_MEET = 1024  # floats: 4 KiB
 
 
-def keep_rows_apart(model: ir.Model) -> None:
-    """Put LeakyRelu of slope 1 behind each product by a weight that sums over a multiple of 4 KiB, in place."""
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        summed = _summed_over(node)
-        if not summed or summed % _ROWS_THAT_MEET or node.graph is None:
-            continue
-        y = node.outputs[0]
-        same = ir.node("LeakyRelu", [y], attributes={"alpha": 1.0})
-        new = same.outputs[0]
-        new.name, new.type, new.shape = y.name, y.type, y.shape
-        y.name = f"{y.name}_product"
-        ir.convenience.replace_all_uses_with(y, new, replace_graph_outputs=True)
-        same.replace_input_with(0, y)
-        node.graph.insert_after(node, same)
+class KeepRowsApartPass(ir.passes.InPlacePass):
+    """Put LeakyRelu of slope 1 behind each product by a weight that sums over a multiple of 4 KiB, in bodies too."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+        return ir.passes.PassResult(model, sum(_put_behind(node) for node in nodes) > 0)
+
+
+def _put_behind(node: ir.Node) -> bool:
+    summed = _summed_over(node)
+    if not summed or summed % _ROWS_THAT_MEET or node.graph is None:
+        return False
+    y = node.outputs[0]
+    same = ir.node("LeakyRelu", [y], attributes={"alpha": 1.0})
+    new = same.outputs[0]
+    new.name, new.type, new.shape = y.name, y.type, y.shape
+    y.name = f"{y.name}_product"
+    ir.convenience.replace_all_uses_with(y, new, replace_graph_outputs=True)
+    same.replace_input_with(0, y)
+    node.graph.insert_after(node, same)
+    return True
 
 
 def _summed_over(node: ir.Node) -> int:

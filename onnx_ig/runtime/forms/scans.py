@@ -14,17 +14,21 @@ import onnx_ir as ir
 from onnx_ig.runtime.substitution import remove_unread
 
 
-def walk_backwards(model: ir.Model) -> None:
-    """Let each Scan read and write backwards what is turned around before or after it, in place."""
-    scans = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.op_type == "Scan"]
-    for node in scans:
-        count = node.attributes["num_scan_inputs"].as_int()
-        states = len(node.inputs) - count
-        _turn_outputs(node, states)
-        _turn_inputs(node, states)
+class WalkBackwardsPass(ir.passes.InPlacePass):
+    """Let each Scan read and write backwards what is turned around before or after it, in bodies too."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        turned = 0
+        for node in [n for n in ir.traversal.RecursiveGraphIterator(model.graph) if n.op_type == "Scan"]:
+            states = len(node.inputs) - node.attributes["num_scan_inputs"].as_int()
+            turned += _turn_outputs(node, states) + _turn_inputs(node, states)
+        return ir.passes.PassResult(model, turned > 0)
 
 
-def _turn_outputs(node: ir.Node, states: int) -> None:
+def _turn_outputs(node: ir.Node, states: int) -> int:
+    """How many were turned."""
+    turned = 0
     axes = _ints(node, "scan_output_axes", len(node.outputs) - states)
     directions = _ints(node, "scan_output_directions", len(axes))
     for i, (y, axis) in enumerate(zip(node.outputs[states:], axes, strict=True)):
@@ -32,14 +36,18 @@ def _turn_outputs(node: ir.Node, states: int) -> None:
         if not readers or y.is_graph_output() or not all(_reverses(reader, axis) for reader in readers):
             continue
         directions[i] = 1 - directions[i]
+        turned += 1
         for reader in readers:
             ir.convenience.replace_all_uses_with(reader.outputs[0], y)
             assert reader.graph is not None
             reader.graph.remove(reader, safe=True)
     node.attributes["scan_output_directions"] = ir.AttrInt64s("scan_output_directions", directions)
+    return turned
 
 
-def _turn_inputs(node: ir.Node, states: int) -> None:
+def _turn_inputs(node: ir.Node, states: int) -> int:
+    """How many were turned."""
+    turned = 0
     axes = _ints(node, "scan_input_axes", len(node.inputs) - states)
     directions = _ints(node, "scan_input_directions", len(axes))
     for i, axis in enumerate(axes):
@@ -48,9 +56,11 @@ def _turn_inputs(node: ir.Node, states: int) -> None:
         if turn is None or not _reverses(turn, axis):
             continue
         directions[i] = 1 - directions[i]
+        turned += 1
         node.replace_input_with(states + i, turn.inputs[0])
         remove_unread(turn)
     node.attributes["scan_input_directions"] = ir.AttrInt64s("scan_input_directions", directions)
+    return turned
 
 
 def _ints(node: ir.Node, name: str, count: int) -> list[int]:
