@@ -33,6 +33,7 @@ ORDER = (
     "engine",
     "methods",
     "deployed",
+    "timing",
     "checking",
     "exporting",
     "report",

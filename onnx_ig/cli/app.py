@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from onnx_ig.cli.attribute import attribute
+from onnx_ig.cli.bench import bench
 from onnx_ig.cli.conform import conform
 from onnx_ig.cli.doctor import doctor
 from onnx_ig.cli.ending import Ending
@@ -63,6 +64,7 @@ def app() -> None:
       onnx-ig export model.onnx -o explained.onnx
       onnx-ig conform explained.onnx --runtime openvino
       onnx-ig web digits.onnx -o page
+      onnx-ig bench model.onnx
       onnx-ig doctor
       onnx-ig verify package.module:factory --weights weights.safetensors --example-input 1x3x224x224
 
@@ -72,7 +74,7 @@ def app() -> None:
     """
 
 
-for command in (attribute, conform, doctor, export, inspect, verify, web):
+for command in (attribute, bench, conform, doctor, export, inspect, verify, web):
     app.add_command(command)
 
 

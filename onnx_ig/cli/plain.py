@@ -8,12 +8,13 @@ from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
+from onnx_ig.cli.path_options import requested_rule
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.text import at_the_embedding
 from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Progress
-from onnx_ig.engine.path_rule import AtInput, FixedSteps, PathRule, path_rule
-from onnx_ig.errors import InputError, UsageError
+from onnx_ig.engine.path_rule import FixedSteps
+from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target
@@ -32,12 +33,8 @@ def attribute_plain(model: Model, options: AttributeOptions, progress: Progress)
     options = at_the_embedding(model, options)
     algorithm = options.algorithm or DEFAULT_ALGORITHM
     integrated = algorithm == DEFAULT_ALGORITHM
-    if not integrated:
-        _refuse_path_options(options)
-    rule: PathRule = (
-        path_rule(options.n_steps, options.method, options.tolerance, options.max_steps)  # type: ignore[arg-type]
-        if integrated
-        else AtInput()
+    rule = requested_rule(
+        algorithm, options.method, options.n_steps, options.tolerance, options.max_steps, options.baselines
     )
 
     values = read_values(
@@ -140,17 +137,3 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     target = values.target(options.target)
     if len(known) == len(dims) and not (target is None or isinstance(target, str)):
         broadcast_target(target, 1 if alone else examples, known, batched=not alone)
-
-
-def _refuse_path_options(options: AttributeOptions) -> None:
-    """Raise UsageError for options of a path where there is none."""
-    given = {
-        "--method": options.method,
-        "--n-steps": options.n_steps,
-        "--tolerance": options.tolerance,
-        "--max-steps": options.max_steps,
-        "--baseline": options.baselines,
-    }
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")
