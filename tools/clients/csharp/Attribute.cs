@@ -1,6 +1,6 @@
 // Attributions of a picture from an exported model: one run. Needs the NuGet package Microsoft.ML.OnnxRuntime.
 //   onnx-ig export digits.onnx -o model.onnx --target predicted
-//   dotnet run -- model.onnx picture.f32        (picture.f32: raw float32, row by row)
+//   dotnet run model.onnx picture.f32        (picture.f32: raw float32, row by row)
 using System;
 using System.Collections.Generic;
 using System.IO;
