@@ -9,6 +9,7 @@ it beside the model itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -65,37 +66,51 @@ def _free(node: ir.Node, rows: int) -> list[int | str | None] | None:
     Returns:
         The output's dimensions where inference would not find them.
     """
-    x = optional(node, 0)
+    rule = _RULES.get(node.op_type)
+    return None if rule is None else rule(node, rows)
+
+
+def _free_expand(node: ir.Node, rows: int) -> None:
+    x, target = optional(node, 0), constant(optional(node, 1))
     axis = None if x is None else _moving_axis(x)
-    match node.op_type:
-        case "Reshape" if x is not None and axis is not None:
-            return _free_reshape(node, x, axis, rows)
-        case "Expand":
-            target = constant(optional(node, 1))
-            if target is not None and x is not None and x.shape is not None and axis is not None:
-                place = axis + len(target) - len(x.shape)
-                if place >= 0 and target[place] == rows:
-                    _give(node, 1, [*target[:place], 1, *target[place + 1 :]])  # what is there already stays
-        case "Resize" if axis == 0:
-            sizes, x = constant(optional(node, 3)), given(node, 0)
-            if sizes is not None and "axes" not in node.attributes:
-                rest = integers(node, sizes[1:])
-                assert rest is not None
-                node.replace_input_with(3, insert_before(node, "Concat", [_length(node, x, 0), rest], axis=0))
-                return [BATCH, *(int(d) for d in sizes[1:])]
-        case "Concat":
-            batched = next((v for v in node.inputs if v is not None and _moving_axis(v) == 0), None)
-            rank = None if batched is None or batched.shape is None else len(batched.shape)
-            if batched is not None and rank is not None and rows == 1 and attr_int(node, "axis", 0) % rank != 0:
-                for i, other in enumerate(node.inputs):
-                    if other is not None and _moving_axis(other) is None:  # it stays if it is as long already
-                        node.replace_input_with(i, _expanded(node, other, batched, 0, rank))
-        case "GRU" | "LSTM" | "RNN" if x is not None and axis == 1:
-            for i in (5, 6):
-                state = optional(node, i)
-                if state is not None and _moving_axis(state) is None:
-                    node.replace_input_with(i, _expanded(node, state, x, 1, 3))
-    return None
+    if x is None or x.shape is None or target is None or axis is None:
+        return
+    place = axis + len(target) - len(x.shape)
+    if place >= 0 and target[place] == rows:
+        _give(node, 1, [*target[:place], 1, *target[place + 1 :]])  # what is there already stays
+
+
+def _free_resize(node: ir.Node, rows: int) -> list[int | str | None] | None:
+    x, sizes = given(node, 0), constant(optional(node, 3))
+    if sizes is None or _moving_axis(x) != 0 or "axes" in node.attributes:
+        return None
+    rest = integers(node, sizes[1:])
+    assert rest is not None
+    node.replace_input_with(3, insert_before(node, "Concat", [_length(node, x, 0), rest], axis=0))
+    return [BATCH, *(int(d) for d in sizes[1:])]
+
+
+def _free_concat(node: ir.Node, rows: int) -> None:
+    """A class token of one example is repeated for each."""
+    parts = [v for v in node.inputs if v is not None]
+    batched = next((v for v in parts if _moving_axis(v) == 0), None)
+    rank = None if batched is None or batched.shape is None else len(batched.shape)
+    if batched is None or rank is None or rows != 1 or attr_int(node, "axis", 0) % rank == 0:
+        return
+    for i, other in enumerate(parts):
+        if _moving_axis(other) is None:  # it stays if it is as long already
+            node.replace_input_with(i, _expanded(node, other, batched, 0, rank))
+
+
+def _free_states(node: ir.Node, rows: int) -> None:
+    """The initial states of a recurrent layer."""
+    x = optional(node, 0)
+    if x is None or _moving_axis(x) != 1:
+        return
+    for i in (5, 6):
+        state = optional(node, i)
+        if state is not None and _moving_axis(state) is None:
+            node.replace_input_with(i, _expanded(node, state, x, 1, 3))
 
 
 def _moving_axis(x: ir.Value) -> int | None:
@@ -104,13 +119,16 @@ def _moving_axis(x: ir.Value) -> int | None:
     return next((i for i, d in enumerate(dims) if not isinstance(d, int) and str(d.value).startswith(BATCH)), None)
 
 
-def _free_reshape(node: ir.Node, x: ir.Value, axis: int, rows: int) -> list[int | str | None] | None:
+def _free_reshape(node: ir.Node, rows: int) -> list[int | str | None] | None:
     """Write every size of the fixed output into the target but that of the axis where the examples arrive.
 
-    This is the axis before which there are as many elements as before the examples in ``x``.
+    This is the axis before which there are as many elements as before the examples in the input.
     """
-    y = node.outputs[0]
-    if y.shape is None or x.shape is None or not all(isinstance(d, int) and d for d in y.shape):
+    x, y = optional(node, 0), node.outputs[0]
+    axis = None if x is None else _moving_axis(x)
+    if x is None or x.shape is None or axis is None or y.shape is None:
+        return None
+    if not all(isinstance(d, int) and d for d in y.shape):
         return None
     sizes, before = [int(d) for d in y.shape if isinstance(d, int)], [d for d in x.shape[:axis] if isinstance(d, int)]
     if len(before) != axis:
@@ -146,3 +164,12 @@ def _expanded(node: ir.Node, value: ir.Value, like: ir.Value, axis: int, rank: i
     if value.shape is not None and like.shape is not None:
         made.shape = ir.Shape([like.shape[axis] if i == axis else d for i, d in enumerate(value.shape)])
     return made
+
+
+_RULES: dict[str, Callable[[ir.Node, int], list[int | str | None] | None]] = {
+    "Reshape": _free_reshape,
+    "Expand": _free_expand,
+    "Resize": _free_resize,
+    "Concat": _free_concat,
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), _free_states),
+}

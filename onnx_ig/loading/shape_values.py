@@ -18,7 +18,6 @@ Dim = int | str | None  # a number, an input's symbol, or unknown
 Values = Mapping[ir.Value | None, list[Dim]]
 
 _LONGEST = 16  # elements of a tensor that may be a shape
-_SAME_ELEMENTS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 def settle_shapes(graph: ir.Graph) -> bool:
@@ -70,25 +69,38 @@ def _elements(node: ir.Node, values: Values, symbols: set[str | None]) -> list[D
     if node.op_type == "Shape" and x is not None and x.shape is not None:
         start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(x.shape))
         return _dims(x, symbols)[start:end]
-    given = [values.get(v) for v in node.inputs]
-    if any(v is None for v in given) or not given:
+    known = [v for v in map(values.get, node.inputs) if v is not None]
+    rule = _ELEMENTS.get(node.op_type)
+    return rule(node, known) if rule is not None and known and len(known) == len(node.inputs) else None
+
+
+def _numbers(*values: list[Dim]) -> list[list[int]] | None:
+    """The values, if none is a symbol or unknown."""
+    numbers = [[d for d in v if isinstance(d, int)] for v in values]
+    return numbers if [*map(len, numbers)] == [*map(len, values)] else None
+
+
+def _gathered(node: ir.Node, known: list[list[Dim]]) -> list[Dim] | None:
+    places = _numbers(known[1])
+    if places is None or node.attributes.get_int("axis", 0) != 0:
         return None
-    known = [v for v in given if v is not None]
-    numbers = [[d for d in v if isinstance(d, int)] for v in known[1:]]
-    if any(len(n) != len(v) for n, v in zip(numbers, known[1:], strict=True)) and node.op_type in ("Gather", "Slice"):
+    return [known[0][i] for i in places[0] if -len(known[0]) <= i < len(known[0])]
+
+
+def _sliced(node: ir.Node, known: list[list[Dim]]) -> list[Dim] | None:
+    numbers = _numbers(*known[1:])
+    if numbers is None or len(numbers[0]) != 1:
         return None
-    if node.op_type in _SAME_ELEMENTS:
-        return known[0]
-    if node.op_type == "Concat":
-        return [d for v in known for d in v]
-    if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
-        return [known[0][i] for i in numbers[0] if -len(known[0]) <= i < len(known[0])]
-    if node.op_type == "Slice" and len(numbers[0]) == 1:
-        step = numbers[3][0] if len(numbers) > 3 else 1
-        return known[0][slice(numbers[0][0], numbers[1][0], step)] if step > 0 else None
-    if node.op_type in _ARITHMETIC and len(known) == 2 and len(known[0]) == len(known[1]):
-        return [_ARITHMETIC[node.op_type](a, b) for a, b in zip(*known, strict=True)]
-    return None
+    step = numbers[3][0] if len(numbers) > 3 else 1
+    return known[0][slice(numbers[0][0], numbers[1][0], step)] if step > 0 else None
+
+
+def _of_pairs(of_two: Callable[[Dim, Dim], Dim]) -> Callable[[ir.Node, list[list[Dim]]], list[Dim] | None]:
+    def rule(node: ir.Node, known: list[list[Dim]]) -> list[Dim] | None:
+        a, b = known
+        return [of_two(p, q) for p, q in zip(a, b, strict=True)] if len(a) == len(b) else None
+
+    return rule
 
 
 def _product(a: Dim, b: Dim) -> Dim:
@@ -103,7 +115,14 @@ def _sum(a: Dim, b: Dim) -> Dim:
     return b if a == 0 else a if b == 0 else None
 
 
-_ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {"Mul": _product, "Add": _sum}
+_ELEMENTS: dict[str, Callable[[ir.Node, list[list[Dim]]], list[Dim] | None]] = {
+    **dict.fromkeys(("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"), lambda node, known: known[0]),
+    "Concat": lambda node, known: [d for v in known for d in v],
+    "Gather": _gathered,
+    "Slice": _sliced,
+    "Mul": _of_pairs(_product),
+    "Add": _of_pairs(_sum),
+}
 
 
 def _reshaped(node: ir.Node, values: Values, symbols: set[str | None]) -> list[Dim] | None:
