@@ -15,8 +15,17 @@ from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import Lacking, at_inputs, by_example, l1, ratio
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.quadrature import is_between, nested_factors, nested_levels, nested_points
-from onnx_ig.stopping import BETWEEN, CANCELLED, DELTA_TELLS, FASTEST, LEAST_BETWEEN, SLOWEST
+from onnx_ig.quadrature import NodesAndWeights, is_between, nested_factors, nested_levels, nested_points
+from onnx_ig.stopping import (
+    BETWEEN,
+    CANCELLED,
+    DELTA_TELLS,
+    FASTEST,
+    LEAST_BETWEEN,
+    SLOWEST,
+    SMOOTH,
+    SMOOTH_LEFT,
+)
 
 
 def integrate_to_tolerance(
@@ -33,12 +42,13 @@ def integrate_to_tolerance(
 
     The error is that of all attributions of an example together, in L1: Σ |found − true| / Σ |found|. Of the changes
     d_k between levels (:func:`onnx_ig.quadrature.nested_points`) it is estimated as d_k · r / (1 − r), the sum of the
-    changes to come, r = d_k / d_{k−1} held to [0.5, 0.7]; the first change is taken for itself. Between two such
-    levels, where every other interval is halved, it is √8 times the change, and at least 0.6 times what it was. It is
-    never below three times
-    |Σ attributions − (F(x) − F(x'))| / Σ |attributions|, which the end points of the path give for nothing: that shows
-    what all points together have missed, but errors of opposite sign cancel in it. An example ends too when it has
-    taken ``max_steps`` intervals or is not finite; its estimate is then above ``tolerance``, or NaN.
+    changes to come, r = d_k / d'_{k−1} held to [0.5, 0.7], with d'_k = max(d_k, d'_{k−1} / 2); the first change is
+    taken for itself, and half of a change with d_k / d'_{k−1} below 0.1, which smooth gradients have. Between two
+    such levels, where every other interval is halved, it is 1.8 times the change, and at least 0.6 times what it was.
+    It is never below three times |Σ attributions − (F(x) − F(x'))| / Σ |attributions|, which the end points of the path
+    give for nothing: that shows what all points together have missed, but errors of opposite sign cancel in it. An
+    example ends too when it has taken ``max_steps`` intervals or is not finite; its estimate is then above
+    ``tolerance``, or NaN.
 
     Args:
         max_steps: at most this many intervals between path points, 8 or more; n intervals take n + 1 points.
@@ -62,8 +72,14 @@ def integrate_to_tolerance(
     error, steps = np.full(examples, np.nan), np.zeros(examples, np.int64)
     remaining = np.arange(examples)
     sums = _Sums(by_example(at_ends, alone))
+    waiting: list[NodesAndWeights] = []
     for intervals in levels:
-        nodes, weights = nested_points(intervals)
+        waiting.append(nested_points(intervals))
+        may_end = sums.may_end_between(tolerance)
+        if is_between(intervals) and intervals != levels[-1] and not (may_end.all() if whole else may_end.any()):
+            continue  # its points are evaluated with those of the next level, in fewer Runs
+        nodes, weights = (np.concatenate(part) for part in zip(*waiting, strict=True))
+        waiting.clear()
         added, _ = engine.path_sums(
             _only(request, remaining),
             nodes,
@@ -102,7 +118,7 @@ class _Sums:
         self._ends = at_ends
         self._inner: dict[str, Array] = {}
         self._doubled: dict[str, Array] = {}  # the value at the last of 4, 8, 16, ... intervals
-        self._change: Array | None = None  # relative, to there from half as many
+        self._change: Array | None = None  # relative, that a usual one at half as many intervals is taken to be
         self.value: dict[str, Array] = {}
         self.size = np.zeros(0)  # Σ |value| of each example
         self.error = np.zeros(0)  # estimated and relative, infinite before there is a change
@@ -124,10 +140,17 @@ class _Sums:
         change = ratio(l1(self.value[n] - self._doubled[n] for n in self._doubled), self.size)
         if between:
             return np.fmax(BETWEEN * change, LEAST_BETWEEN * self.error)
-        rate = np.full(len(change), FASTEST) if self._change is None else ratio(change, self._change)
-        self._change = change
-        rate = np.clip(rate, FASTEST, SLOWEST)
-        return change * rate / (1 - rate)
+        if self._change is None:
+            self._change, rate = change, np.full(len(change), FASTEST)
+        else:
+            rate = ratio(change, self._change)
+            self._change = np.fmax(change, FASTEST * self._change)
+        held = np.clip(rate, FASTEST, SLOWEST)
+        return change * np.where(rate < SMOOTH, SMOOTH_LEFT, held / (1 - held))
+
+    def may_end_between(self, tolerance: float) -> Array:
+        """Of each example, whether the estimate at a level between may be within ``tolerance``."""
+        return LEAST_BETWEEN * self.error <= tolerance
 
     def keep(self, which: Array) -> None:
         """Forget the other examples."""
