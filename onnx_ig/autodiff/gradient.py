@@ -11,6 +11,7 @@ import onnx_ir.passes.common as passes
 
 import onnx_ig.autodiff.rules  # noqa: F401  (fills the table of rules)
 from onnx_ig.autodiff.entrances import place_behind, where_instead
+from onnx_ig.autodiff.float64.rewriting import SpellOutFloat64Pass
 from onnx_ig.autodiff.independence import cut_off, join_again
 from onnx_ig.autodiff.lowering import lower_path
 from onnx_ig.autodiff.read_places import narrow
@@ -218,8 +219,11 @@ def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
 
 
 def tidy(model: ir.Model) -> None:
-    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused."""
+    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused; write
+    what has no kernel of float64 in what has.
+    """
     ir.passes.Sequential(
+        SpellOutFloat64Pass(),
         RemoveIdentitiesPass(),
         CancelTransposesPass(),
         passes.CommonSubexpressionEliminationPass(),

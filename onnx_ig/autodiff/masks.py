@@ -42,7 +42,7 @@ def cast_like(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Value:
 
 def number(op: OpBuilder, value: float, like: ir.Value) -> ir.Value:
     """A constant number of the element type of ``like``."""
-    return cast_like(op, op.constant(np.asarray(value, np.float32), like), like)
+    return cast_like(op, op.constant(np.asarray(value, np.float64), like), like)
 
 
 def masked(op: OpBuilder, node: ir.Node, dy: ir.Value, keep: ir.Value, like: ir.Value) -> ir.Value:

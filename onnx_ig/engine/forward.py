@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from onnx_ig.autodiff.float64.rewriting import SpellOutFloat64Pass
 from onnx_ig.common.types import Array
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.providers import AnySession, open_session
@@ -67,5 +68,6 @@ def _only(model: Model, output: str) -> ir.Model:
     for x in list(forward.graph.inputs):
         if not x.uses() and x is not value:
             forward.graph.inputs.remove(x)
+    SpellOutFloat64Pass()(forward)
     forward.ir_version = max(8, min(forward.ir_version, 10))
     return forward

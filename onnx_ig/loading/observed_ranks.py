@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.autodiff.float64.rewriting import SpellOutFloat64Pass
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
 from onnx_ig.loading.shape_facts import infer
@@ -54,9 +55,11 @@ def _observed(model: ir.Model, feeds: Mapping[str, Array]) -> dict[ir.Value, int
     outputs = list(model.graph.outputs)
     model.graph.outputs[:] = unknown
     try:
-        values = Session(model, "cpu").run(feeds, [str(v.name) for v in unknown])
+        runnable = model.clone()
     finally:
         model.graph.outputs[:] = outputs
+    SpellOutFloat64Pass()(runnable)
+    values = Session(runnable, "cpu").run(feeds, [str(v.name) for v in unknown])
     return {v: values[str(v.name)].ndim for v in unknown}
 
 

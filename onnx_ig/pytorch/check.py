@@ -14,6 +14,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
+from onnx_ig.autodiff.float64.rewriting import SpellOutFloat64Pass
 from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError
 from onnx_ig.runtime.session import Session, lacks_kernel
@@ -216,14 +217,13 @@ def halves_inside(model: ir.Model) -> frozenset[torch.dtype]:
 
 
 def evaluator(model: ir.Model) -> Callable[[dict[str, Tensor]], Array]:
-    """Runs ``model`` in ONNX Runtime, or in the standard's reference evaluator where a type has no kernel.
-
-    ONNX Runtime's CPU provider has no float64 convolution.
-    """
+    """Runs ``model`` in ONNX Runtime, or in the standard's reference evaluator where a type has no kernel."""
     output = model.graph.outputs[0].name
     assert output is not None
+    runnable = model.clone()
+    SpellOutFloat64Pass()(runnable)
     try:
-        session = Session(model, provider="cpu")
+        session = Session(runnable, provider="cpu")
     except ModelError as error:
         if not lacks_kernel(error):
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +22,7 @@ from onnx_ig.graph.node import (
     known_rank,
     optional,
 )
-from onnx_ig.graph.sizes import Size, size, vector
+from onnx_ig.graph.sizes import Size, size, sizes, vector
 
 
 @vjp("Resize")
@@ -34,7 +34,7 @@ def resize(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     """
 
     def parameter(index: int) -> Callable[[], ir.Value | None]:
-        return lambda: derivative_of(op, lambda: _resized(op, node), dy, given(node, index))
+        return lambda: derivative_of(op, lambda: resized(op, node, sizes(op, node.outputs[0])), dy, given(node, index))
 
     return (lambda: _input_cotangent(op, node, dy), parameter(1), parameter(2), None)[: len(node.inputs)]
 
@@ -50,27 +50,44 @@ def _input_cotangent(op: OpBuilder, node: ir.Node, dy: ir.Value) -> ir.Value:
         if isinstance(scale, float) and how.repeats(scale):
             repeats[axis] = int(scale)
             continue
-        dy = _along(op, dy, axis, _matrix(op, node, i, scale), size(op, x, axis), rank)
+        dy = _along(op, dy, axis, _matrix(op, node, i, scale, size(op, node.outputs[0], axis)), size(op, x, axis), rank)
     return _summed(op, dy, repeats, x, rank) if repeats else dy
 
 
-def _resized(op: OpBuilder, node: ir.Node) -> ir.Value:
-    """y by the matrices, whose elements depend on roi and scales."""
-    x, y = given(node, 0), node.outputs[0]
+def resized(op: OpBuilder, node: ir.Node, lengths: Sequence[Size]) -> ir.Value:
+    """y by the matrices, whose elements depend on roi and scales; ``lengths``: y's size along each axis."""
+    x = given(node, 0)
     how, axes, result = _interpolation(node), _axes(node), x
     for i, axis in enumerate(axes):
         if not _unchanged(node, how, x, axis, i):
-            matrix = _matrix(op, node, i, _scale(op, node, x, axes, i))
-            result = _along(op, result, axis, op.Transpose(matrix, perm=[1, 0]), size(op, y, axis), _rank(node, x))
+            matrix = _matrix(op, node, i, _scale(op, node, x, axes, i), lengths[axis])
+            result = _along(op, result, axis, op.Transpose(matrix, perm=[1, 0]), lengths[axis], _rank(node, x))
     return result
 
 
-def _matrix(op: OpBuilder, node: ir.Node, i: int, scale: ir.Value | float) -> ir.Value:
-    """Rₐ for the i-th of the resized axes, in x's type."""
+def resized_lengths(op: OpBuilder, node: ir.Node) -> list[Size]:
+    """y's size along each axis, from x and the node's scales or sizes where its shape does not tell."""
+    x, y, axes = given(node, 0), node.outputs[0], _axes(node)
+    lengths = [size(op, x, axis) for axis in range(_rank(node, x))]
+    for i, axis in enumerate(axes):
+        known = None if y.shape is None else y.shape[axis]
+        wanted = optional(node, 3)
+        if isinstance(known, int):
+            lengths[axis] = known
+        elif wanted is not None and attr_str(node, "keep_aspect_ratio_policy", "stretch") == "stretch":
+            lengths[axis] = op.Slice(wanted, [i], [i + 1], [0])
+        else:
+            scaled = op.Mul(op.Cast(op.dim(x, axis), to=ir.DataType.FLOAT), _scale(op, node, x, axes, i))
+            whole = op.Floor(scaled if wanted is None else op.Add(scaled, 0.5))
+            lengths[axis] = op.Cast(whole, to=ir.DataType.INT64)
+    return lengths
+
+
+def _matrix(op: OpBuilder, node: ir.Node, i: int, scale: ir.Value | float, length: Size) -> ir.Value:
+    """Rₐ for the i-th of the resized axes, ``length`` rows, in x's type."""
     x, how, axes = given(node, 0), _interpolation(node), _axes(node)
     roi = _roi(op, node, i, len(axes)) if how.coordinates == "tf_crop_and_resize" else None
-    matrix = axis_matrix(op, how, size(op, x, axes[i]), size(op, node.outputs[0], axes[i]), scale, roi)
-    return cast_like(op, matrix, x)
+    return cast_like(op, axis_matrix(op, how, size(op, x, axes[i]), length, scale, roi), x)
 
 
 def _interpolation(node: ir.Node) -> Interpolation:

@@ -22,7 +22,7 @@ def average_pool(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     axes = window(op, node, x)
     include_pad, ceil_mode = attr_int(node, "count_include_pad", 0) == 1, attr_int(node, "ceil_mode", 0) == 1
     counts = [
-        _counts(op, a, size(op, dy, i + 2), size(op, x, i + 2), include_pad, ceil_mode) for i, a in enumerate(axes)
+        counts_along(op, a, size(op, dy, i + 2), size(op, x, i + 2), include_pad, ceil_mode) for i, a in enumerate(axes)
     ]
     whole = _product([c for c in counts if isinstance(c, int)])
     for i, count in enumerate(counts):
@@ -56,7 +56,9 @@ def over_norm(op: OpBuilder, dy: ir.Value, y: ir.Value, p: int) -> ir.Value:
     return quotient
 
 
-def _counts(op: OpBuilder, a: Axis, windows: Size, length: Size, include_pad: bool, ceil_mode: bool) -> int | ir.Value:
+def counts_along(
+    op: OpBuilder, a: Axis, windows: Size, length: Size, include_pad: bool, ceil_mode: bool
+) -> int | ir.Value:
     """How many positions each window averages along one axis: one number where all agree, else int64 [windows].
 
     Padding counts if ``include_pad``; what a window rounded up (``ceil_mode``) reads beyond the padding never counts.

@@ -35,7 +35,7 @@ def conv_transpose(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
     dX = the convolution of dY with W;  dW = the correlation of dY with X;  dB = Σ_{N,o} dY.
     """
     x, w = given(node, 0), given(node, 1)
-    axes, group = _transposed_window(op, node, x, w), attr_int(node, "group", 1)
+    axes, group = transposed_window(op, node, x, w), attr_int(node, "group", 1)
     spatial = range(2, len(axes) + 2)
 
     def dx() -> ir.Value:
@@ -82,8 +82,8 @@ def conv_input_gradient(
         begins = [minus(op, plus(op, r, -1), a.begin) for r, a in zip(reaches, axes, strict=True)]
         ends = [minus(op, plus(op, r, -1), a.end) for r, a in zip(reaches, axes, strict=True)]
         if all(isinstance(p, int) and p >= 0 for p in (*begins, *ends)):
-            rotated = _rotated(op, w, n, group)
-            return op.Conv(dy, rotated, group=group, dilations=[a.dilation for a in axes], pads=[*begins, *ends])
+            turned = rotated(op, w, n, group)
+            return op.Conv(dy, turned, group=group, dilations=[a.dilation for a in axes], pads=[*begins, *ends])
     pads: list[int] = []
     room: list[int] = []
     starts: list[Size] = []
@@ -141,7 +141,7 @@ def conv_weight_gradient(op: OpBuilder, axes: Sequence[Axis], group: int, x: ir.
     return op.Transpose(cut_to_kernel, perm=[1, 0, *rest])
 
 
-def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
+def rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
     """W[M, C/g, kernel...] → [C, M/g, kernel...], each kernel rotated by half a turn."""
     rest = list(range(2, n + 2))
     kernels = [size(op, w, i) for i in rest]
@@ -159,7 +159,7 @@ def _rotated(op: OpBuilder, w: ir.Value, n: int, group: int) -> ir.Value:
     return op.Reshape(moved, vector(op, [times(op, ins, group), outs, *kernels]))
 
 
-def _transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value) -> list[Axis]:
+def transposed_window(op: OpBuilder, node: ir.Node, x: ir.Value, w: ir.Value) -> list[Axis]:
     """The window that slides over a ConvTranspose's *output* and whose transpose the node is.
 
     ``end`` is chosen such that the windows cover exactly begin + output + end positions.
