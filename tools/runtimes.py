@@ -40,6 +40,7 @@ _STEPS = 9
 FORMS: dict[str, dict[str, Any]] = {
     "complete, loop": {"n_steps": _STEPS, "steps_per_run": 4, "target": "predicted"},
     "complete, no loop": {"n_steps": _STEPS, "steps_per_run": 0, "target": "predicted"},
+    "complete, tolerance": {"tolerance": 0.02, "target": "predicted"},
     "complete, all open": {"baselines": "input", "path_as_input": True, "steps_per_run": 4},
     "step": {"form": "step", "baselines": "input"},
     "input-x-gradient": {"algorithm": "input-x-gradient"},

@@ -7,19 +7,23 @@ inputs ── prefix at x ──────────┐ difference          
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution import target as targets
+from onnx_ig.attribution.adaptive_loop import ToTolerance, sum_by_example
 from onnx_ig.attribution.affine import affine_frontier
+from onnx_ig.attribution.chunks import in_chunks
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.one_by_one import over_examples
 from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
-from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened, zeros
+from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened
 from onnx_ig.attribution.step import GradientGraph, rank, run_step
 from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
@@ -116,15 +120,22 @@ class _Builder:
         at_baseline = self._at_baseline(self.attributed)
         (baseline_output,) = at_baseline.of([parts.output])
         baseline_score = targets.score(op, baseline_output, selection)
-        ends = self._ends(at_baseline)
-        nodes, weights = self.interface.path()
-        sums = (
-            self._loop(ends, selection, nodes, weights)
-            if plan.steps_per_run
-            else self._once(ends, lambda _: selection, nodes, weights)[0]
-        )
-        attributions = self._products(self._pulled_back(sums), at_baseline, selection)
-        total = self._total(attributions)
+        ends, differences = self._ends(at_baseline), self._differences(at_baseline)
+        if plan.to_tolerance is not None:
+            attributions = self._as_exact_as(*plan.to_tolerance, ends, differences, selection, score)
+        else:
+            nodes, weights = self.interface.path()
+
+            def chunk(op: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
+                return self._once(ends, lambda _: selection, nodes, weights, op)[0]
+
+            sums = (
+                in_chunks(op, self.parts.frontier, plan.layout, plan.steps_per_run, chunk, nodes, weights)
+                if plan.steps_per_run
+                else chunk(op, nodes, weights)
+            )
+            attributions = self._attributions(self._products(op, self._pulled_back(op, sums), differences), selection)
+        total = sum_by_example(op, attributions, plan.layout)
         change = op.Sub(*(op.Cast(f, to=total.dtype) for f in (score, baseline_score)))
         delta = op.Sub(total, change)
         self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
@@ -141,7 +152,8 @@ class _Builder:
         sums, scores, selection = self._once(  # selecting at x would cost a forward pass
             self._ends(at_baseline), lambda output: self._selection(output, target), nodes, weights
         )
-        self._products(self._pulled_back(sums), at_baseline, selection)
+        products = self._products(self.op, self._pulled_back(self.op, sums), self._differences(at_baseline))
+        self._attributions(products, selection)
         self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -173,63 +185,72 @@ class _Builder:
     ) -> tuple[list[ir.Value], ir.Value, targets.Selection]:
         return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), select, nodes, weights)
 
-    def _loop(self, ends: Ends, selection: targets.Selection, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
-        """The step over chunks of equal length; the last is filled by repeating its last node with weight zero."""
-        op = self.op
-        trips, size = self._chunks(op, nodes)
-        missing = op.Sub(op.Mul(trips, size), op.Shape(nodes))
-        nodes = op.Concat(nodes, op.Expand(op.Slice(nodes, [-1], [2**63 - 1], [0]), missing), axis=0)
-        weights = op.Concat(weights, op.Expand(op.constant(np.zeros(1), like=weights), missing), axis=0)
-        index = ir.val(op.fresh("chunk"), dtype=ir.DataType.INT64, shape=[])
-        going = ir.val(op.fresh("going"), dtype=ir.DataType.BOOL, shape=[])
-        carried = [ir.val(op.fresh("sum"), dtype=accumulator_type(f), shape=f.shape) for f in self.parts.frontier]
-        body = op.subgraph("path", [index, going, *carried])
-        chunk = [body.Gather(op.Reshape(x, op.Concat([-1], size, axis=0)), index, axis=0) for x in (nodes, weights)]
-        if not self.plan.layout.batched:
-            for x in chunk:
-                x.shape = ir.Shape([1])
-        sums, _, _ = self._once(ends, lambda _: selection, chunk[0], chunk[1], body)
-        body.graph.outputs.append(body.Identity(going))
-        for total, part in zip(carried, sums, strict=True):
-            added = body.Add(total, part)
-            added.type, added.shape = total.type, total.shape
-            body.graph.outputs.append(added)
-        empty = [zeros(op, f) for f in self.parts.frontier]
-        always = op.constant(np.array(True))  # onnx's reference evaluator takes a condition left out for a false one
-        results = op.add_node("Loop", [op.Squeeze(trips, [0]), always, *empty], {"body": body.graph}, len(empty))
-        for result, total in zip(results, carried, strict=True):
-            result.type, result.shape = total.type, total.shape
-        return list(results)
+    def _as_exact_as(
+        self,
+        tolerance: float,
+        max_steps: int,
+        ends: Ends,
+        differences: Sequence[ir.Value],
+        selection: targets.Selection,
+        score: ir.Value,
+    ) -> list[ir.Value]:
+        """Path points until each example's error is estimated below ``tolerance``; declares error and steps too."""
+        op, plan, output = self.op, self.plan, self.parts.output
+        assert output.dtype is not None
+        tells = not self.straight_through and (plan.multiply_by_inputs or plan.at == plan.attributed)
 
-    def _chunks(self, op: OpBuilder, nodes: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """How many chunks of at most ``steps_per_run`` points cover the path, and the size that shares them evenly."""
-        most, count = self.plan.steps_per_run, op.Shape(nodes)
-        trips = op.Div(op.Add(count, most - 1), most)
-        return trips, op.Div(op.Sub(op.Add(count, trips), 1), trips)
+        def chunk(body: OpBuilder, nodes: ir.Value, weights: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+            # ONNX Runtime warns of a Cast outside that the body reads beside what is cast
+            inner = replace(selection, one_hot=body.Cast(selection.marks, to=output.dtype))
+            sums, scores, _ = self._once(ends, lambda _: inner, nodes, weights, body)
+            return self._products(body, self._pulled_back(body, sums), differences), scores
 
-    def _pulled_back(self, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        found, error, steps = ToTolerance(
+            self.at,
+            plan.layout,
+            tolerance,
+            max_steps,
+            plan.steps_per_run,
+            float(ml_dtypes.finfo(output.dtype.numpy()).eps) if tells else None,
+            None if plan.multiply_by_inputs else differences,
+            self.interface.path_type,
+        ).integrate(op, chunk, score)
+        alone = plan.layout.kind == "none"
+        error = targets.masked(op, error, selection, 1, alone)
+        steps = steps if selection.valid is None else op.Where(selection.valid, steps, op.constant(np.zeros(1, int)))
+        self.interface.output(names.ERROR_ESTIMATE, error, "estimated Σ |error| / Σ |attributions| of each example")
+        self.interface.output(names.STEPS_USED, steps, f"intervals between path points, {max_steps} or less")
+        return self._attributions(found, selection)
+
+    def _pulled_back(self, op: OpBuilder, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """The summed cotangents at the frontier brought back through the prefix to the attributed tensors."""
         if list(self.parts.frontier) == self.at:
             return list(sums)
-        cotangents = {f: self.op.Cast(total, to=f.dtype) for f, total in zip(self.parts.frontier, sums, strict=True)}
+        cotangents = {f: op.Cast(total, to=f.dtype) for f, total in zip(self.parts.frontier, sums, strict=True)}
         for f, cotangent in cotangents.items():
             cotangent.shape, cotangent.type = f.shape, f.type
         prefix = needed_for(self.parts.frontier, self.at, self.parts.nodes)
-        arrived = pull_back(self.op, prefix, cotangents, self.at, partial=True)
+        arrived = pull_back(op, prefix, cotangents, self.at, partial=True)
         for tensor in self.at:
             if tensor not in arrived:
                 warn(f"{self.plan.output!r} does not depend on {tensor.name!r}: its attribution is zero")
-        return [arrived[t] if t in arrived else self.op.zeros_like(t) for t in self.at]
+        return [arrived[t] if t in arrived else op.zeros_like(t) for t in self.at]
 
-    def _products(self, totals: Sequence[ir.Value], at_baseline: Copy, selection: targets.Selection) -> list[ir.Value]:
-        """× (x − x') at the attributed tensors, masked and declared; returns them wide, for the delta."""
-        attributions = []
-        for tensor, total, start in zip(self.at, totals, at_baseline.of(self.at), strict=True):
-            total = self.op.Cast(total, to=accumulator_type(tensor))
-            difference = self.op.Sub(*widened(self.op, [tensor, start]))
-            product = self.op.Mul(difference, total) if self.plan.multiply_by_inputs else total
-            attributions.append(self._attribution(tensor, product, selection))
-        return attributions
+    def _differences(self, at_baseline: Copy) -> list[ir.Value]:
+        """x − x' at the attributed tensors."""
+        return [
+            self.op.Sub(*widened(self.op, [tensor, start]))
+            for tensor, start in zip(self.at, at_baseline.of(self.at), strict=True)
+        ]
+
+    def _products(self, op: OpBuilder, totals: Sequence[ir.Value], differences: Sequence[ir.Value]) -> list[ir.Value]:
+        """× (x − x') at the attributed tensors, wide."""
+        wide = [op.Cast(total, to=accumulator_type(t)) for t, total in zip(self.at, totals, strict=True)]
+        return [op.Mul(*pair) for pair in zip(differences, wide, strict=True)] if self.plan.multiply_by_inputs else wide
+
+    def _attributions(self, products: Sequence[ir.Value], selection: targets.Selection) -> list[ir.Value]:
+        """Masked and declared; returns them wide, for the delta."""
+        return [self._attribution(tensor, p, selection) for tensor, p in zip(self.at, products, strict=True)]
 
     def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
         """Mask, declare as output; returns the wide value for the delta."""
@@ -240,19 +261,6 @@ class _Builder:
         self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype) if whole else shown)
         return shown
 
-    def _total(self, attributions: Sequence[ir.Value]) -> ir.Value:
-        """Σ over every element of every attribution of an example, [N]."""
-        op = self.op
-        rows = [1, -1] if self.plan.layout.kind == "none" else [0, -1]
-        sums = [
-            op.ReduceSum(op.Reshape(op.Unsqueeze(a, [-1]), rows, allowzero=0), [1], keepdims=0) for a in attributions
-        ]
-        total = sums[0]
-        for other in sums[1:]:
-            total = op.Add(total, op.Cast(other, to=sums[0].dtype))
-        total.dtype = sums[0].dtype
-        return total
-
     # -- the edges ----------------------------------------------------------------------------------------------------
 
     def _wanted_names(self) -> list[str]:
@@ -261,6 +269,7 @@ class _Builder:
         if plan.is_integrated:
             wanted += [names.BASELINE + name for name in plan.attributed] + [names.PATH_NODES, names.PATH_WEIGHTS]
             wanted += [names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.PATH_SCORES]
+            wanted += [names.ERROR_ESTIMATE, names.STEPS_USED]
         return [plan.prefix + name for name in wanted]
 
     def _contract(self) -> Contract:

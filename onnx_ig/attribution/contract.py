@@ -20,6 +20,9 @@ TARGET = "target"
 PATH_NODES, PATH_WEIGHTS = "path_nodes", "path_weights"
 SCORE, BASELINE_SCORE, PATH_SCORES = "score", "baseline_score", "path_scores"
 CONVERGENCE_DELTA, TARGET_USED = "convergence_delta", "target_used"
+ERROR_ESTIMATE, STEPS_USED = "error_estimate", "steps_used"
+OF_EXAMPLES = (SCORE, BASELINE_SCORE, CONVERGENCE_DELTA, ERROR_ESTIMATE, STEPS_USED)  # one number each, of the target
+NESTED = "nested-clenshaw-curtis"  # the rule of a path that goes on until a tolerance is reached
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,11 @@ class Interface:
             return value
         return self._op.Expand(value, self._op.Shape(x))
 
+    @property
+    def path_type(self) -> ir.DataType:
+        """The element type of path nodes and weights."""
+        return ir.DataType.DOUBLE if self._attributed[0].dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+
     def path(self) -> tuple[ir.Value, ir.Value]:
         """path_nodes and path_weights, [K].
 
@@ -136,8 +141,11 @@ class Interface:
             return
         for x in self._attributed:
             self._baselines[x] = self._baseline(x, plan.baselines[str(x.name)])
-        dtype = ir.DataType.DOUBLE if self._attributed[0].dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-        if plan.path is None:
+        dtype = self.path_type
+        if plan.to_tolerance is not None:
+            tolerance, max_steps = plan.to_tolerance
+            self.baked["path"] = {"method": names.NESTED, "tolerance": tolerance, "max_steps": max_steps}
+        elif plan.path is None:
             steps: Any = 1 if plan.form == "step" and not plan.layout.batched else _STEPS
             self._path = (
                 self._input(

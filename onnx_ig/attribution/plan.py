@@ -47,6 +47,7 @@ class Plan:
         target_rank: number of output axes a target selects from.
         baselines: per attributed input ``input`` (a graph input), a number or a text, or an array.
         path: nodes and weights to bake, or None for inputs.
+        to_tolerance: instead, the relative error at which the complete form stops, and the most steps it takes.
         steps_per_run: path points per evaluation inside the complete form; 0 for no loop.
         per_example: additional inputs with one row per example.
         method: the name of the baked path's quadrature rule, for the contract.
@@ -70,6 +71,7 @@ class Plan:
     method: str | None = None
     prefix: str = ""
     affine_prefix: bool = True
+    to_tolerance: tuple[float, int] | None = None
 
     @property
     def is_integrated(self) -> bool:
@@ -96,6 +98,7 @@ def make_plan(
     affine_prefix: bool = True,
     batch_axis: int | None = 0,
     declared_rows: int | None = None,
+    to_tolerance: tuple[float, int] | None = None,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
@@ -109,7 +112,7 @@ def make_plan(
         NotDifferentiableError: a node is in training mode.
     """
     refuse_attribution_model(model)
-    _refuse_contradictions(algorithm, form, steps_per_run)
+    _refuse_contradictions(algorithm, form, steps_per_run, to_tolerance)
     chosen_output = output_called(model, output)
     for refusal in training_nodes(needed_for([chosen_output], [], list(model.ir_model.graph))):
         raise refusal
@@ -146,10 +149,13 @@ def make_plan(
         method=method,
         prefix=prefix,
         affine_prefix=affine_prefix,
+        to_tolerance=to_tolerance,
     )
 
 
-def _refuse_contradictions(algorithm: str, form: str, steps_per_run: int | None) -> None:
+def _refuse_contradictions(
+    algorithm: str, form: str, steps_per_run: int | None, to_tolerance: tuple[float, int] | None
+) -> None:
     for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
         if value not in allowed:
             raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
@@ -157,6 +163,12 @@ def _refuse_contradictions(algorithm: str, form: str, steps_per_run: int | None)
         raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
     if steps_per_run is not None and steps_per_run < 0:
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
+    if to_tolerance is not None and (form == "step" or steps_per_run == 0):
+        which = "form='step'" if form == "step" else "steps_per_run=0"
+        raise UsageError(
+            f"tolerance= (--tolerance) needs a loop that ends by itself, and a model with {which} has none: export the "
+            "complete form with its loop, or leave the tolerance out"
+        )
 
 
 def _riding(

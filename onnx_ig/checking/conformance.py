@@ -190,7 +190,8 @@ def _read(folder: Path, kind: str, wanted: Sequence[str]) -> dict[str, Array]:
 
 def _scales(model: Path, wanted: Mapping[str, Array]) -> dict[str, float]:
     """What an output's error is relative to: its largest element; for the convergence delta, which is a difference that
-    nearly vanishes, the largest score it is the difference of."""
+    nearly vanishes, the largest score it is the difference of; one for the estimated error, which is relative itself.
+    """
     scales = {name: _largest(value) for name, value in wanted.items()}
     properties = onnx.load(model, load_external_data=False).metadata_props
     text = next((p.value for p in properties if p.key == names.KEY), None)
@@ -200,6 +201,8 @@ def _scales(model: Path, wanted: Mapping[str, Array]) -> dict[str, float]:
         delta = prefix + names.CONVERGENCE_DELTA
         if delta in scales:
             scales[delta] = max(scales[delta], *scores)
+        if prefix + names.ERROR_ESTIMATE in scales:
+            scales[prefix + names.ERROR_ESTIMATE] = 1.0
     return scales
 
 

@@ -108,8 +108,8 @@ def _by_runtime(title: str, version: str) -> str:
 
 
 def _without_target(contract: Contract, name: str, value: Array) -> Array:
-    """NaN where an output depends on the target."""
+    """NaN where an output depends on the target; 0 of the steps, which are whole numbers."""
     bare = name.removeprefix(contract.prefix)
-    of_target = bare in (names.SCORE, names.BASELINE_SCORE, names.PATH_SCORES, names.CONVERGENCE_DELTA)
+    of_target = bare in (*names.OF_EXAMPLES, names.PATH_SCORES)
     dependent = name.startswith(contract.prefix) and (of_target or bare.startswith(names.ATTRIBUTION))
-    return np.full_like(value, np.nan) if dependent else value
+    return np.full_like(value, np.nan if value.dtype.kind == "f" else 0) if dependent else value

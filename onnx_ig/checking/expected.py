@@ -68,7 +68,8 @@ def expected_by_torch(
             if not contract.multiply_by_inputs:
                 attributions = tuple(a / x for a, x in zip(attributions, xs, strict=True))
         else:
-            attributions, delta = _integrated(net, contract, feeds, xs, starts, rest, target)
+            attributions, of_examples = _integrated(net, contract, feeds, xs, starts, rest, target)
+            found |= {prefix + name: value for name, value in of_examples.items()}
             with torch.no_grad():
                 found[prefix + names.BASELINE_SCORE] = _selected(net(*starts, *rest), target)
                 if contract.form == "step":
@@ -77,11 +78,15 @@ def expected_by_torch(
                         for a in feeds[prefix + names.PATH_NODES]
                     ]
                     found[prefix + names.PATH_SCORES] = np.stack([_selected(net(*p, *rest), target) for p in points])
-            found[prefix + names.CONVERGENCE_DELTA] = delta.numpy()
     finally:
         torch.set_default_dtype(default)
     for name, value in zip(attributed, attributions, strict=True):
         found[f"{prefix}{names.ATTRIBUTION}{name}"] = value.numpy()
+    if prefix + names.BASELINE_SCORE in found:
+        total = np.sum([value.flatten(1).sum(1).numpy() for value in attributions], axis=0)
+        found[prefix + names.CONVERGENCE_DELTA] = total - (
+            found[prefix + names.SCORE] - found[prefix + names.BASELINE_SCORE]
+        )
     if target is not None:
         found[prefix + names.TARGET_USED] = target[:, 0]
     found.setdefault(contract.output, output.numpy())
@@ -99,15 +104,22 @@ def _integrated(
     starts: tuple[Tensor, ...],
     rest: tuple[Tensor, ...],
     target: Array | None,
-) -> tuple[tuple[Tensor, ...], Tensor]:
+) -> tuple[tuple[Tensor, ...], dict[str, Array]]:
+    """The attributions, and what is told of their error where a tolerance is baked."""
     path = contract.baked.get("path")
     if path is None:  # the rule whose nodes were written as inputs
         points = len(feeds[contract.prefix + names.PATH_NODES])
         path = {"method": "gausslegendre" if points > 1 else "riemann_middle", "n_steps": points}
-    return reference.integrated_gradients(
-        net, xs, starts, _listed(target), rest, path["n_steps"], path["method"], contract.multiply_by_inputs,
-        torch.float64,
-    )  # fmt: skip
+    factor = contract.multiply_by_inputs
+    if "tolerance" in path:
+        attributions, error, steps = reference.integrated_to_tolerance(
+            net, xs, starts, _listed(target), rest, path["tolerance"], path["max_steps"], factor, torch.float64
+        )
+        return attributions, {names.ERROR_ESTIMATE: error, names.STEPS_USED: steps}
+    attributions, _ = reference.integrated_gradients(
+        net, xs, starts, _listed(target), rest, path["n_steps"], path["method"], factor, torch.float64
+    )
+    return attributions, {}
 
 
 def _start(contract: Contract, feeds: Mapping[str, Array], baked: Mapping[str, Array], name: str, x: Tensor) -> Tensor:

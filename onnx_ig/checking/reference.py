@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from onnx_ig.errors import InputError, UsageError
+from onnx_ig.stopping import BETWEEN, CANCELLED, DELTA_TELLS, FASTEST, LEAST_BETWEEN, ROUNDINGS, SLOWEST
 
 Module = Callable[..., Any]
 
@@ -81,6 +82,96 @@ def integrated_gradients(
         total = [summed * (x - start) for summed, x, start in zip(total, xs, starts, strict=True)]
     delta = sum(summed.flatten(1).sum(1) for summed in total) - (end_score - start_score)
     return tuple(total), delta
+
+
+def integrated_to_tolerance(
+    module: Module,
+    inputs: Any,
+    baselines: Any = None,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    tolerance: float = 0.01,
+    max_steps: int = 1024,
+    multiply_by_inputs: bool = True,
+    dtype: torch.dtype | None = None,
+) -> tuple[tuple[Tensor, ...], np.ndarray, np.ndarray]:
+    """(x − x') · ∫₀¹ ∇F(x' + a (x − x'); t) da per input to an estimated relative error, that error and the steps, [N].
+
+    The rule of :func:`onnx_ig.engine.adaptive.integrate_to_tolerance`, whose model computes in float32, with every
+    level's weights made anew: of the angles θ, a = sin² θ/2, of a level the trapezoid rule with dθ for da = ½ sin θ dθ,
+    and weights at the two ends with which all sum to one.
+
+    Args:
+        inputs, baselines, target, additional_forward_args, multiply_by_inputs, dtype: as :func:`integrated_gradients`.
+    """
+    xs = _tensors(inputs, dtype)
+    starts = _baselines(baselines, xs)
+    arguments = _arguments(additional_forward_args, dtype)
+    spans = [x - start for x, start in zip(xs, starts, strict=True)]
+    known: dict[float, tuple[Tensor, list[Tensor]]] = {}
+
+    def along(function: Module, angle: float) -> tuple[Tensor, list[Tensor]]:
+        if angle not in known:
+            node = np.sin(angle / 2) ** 2
+            point = [start + node * span for start, span in zip(starts, spans, strict=True)]
+            known[angle] = _score_and_gradients(function, point, target, arguments)
+        return known[angle]
+
+    error = np.full(len(xs[0]), np.inf)
+    estimate, steps, done = error, np.zeros(len(error), np.int64), np.zeros(len(error), bool)
+    result = [torch.zeros_like(x) for x in xs]
+    doubled: list[Tensor] | None = None
+    change = None
+    with _evaluation(module, dtype) as function:
+        explained = (along(function, np.pi)[0] - along(function, 0.0)[0]).numpy()
+        rounding = ROUNDINGS * np.finfo(np.float32).eps * np.abs([along(function, a)[0] for a in (0.0, np.pi)]).max(0)
+        for intervals, angles in _levels(max_steps):
+            weights = np.gradient(angles) * np.sin(angles) / 2
+            weights[[0, -1]] = (1 - weights[1:-1].sum()) / 2
+            value = [torch.zeros_like(x) for x in xs]
+            for angle, weight in zip(angles, weights, strict=True):
+                for i, gradient in enumerate(along(function, angle)[1]):
+                    value[i] += weight * (gradient * spans[i] if multiply_by_inputs else gradient)
+            whole = value if multiply_by_inputs else [v * s for v, s in zip(value, spans, strict=True)]
+            total = np.sum([v.flatten(1).sum(1).numpy() for v in whole], axis=0)
+            least = _part(np.maximum(np.abs(total - explained) - rounding, 0), _l1(whole))
+            if doubled is not None:
+                moved = _part(_l1([v - d for v, d in zip(value, doubled, strict=True)]), _l1(value))
+                if intervals % 3 == 0:
+                    estimate = np.maximum(BETWEEN * moved, LEAST_BETWEEN * estimate)
+                else:
+                    rate = np.clip(_part(moved, change), FASTEST, SLOWEST) if change is not None else FASTEST
+                    estimate, change = moved * rate / (1 - rate), moved
+            doubled = doubled if intervals % 3 == 0 else value
+            now = np.maximum(estimate, CANCELLED * least) if intervals < DELTA_TELLS else estimate
+            error, steps = np.where(done, error, now), np.where(done, steps, intervals)
+            for kept, v in zip(result, value, strict=True):
+                kept[torch.from_numpy(~done)] = v[torch.from_numpy(~done)]
+            done = done | (error <= tolerance)
+            if done.all():
+                break
+    return tuple(result), error, steps
+
+
+def _levels(max_steps: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The angles of 4, 8, 12, 16, 24, 32, ... intervals: of n, and from 8 on with every other one halved."""
+    n = 4
+    while n <= max_steps:
+        angles = np.arange(n + 1) * (np.pi / n)
+        yield n, angles
+        if n > 4 and n + n // 2 <= max_steps:
+            yield n + n // 2, np.sort(np.concatenate([angles, (np.arange(0, n, 2) + 0.5) * (np.pi / n)]))
+        n *= 2
+
+
+def _l1(values: Sequence[Tensor]) -> np.ndarray:
+    """Σ |values| of each example."""
+    return np.sum([v.abs().flatten(1).sum(1).numpy() for v in values], axis=0)
+
+
+def _part(part: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """part / of, 0 for 0 / 0."""
+    return np.divide(part, of, out=np.zeros_like(part), where=part != 0)
 
 
 def of_a_batch_of_one(module: Module, inputs: int) -> nn.Module:

@@ -11,6 +11,7 @@ from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import read_values
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.attribution_model import AttributionModel
+from onnx_ig.deployed.baked import PathChoice
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
@@ -54,7 +55,8 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         options.internal_batch_size,
         progress,
     )
-    found = opened.answer(given, options.method, options.n_steps)
+    path = PathChoice(options.method, options.n_steps, options.tolerance, options.max_steps)
+    found = opened.answer(given, path)
     return Found(
         algorithm=contract.algorithm,
         attributions=found.attributions,
@@ -67,6 +69,10 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
         convergence_delta=found.convergence_delta,
         method=found.method,
         n_steps=found.n_steps,
+        tolerance=found.tolerance,
+        error_estimate=found.error_estimate,
+        steps_used=found.steps_used,
+        missed=found.missed,
         pictures={name: value for name, value in values.pictures.items() if name in contract.at},
         series={name: value for name, value in values.series.items() if name in contract.at},
         features={name: value for name, value in values.features.items() if name in contract.at},
@@ -84,12 +90,6 @@ def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> Non
     Raises:
         UsageError: one asks for something else.
     """
-    for option, given in (("--tolerance", options.tolerance), ("--max-steps", options.max_steps)):
-        if given is not None:
-            raise UsageError(
-                f"{option} goes with ordinary models: the number of steps is part of an attribution model. Attribute "
-                "the model that it was made from, or leave the option out"
-            )
     for option, asked, baked in _pairs(contract, options):
         if asked is not None and asked != baked:
             raise UsageError(

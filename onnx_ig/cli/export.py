@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 )
 @options.method
 @options.n_steps
+@options.tolerance
 @click.option(
     "--path-as-input",
     is_flag=True,
@@ -114,6 +115,8 @@ def export(
     baselines: Sequence[str],
     method: Rule | None,
     n_steps: int | None,
+    tolerance: float | None,
+    max_steps: int | None,
     path_as_input: bool,
     steps_per_run: int | None,
     multiply_by_inputs: bool | None,
@@ -133,6 +136,7 @@ def export(
     Examples:
       onnx-ig export digits.onnx -o digits_ig.onnx
       onnx-ig export net.onnx -o net_ig.onnx --target predicted --baseline image=0.5 --n-steps 20
+      onnx-ig export digits.onnx -o digits_ig.onnx --tolerance 0.01
       onnx-ig export digits.onnx --triton models/digits_ig --target predicted
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
@@ -165,8 +169,10 @@ def export(
             at=list(at) or None,
             target=chosen,
             baselines=starts,
-            method=method or options.DEFAULT_METHOD,
-            n_steps=n_steps or options.DEFAULT_STEPS,
+            method=method,
+            n_steps=n_steps,
+            tolerance=tolerance,
+            max_steps=max_steps,
             path_as_input=path_as_input,
             steps_per_run=steps_per_run,
             multiply_by_inputs=multiply_by_inputs is not False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,14 @@ import numpy as np
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array, Progress, Rule
+from onnx_ig.deployed.baked import PathChoice
 from onnx_ig.deployed.run import Explained, Run
 from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model, load
 from onnx_ig.methods.answers import delta_type, first, in_form_of_inputs, like
 from onnx_ig.methods.arguments import baselines_by_name
+from onnx_ig.methods.explanation import Explanation
 from onnx_ig.methods.requests import Arguments
 from onnx_ig.methods.sources import by_column, fitted
 from onnx_ig.runtime.providers import AnySession, open_session
@@ -93,6 +96,8 @@ class AttributionModel:
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
     ) -> Any:
@@ -104,12 +109,53 @@ class AttributionModel:
             inputs, baselines, target, additional_forward_args, internal_batch_size, allow_nonfinite, progress: as
                 :meth:`onnx_ig.IntegratedGradients.attribute` takes them.
             n_steps, method: the path, where it is an input of the file; default: 50 points of Gauss-Legendre.
+            tolerance, max_steps: those that are baked in, or None.
             return_convergence_delta: also return Σ attributions − (F(x) − F(x')), [N].
 
         Raises:
             UsageError: not as baked, or a delta that the file cannot tell; InputError, ProviderError, ModelError,
                 OutOfMemoryError: see those classes.
         """
+        found = self.explain(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            allow_nonfinite=allow_nonfinite,
+            progress=progress,
+        )
+        if not return_convergence_delta:
+            return found.attributions
+        if found.convergence_delta is None:
+            raise UsageError("this attribution model tells no convergence delta: leave return_convergence_delta out")
+        return found.attributions, found.convergence_delta
+
+    def explain(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """As :meth:`attribute`, with F at both ends and, of a file with a tolerance, each example's error and steps.
+
+        Raises:
+            UsageError, InputError, ProviderError, ModelError, OutOfMemoryError: as :meth:`attribute`.
+        """
+        began = time.perf_counter()
         given = Arguments(
             inputs,
             baselines,
@@ -119,19 +165,29 @@ class AttributionModel:
             internal_batch_size=internal_batch_size,
             progress=progress,
         )
-        found = self.answer(given, method, n_steps)
-        for note in found.notes:
+        found = self.answer(given, PathChoice(method, n_steps, tolerance, max_steps))
+        missed = () if found.missed is None else (found.missed,)
+        for note in (*missed, *found.notes):
             warn(note)
-        attributions = self._returned(found, inputs)
-        if not return_convergence_delta:
-            return attributions
-        if found.convergence_delta is None:
-            raise UsageError("this attribution model tells no convergence delta: leave return_convergence_delta out")
-        delta = np.asarray(found.convergence_delta, delta_type(found.attributions))
-        return attributions, like(delta, first(inputs))
+        dtype = delta_type(found.attributions)
 
-    def answer(self, given: Arguments, method: str | None = None, n_steps: int | None = None) -> Explained:
-        """What the file answers to the arguments ``given`` and, where it takes a path, to these."""
+        def numbers(values: Array | None) -> Any:
+            return None if values is None else like(np.asarray(values, dtype), first(inputs))
+
+        return Explanation(
+            attributions=self._returned(found, inputs),
+            scores=numbers(found.score),
+            provider=self.session.provider,
+            seconds=time.perf_counter() - began,
+            baseline_scores=numbers(found.baseline_score),
+            convergence_delta=numbers(found.convergence_delta),
+            error_estimate=numbers(found.error_estimate),
+            steps_used=found.steps_used,
+            warnings=(*missed, *found.notes, *found.advice),
+        )
+
+    def answer(self, given: Arguments, path: PathChoice = PathChoice()) -> Explained:  # noqa: B008
+        """What the file answers to the arguments ``given`` and, where it takes a path, to this one."""
         attributed = self.contract.named("attributed")
         own = {str(x.name): x for x in self._model.inputs if x.name in self._own()}
         inputs = arrays.named_arrays(by_column(given.inputs, attributed), attributed, "inputs")
@@ -149,7 +205,7 @@ class AttributionModel:
             additional_forward_args={name: fitted(extra[name], own[name]) for name in rest},
             baselines=baselines_by_name(given.baselines, attributed),
         )
-        return Run(self._model, self.contract, self.session, self._provider, bound, method, n_steps).explained()
+        return Run(self._model, self.contract, self.session, self._provider, bound, path).explained()
 
     def _own(self) -> set[str]:
         """The inputs of the model that is explained."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,15 +18,26 @@ _OPTIONS = {
     "baselines": "--baseline",
     "method": "--method",
     "n_steps": "--n-steps",
+    "tolerance": "--tolerance",
+    "max_steps": "--max-steps",
 }
+
+
+@dataclass(frozen=True)
+class PathChoice:
+    """What a call asks of the path; None asks for nothing, and takes the usual where the path is an input."""
+
+    method: str | None = None
+    n_steps: int | None = None
+    tolerance: float | None = None
+    max_steps: int | None = None
 
 
 def require_as_baked(
     contract: Contract,
     target: Any,
     baselines: Mapping[str, Any],
-    method: str | None,
-    n_steps: int | None,
+    path: PathChoice,
     internal_batch_size: int | None,
 ) -> None:
     """Compare what a call asks for with the file; None asks for nothing.
@@ -33,12 +45,11 @@ def require_as_baked(
     Raises:
         UsageError: something that is baked is asked for differently, or cannot be chosen in this form.
     """
-    path = contract.baked.get("path")
-    for argument, asked in (("method", method), ("n_steps", n_steps)):
-        if asked is not None and path and asked != path[argument]:
-            _refuse(argument, asked, path[argument])
-    if contract.algorithm == "input-x-gradient":
-        for argument, given in (("method", method), ("n_steps", n_steps), ("baselines", baselines or None)):
+    asked_of_path = {name: asked for name, asked in asdict(path).items() if asked is not None}
+    if contract.algorithm != "input-x-gradient":
+        _check_path(contract.baked.get("path"), asked_of_path)
+    else:
+        for argument, given in {**asked_of_path, "baselines": baselines or None}.items():
             if given is not None:
                 raise UsageError(
                     f"{argument}= ({_OPTIONS[argument]}) goes with integrated-gradients: input-x-gradient has no path "
@@ -51,6 +62,19 @@ def require_as_baked(
             "internal_batch_size= (--internal-batch-size): the complete form of an attribution model has the size of "
             "its chunks baked in (steps_per_run= of export); export it with form='step' to choose it here"
         )
+
+
+def _check_path(baked: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> None:
+    for argument, value in asked.items():
+        if argument in ("tolerance", "max_steps") and argument not in (baked or {}):
+            raise UsageError(
+                f"{argument}= ({_OPTIONS[argument]}): this attribution model takes a number of steps that does not "
+                "follow the error. Export it with a tolerance, attribute the model that it was made from, or leave the "
+                "option out"
+            )
+        if baked and value != baked.get(argument):
+            known = baked.get(argument, f"a tolerance of {baked.get('tolerance')}")
+            _refuse(argument, value, known)
 
 
 def _check_target(contract: Contract, asked: Any) -> None:

@@ -14,7 +14,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.plan import STEPS_PER_RUN
 from onnx_ig.common.types import Array, Progress
-from onnx_ig.deployed.baked import baked_target, require_as_baked
+from onnx_ig.deployed.baked import PathChoice, baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
 from onnx_ig.deployed.target import FileOutput
 from onnx_ig.engine.advice import cancelling
@@ -22,6 +22,7 @@ from onnx_ig.engine.completeness import completeness_gap
 from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.lacking import by_example
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
+from onnx_ig.engine.path_rule import not_within
 from onnx_ig.errors import InputError
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
@@ -36,7 +37,8 @@ class Explained:
     """What an attribution model answered: ``attributions`` by the names of ``contract.at``, the rest by example.
 
     ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
-    ``method`` and ``n_steps`` are None without a path.
+    ``method`` and ``n_steps`` are None without a path of a fixed number of points; the others up to ``missed``, a
+    sentence where an example is less exact than the file was to make it, are None without one that a tolerance ends.
     """
 
     attributions: Mapping[str, Array]
@@ -48,6 +50,10 @@ class Explained:
     n_steps: int | None
     notes: tuple[str, ...]
     advice: tuple[str, ...] = ()
+    tolerance: float | None = None
+    error_estimate: Array | None = None
+    steps_used: Array | None = None
+    missed: str | None = None
 
 
 class Run:
@@ -55,7 +61,7 @@ class Run:
 
     Args:
         given: the inputs, baselines and additional ones as dicts by the names of the source model's inputs.
-        method, n_steps: of the path, where that is an input of the file; None: the usual ones.
+        path: of which points, where that is an input of the file.
 
     Raises:
         UsageError: something contradicts what is baked into the file.
@@ -69,16 +75,15 @@ class Run:
         session: AnySession,
         provider: ProviderSpec,
         given: Arguments,
-        method: str | None,
-        n_steps: int | None,
+        path: PathChoice,
     ) -> None:
-        require_as_baked(contract, given.target, given.baselines, method, n_steps, given.internal_batch_size)
+        require_as_baked(contract, given.target, given.baselines, path, given.internal_batch_size)
         if contract.at == contract.named("attributed"):
             check_inputs(given.inputs, given.allow_nonfinite, batched=contract.layout != "none")
         self._model, self._contract, self._given = model, contract, given
         self._session, self._provider = session, provider
         self._progress: Progress = given.progress or (lambda *_: None)
-        self._path_choice = (method or DEFAULT_METHOD, n_steps or DEFAULT_STEPS)
+        self._path_choice = (path.method or DEFAULT_METHOD, path.n_steps or DEFAULT_STEPS)
         layout, extra = layout_in_file(contract), given.additional_forward_args
         self._request = request_of(layout, contract.named("per_example"), given.inputs, extra, self._open_baselines())
         self._grid = Grid(layout, self._request.examples)
@@ -100,20 +105,28 @@ class Run:
             raise InputError(
                 f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
             )
-        path = contract.baked.get("path")
-        method, n_steps = (path["method"], path["n_steps"]) if path else self._path_choice
-        integrated = contract.algorithm == "integrated-gradients"
+        path = contract.baked.get("path") or dict(zip(("method", "n_steps"), self._path_choice, strict=True))
+        fixed = contract.algorithm == "integrated-gradients" and "n_steps" in path
         target = results.get(names.TARGET_USED, self._request.target)
+        tolerance, error, steps = (
+            path.get("tolerance"),
+            results.get(names.ERROR_ESTIMATE),
+            results.get(names.STEPS_USED),
+        )
         return Explained(
             attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
             score=results[names.SCORE],
             target=baked_target(contract, self._request.examples) if target is None else target,
             baseline_score=results.get(names.BASELINE_SCORE),
             convergence_delta=results.get(names.CONVERGENCE_DELTA),
-            method=method if integrated else None,
-            n_steps=n_steps if integrated else None,
+            method=path["method"] if fixed else None,
+            n_steps=path["n_steps"] if fixed else None,
             notes=self._notes(results),
             advice=self._advice(results),
+            tolerance=tolerance,
+            error_estimate=error,
+            steps_used=steps,
+            missed=None if tolerance is None or error is None or steps is None else not_within(tolerance, error, steps),
         )
 
     def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:
@@ -303,7 +316,8 @@ class Run:
         if self._contract.layout != "batched" or at_most is not None:
             return self._grid.rows_at_one_point(at_most)
         shapes = {name: tuple(value.shape) for name, value in {**self._feeds(slice(0, 1)), **path}.items()}
-        path_length = (self._contract.baked.get("path") or {}).get("n_steps", self._path_choice[1])
+        baked = self._contract.baked.get("path") or {}
+        path_length = baked.get("n_steps") or baked.get("max_steps") or self._path_choice[1]
         loops = any(node.op_type == "Loop" for node in self._model.ir_model.graph)
         points = min(path_length, STEPS_PER_RUN) if loops else path_length
         return rows_per_run(bytes_per_run(self._model.ir_model, shapes, points=points), self._session)
@@ -312,7 +326,7 @@ class Run:
 
     def _result_names(self) -> list[str]:
         known = [names.ATTRIBUTION + name for name in self._contract.at]
-        known += [names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.TARGET_USED]
+        known += [*names.OF_EXAMPLES, names.TARGET_USED]
         return [
             name for name in (self._contract.prefix + plain for plain in known) if name in self._session.output_names
         ]

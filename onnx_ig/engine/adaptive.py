@@ -91,8 +91,10 @@ def integrate_to_tolerance(
         error[remaining] = sums.error
         if lacking.tells and intervals < DELTA_TELLS:
             error[remaining] = np.fmax(error[remaining], CANCELLED * lacking.relative(sums.value, remaining))
+        finite = np.isfinite(sums.size)
+        error[remaining[~finite]] = np.nan
         steps[remaining] = intervals
-        ended = (error[remaining] <= tolerance) | ~np.isfinite(sums.size)
+        ended = (error[remaining] <= tolerance) | ~finite
         if intervals == levels[-1]:
             ended[:] = True
         elif whole:  # no example can leave the others

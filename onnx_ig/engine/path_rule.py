@@ -92,25 +92,23 @@ class ToTolerance:
         return integrate_to_tolerance(engine, request, self.tolerance, self.max_steps, **options)
 
     def missed(self, found: Attribution) -> str | None:
-        assert found.error_estimate is not None
-        error = found.error_estimate
-        late = np.flatnonzero(~(error <= self.tolerance))
-        if not len(late):
-            return None
-        finite = late[np.isfinite(error[late])]
-        worst = f"estimated at up to {100 * error[finite].max():.2g} %" if len(finite) else "not known (not finite)"
-        which = f"{len(late)} of {len(error)} examples are" if len(error) > 1 else "the example is"
-        return (
-            f"{which} not within the tolerance of {100 * self.tolerance:.2g} % after {_most_steps(found, late)} steps: "
-            f"the relative error of the attributions is {worst}. Raise max_steps= (--max-steps) or tolerance= "
-            "(--tolerance), or explain the output before a softmax or sigmoid"
-        )
+        assert found.error_estimate is not None and found.steps_used is not None
+        return not_within(self.tolerance, found.error_estimate, found.steps_used)
 
 
-def _most_steps(found: Attribution, examples: Array) -> int:
-    """The most steps that some examples took."""
-    assert found.steps_used is not None
-    return int(found.steps_used[examples].max())
+def not_within(tolerance: float, error: Array, steps: Array) -> str | None:
+    """A sentence where the estimated ``error`` [N] of some examples is above ``tolerance`` after ``steps`` [N]."""
+    late = np.flatnonzero(~(error <= tolerance))
+    if not len(late):
+        return None
+    finite = late[np.isfinite(error[late])]
+    worst = f"estimated at up to {100 * error[finite].max():.2g} %" if len(finite) else "not known (not finite)"
+    which = f"{len(late)} of {len(error)} examples are" if len(error) > 1 else "the example is"
+    return (
+        f"{which} not within the tolerance of {100 * tolerance:.2g} % after {steps[late].max()} steps: the relative "
+        f"error of the attributions is {worst}. Raise max_steps= (--max-steps) or tolerance= (--tolerance), or explain "
+        "the output before a softmax or sigmoid"
+    )
 
 
 def path_rule(

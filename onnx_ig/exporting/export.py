@@ -23,7 +23,8 @@ from onnx_ig.common.destination import require_free_file, writing
 from onnx_ig.common.types import Algorithm, Array, Form, Rule
 from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.examples_apart import require_examples_apart
-from onnx_ig.errors import MissingDependencyError, warn
+from onnx_ig.engine.path_rule import FixedSteps, ToTolerance, path_rule
+from onnx_ig.errors import MissingDependencyError, UsageError, warn
 from onnx_ig.exporting.model_writer import weight_bytes, write_model
 from onnx_ig.exporting.plain import RespellPass
 from onnx_ig.exporting.trial import try_out
@@ -42,8 +43,10 @@ def export(
     at: str | Sequence[str] | None = None,
     target: TargetSpec = "input",
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
-    method: Rule = "gausslegendre",
-    n_steps: int = 50,
+    method: Rule | None = None,
+    n_steps: int | None = None,
+    tolerance: float | None = None,
+    max_steps: int | None = None,
     path_as_input: bool = False,
     steps_per_run: int | None = None,
     multiply_by_inputs: bool = True,
@@ -72,7 +75,12 @@ def export(
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
         baselines: ``input`` (a graph input), a number or, for an input of text, a text, an array of the input's shape
             or with one row; or a dict by name.
-        method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``.
+        method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``; 50 points of
+            Gauss–Legendre unless given.
+        tolerance, max_steps: instead, as :meth:`onnx_ig.IntegratedGradients.attribute` takes them: the complete form's
+            loop ends when each example's relative error is estimated below ``tolerance``, or after ``max_steps``
+            (1024); outputs ``error_estimate`` and ``steps_used`` [N] beside the others. A batch takes as long as the
+            example of it that needs most.
         path_as_input: make the path's nodes and weights graph inputs.
         steps_per_run: path points per evaluation inside the complete form's loop; 16 unless given; 0: no loop.
         multiply_by_inputs: keep the factor (x − baseline).
@@ -108,11 +116,10 @@ def export(
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
     require_free_file(target_path, files, overwrite=overwrite)
     require_place_for_data_sets(target_path, wanted=with_test_data is not False, overwrite=overwrite)
-    baked = (
-        None
-        if path_as_input or form == "step" or algorithm == "input-x-gradient"
-        else path_nodes_and_weights(method, n_steps)
-    )
+    rule = path_rule(n_steps, method, tolerance, max_steps)
+    _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input)
+    is_open = path_as_input or form == "step" or algorithm == "input-x-gradient"
+    baked = path_nodes_and_weights(rule.method, rule.n_steps) if isinstance(rule, FixedSteps) and not is_open else None
     model, chosen_output = load_with_output(
         source, output, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
@@ -141,8 +148,9 @@ def export(
         steps_per_run=steps_per_run,
         per_example=per_example,
         multiply_by_inputs=multiply_by_inputs,
-        method=method if baked is not None else None,
+        method=rule.method if isinstance(rule, FixedSteps) and baked is not None else None,
         prefix=prefix,
+        to_tolerance=(rule.tolerance, rule.max_steps) if isinstance(rule, ToTolerance) else None,
     )
     built = build(model, plan)
     RespellPass()(built)
@@ -161,6 +169,19 @@ def export(
                 baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
             )
     return target_path
+
+
+def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input: bool) -> None:
+    """Raise UsageError for a tolerance where no path is baked that it could end."""
+    if tolerance is None:
+        return
+    if algorithm == "input-x-gradient":
+        raise UsageError("tolerance= (--tolerance) goes with integrated-gradients: input-x-gradient has no path")
+    if path_as_input:
+        raise UsageError(
+            "tolerance= (--tolerance) and path_as_input= (--path-as-input) contradict each other: the tolerance "
+            "chooses the path points; leave one of them out"
+        )
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, A
         found = plain[names.ATTRIBUTION + name].shape
         if found != own[name].shape if name in own else contract.layout != "none" and found[:1] != (rows,):
             _wrong_shape(names.ATTRIBUTION + name, found, own[name].shape if name in own else (rows, "..."))
-    for name in (names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA):
+    for name in names.OF_EXAMPLES:
         if name in plain and plain[name].shape != (rows,):
             _wrong_shape(name, plain[name].shape, (rows,))
     ends = [plain[name] for name in (names.SCORE, names.BASELINE_SCORE, names.PATH_SCORES) if name in plain]

@@ -148,7 +148,7 @@ def _class_scores(contract: Contract, outputs: Sequence[Tensor]) -> Tensor:
     Raises:
         UsageError: there are several.
     """
-    added = {contract.prefix + key for key in (names.SCORE, names.BASELINE_SCORE, names.CONVERGENCE_DELTA)}
+    added = {contract.prefix + key for key in names.OF_EXAMPLES}
     own = [y for y in outputs if y.name not in added and not y.name.startswith(contract.prefix + names.ATTRIBUTION)]
     chosen = [y for y in own if y.name == contract.output] or own
     if len(chosen) > 1:

@@ -21,6 +21,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "step": {"form": "step", "baselines": "input"},
     "loop": {"path_as_input": True, "steps_per_run": 3, "baselines": "input"},
     "loop, baked": {"n_steps": K, "steps_per_run": 3, "target": 1},
+    "to a tolerance": {"tolerance": 0.1, "max_steps": 16, "steps_per_run": 1},  # chunks of one length
     "no loop": {"n_steps": K, "steps_per_run": 0},
     "input-x-gradient": {"algorithm": "input-x-gradient"},
 }
