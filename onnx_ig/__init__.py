@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_ig.checking.verification import verify
+    from onnx_ig.data import Data, PictureOptions, SoundOptions, TableOptions, TextOptions
+    from onnx_ig.data import read as read
     from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.deployed.attribution_model import open as open
     from onnx_ig.differentiation import differentiate
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
     from onnx_ig.exporting.export import export
     from onnx_ig.loading.model import Model, load
+    from onnx_ig.methods.explanation import Explanation
     from onnx_ig.methods.gradients import InputXGradient, Saliency
     from onnx_ig.methods.integrated_gradients import IntegratedGradients
     from onnx_ig.methods.layers import LayerGradientXActivation, LayerIntegratedGradients
@@ -21,6 +24,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttributionModel",
+    "Data",
+    "Explanation",
     "InputXGradient",
     "IntegratedGradients",
     "LayerGradientXActivation",
@@ -28,11 +33,16 @@ __all__ = [
     "Model",
     "OnnxIgError",
     "OnnxIgWarning",
+    "PictureOptions",
     "Saliency",
+    "SoundOptions",
+    "TableOptions",
+    "TextOptions",
     "__version__",
     "differentiate",
     "export",
     "load",
+    "read",
     "verify",
 ]
 
@@ -43,13 +53,20 @@ _HOME = {
     "LayerGradientXActivation": "methods.layers",
     "LayerIntegratedGradients": "methods.layers",
     "AttributionModel": "deployed.attribution_model",
+    "Data": "data",
+    "Explanation": "methods.explanation",
     "Model": "loading.model",
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
+    "PictureOptions": "data",
     "Saliency": "methods.gradients",
+    "SoundOptions": "data",
+    "TableOptions": "data",
+    "TextOptions": "data",
     "differentiate": "differentiation",
     "export": "exporting.export",
     "load": "loading.model",
+    "read": "data",
     "open": "deployed.attribution_model",
     "verify": "checking.verification",
 }

@@ -14,7 +14,8 @@ PROGRAM = """
 import doctest, sys
 sys.modules["torch"] = None
 import onnx_ig
-found = {"Model", "OnnxIgError", "OnnxIgWarning", "__version__"}  # met in the examples of others
+found = {"Data", "Explanation", "Model", "OnnxIgError", "OnnxIgWarning", "__version__"}  # met in the examples of others
+found |= {"PictureOptions", "SoundOptions", "TableOptions", "TextOptions"}  # plain data
 runner = doctest.DocTestRunner()
 for name in dir(onnx_ig):
     for test in doctest.DocTestFinder(recurse=False).find(getattr(onnx_ig, name), name, globs={}):

@@ -26,6 +26,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.checking.runtimes import RUNTIMES
+from onnx_ig.common.types import Provider
 from onnx_ig.runtime.providers import open_session
 from tools.benchmark import RESULTS, SIX
 from tools.benchmarking.alone import written
@@ -83,7 +84,7 @@ def main() -> None:
             (RESULTS / "profile_cpu.md").write_text("\n\n".join(parts) + "\n")
 
 
-def best_rate(provider: str, runs: int) -> float:
+def best_rate(provider: Provider, runs: int) -> float:
     """GFLOP/s of the fastest of some large products."""
     rates = []
     generator = np.random.default_rng(0)

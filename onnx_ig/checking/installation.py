@@ -19,6 +19,7 @@ import numpy as np
 from packaging.requirements import Requirement
 
 from onnx_ig.checking.runtimes import RUNTIMES
+from onnx_ig.common.types import Provider
 from onnx_ig.errors import MissingDependencyError, OnnxIgError
 
 # What each extra is for. Those for the project's own tests are nobody else's business.
@@ -35,7 +36,7 @@ PURPOSES = {
     "browser": "run models in Chromium (`onnx-ig conform --runtime web`)",
 }
 _NVIDIA = Path("/proc/driver/nvidia/version")
-_TRIED = ("cpu", "cuda", "tensorrt", "openvino")
+_TRIED: tuple[Provider, ...] = ("cpu", "cuda", "tensorrt", "openvino")
 _BESIDES = ("node", "web")  # runtimes that pip does not install
 _SQUARE = """<ir_version: 10, opset_import: ["": 18]>
 square (float[n, 2] x) => (float[n, 2] y) { y = Mul(x, x) }"""
@@ -178,7 +179,7 @@ def _problems(packages: Sequence[Package], providers: Sequence[Trial]) -> Iterat
         yield "no provider can run a model: pip install 'onnx-ig[cpu]', or 'onnx-ig[gpu]' with an NVIDIA GPU"
 
 
-def _tried(provider: str) -> Trial | None:
+def _tried(provider: Provider) -> Trial | None:
     """Integrated Gradients of y = x² there, held against 9 and 16; None where it is not meant to be here."""
     if not _is_offered(provider):
         return None

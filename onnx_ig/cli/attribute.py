@@ -160,9 +160,9 @@ def attribute(
 
 def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
     from onnx_ig.cli.deployed import attribute_deployed
-    from onnx_ig.cli.display import Bar
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.plain import attribute_plain
+    from onnx_ig.common.progress import Bar
     from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.inspection import contract_of
 

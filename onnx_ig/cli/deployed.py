@@ -10,7 +10,7 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.values import read_values
 from onnx_ig.common.types import Array, Progress
-from onnx_ig.deployed.attribution_model import AttributionModel
+from onnx_ig.deployed.attribution_model import AttributionModel, output_dims
 from onnx_ig.deployed.baked import PathChoice
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
@@ -43,7 +43,7 @@ def attribute_deployed(opened: AttributionModel, options: AttributeOptions, prog
             "others with --extra"
         )
     examples = len(next(iter(values.inputs.values()))) if batched else 1
-    options.names.check(_reported_shapes(model, contract, values.inputs), examples, _output_dims(model, contract))
+    options.names.check(_reported_shapes(model, contract, values.inputs), examples, output_dims(model, contract))
     target = values.target(options.target)
     given = Arguments(
         values.inputs,
@@ -126,10 +126,3 @@ def _reported_shapes(
         known = known if given is None else list(given.shape)
         shapes[name] = [1, *known] if known is not None and contract.layout == "none" else known
     return shapes
-
-
-def _output_dims(model: Model, contract: Contract) -> list[int | None]:
-    """The explained output's dimensions for one example, as declared; empty where they are not."""
-    shape = next((y.shape for y in model.outputs if y.name == contract.output), None)
-    dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
-    return dims if contract.layout == "none" else dims[1:]

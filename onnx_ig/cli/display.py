@@ -1,11 +1,9 @@
-"""What commands print: tables on stdout, a progress bar on stderr when a terminal is there to show it."""
+"""What commands print: tables and lines on stdout."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from onnx_ig.attribution.contract import Contract
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from onnx_ig.report import AttributionReport
 
 EXAMPLES_SHOWN, FEATURES_SHOWN = 8, 5
-_WAIT_SECONDS = 1.0  # work shorter than this needs no bar
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -139,36 +136,3 @@ def _baked(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {item}" for key, item in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-class Bar:
-    """A progress bar, called with (done, total); it appears after a second, and only on a terminal."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._began = what, time.monotonic()
-        self._progress: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty() or (self._progress is None and time.monotonic() - self._began < _WAIT_SECONDS):
-            return
-        if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-            self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-                console=Console(file=sys.stderr), transient=True,
-            )  # fmt: skip
-            self._progress.start()
-            self._task = self._progress.add_task(self._what, total=total)
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnx_ig.cli.names import Names
-from onnx_ig.common.types import Array
+from onnx_ig.common.types import Array, Provider
 from onnx_ig.data import FileOptions, Picture, PictureOptions, Rows, Series, Words
 
 
@@ -30,7 +30,7 @@ class AttributeOptions:
     batch_axis: int | None = 0
     multiply_by_inputs: bool | None = None
     internal_batch_size: int | None = None
-    provider: str = "auto"
+    provider: Provider = "auto"
     pictures: PictureOptions = field(default_factory=PictureOptions)
     files: FileOptions = field(default_factory=FileOptions)
     allow_nonfinite: bool = False

@@ -24,6 +24,7 @@ from onnx_ig.data import (
     Rows,
     Series,
     Words,
+    by_default,
     class_index,
     parse_numbers,
     parse_size,
@@ -172,7 +173,7 @@ def _read_attributed(
         allow_nonfinite=allow_nonfinite,
     )
     columns = [name for name in read if name not in taken and not read[name].beside]
-    chosen = _attributed(columns, default) if len(columns) > 1 else columns
+    chosen = by_default(columns, default)
     unchosen = [name for name in read if read[name].beside or (name in columns and name not in chosen)]
     return read, {name: read.pop(name) for name in unchosen}
 
@@ -230,15 +231,6 @@ def _are_examples(tables: Sequence[Rows], batched: Callable[[], bool]) -> bool:
     for rows in tables:
         rows.require_one_example()
     return False
-
-
-def _attributed(columns: list[str], default: Callable[[], Sequence[str]]) -> list[str]:
-    """Those of the ``columns`` that are attributed by default; all of them where the model tells no default."""
-    try:
-        by_default = set(default())
-    except InputError:
-        return columns
-    return [name for name in columns if name in by_default] or columns
 
 
 def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[str]], taken: set[str]) -> str:

@@ -1,6 +1,8 @@
 """Inputs, baselines and targets from files and option values; the declared model input decides what fits."""
 
 from onnx_ig.data.baselines import named_baseline
+from onnx_ig.data.files import FileOptions, InputValue, read_baseline, read_input, read_inputs
+from onnx_ig.data.of_model import Data, by_default, read
 from onnx_ig.data.options import (
     MADE_BASELINES,
     Baseline,
@@ -14,7 +16,6 @@ from onnx_ig.data.options import (
     split_name,
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
-from onnx_ig.data.read import FileOptions, InputValue, read_baseline, read_input, read_inputs
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
@@ -27,6 +28,7 @@ __all__ = [
     "TABLE_SUFFIXES",
     "TEXT_SUFFIXES",
     "Baseline",
+    "Data",
     "FileOptions",
     "InputSpec",
     "InputValue",
@@ -40,6 +42,7 @@ __all__ = [
     "Target",
     "TextOptions",
     "Words",
+    "by_default",
     "class_index",
     "declared_picture",
     "named_baseline",
@@ -48,6 +51,7 @@ __all__ = [
     "parse_numbers",
     "parse_size",
     "parse_target",
+    "read",
     "read_baseline",
     "read_input",
     "read_inputs",

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.data.files import InputValue
 from onnx_ig.data.pictures import Picture
-from onnx_ig.data.read import InputValue
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
 

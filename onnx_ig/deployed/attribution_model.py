@@ -12,6 +12,7 @@ import numpy as np
 
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.common import arrays
+from onnx_ig.common.progress import reported
 from onnx_ig.common.types import Array, Progress, Rule
 from onnx_ig.deployed.baked import PathChoice
 from onnx_ig.deployed.run import Explained, Run
@@ -20,9 +21,10 @@ from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model, load
 from onnx_ig.methods.answers import delta_type, first, in_form_of_inputs, like
 from onnx_ig.methods.arguments import baselines_by_name
-from onnx_ig.methods.explanation import Explanation
+from onnx_ig.methods.explanation import Explanation, with_names
 from onnx_ig.methods.requests import Arguments
 from onnx_ig.methods.sources import by_column, fitted
+from onnx_ig.report.record import AttributionReport
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec
 from onnx_ig.runtime.widening import warn_widened
@@ -99,7 +101,7 @@ class AttributionModel:
         tolerance: float | None = None,
         max_steps: int | None = None,
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Any:
         """The attributions that the file computes, in the form of ``inputs``: arrays or tensors; one, several, a dict.
 
@@ -148,9 +150,11 @@ class AttributionModel:
         tolerance: float | None = None,
         max_steps: int | None = None,
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Explanation:
+        progress: Progress | bool | None = None,
+    ) -> Explanation[Any]:
         """As :meth:`attribute`, with F at both ends and, of a file with a tolerance, each example's error and steps.
+
+        ``inputs``: also what :func:`onnx_ig.read` returned, as in :meth:`onnx_ig.IntegratedGradients.explain`.
 
         Raises:
             UsageError, InputError, ProviderError, ModelError, OutOfMemoryError: as :meth:`attribute`.
@@ -164,7 +168,7 @@ class AttributionModel:
             allow_nonfinite=allow_nonfinite,
             internal_batch_size=internal_batch_size,
             progress=progress,
-        )
+        ).unpacked(padding=bool(self.contract.named("baseline")))
         found = self.answer(given, PathChoice(method, n_steps, tolerance, max_steps))
         missed = () if found.missed is None else (found.missed,)
         for note in (*missed, *found.notes):
@@ -172,13 +176,15 @@ class AttributionModel:
         dtype = delta_type(found.attributions)
 
         def numbers(values: Array | None) -> Any:
-            return None if values is None else like(np.asarray(values, dtype), first(inputs))
+            return None if values is None else like(np.asarray(values, dtype), first(given.inputs))
 
+        seconds = time.perf_counter() - began
         return Explanation(
-            attributions=self._returned(found, inputs),
+            attributions=self._returned(found, given.inputs),
             scores=numbers(found.score),
             provider=self.session.provider,
-            seconds=time.perf_counter() - began,
+            report=self._report(found, given, seconds),
+            seconds=seconds,
             baseline_scores=numbers(found.baseline_score),
             convergence_delta=numbers(found.convergence_delta),
             error_estimate=numbers(found.error_estimate),
@@ -205,7 +211,35 @@ class AttributionModel:
             additional_forward_args={name: fitted(extra[name], own[name]) for name in rest},
             baselines=baselines_by_name(given.baselines, attributed),
         )
-        return Run(self._model, self.contract, self.session, self._provider, bound, path).explained()
+        with reported(given.progress) as progress:
+            asked = replace(bound, progress=progress)
+            return Run(self._model, self.contract, self.session, self._provider, asked, path).explained()
+
+    def _report(self, found: Explained, given: Arguments, seconds: float) -> AttributionReport:
+        contract = self.contract
+        report = AttributionReport(
+            model=self._model.name if self._file is None else str(self._file),
+            model_sha256=self._model.source_sha256 or None,
+            exporter=self._model.note or None,
+            algorithm=contract.algorithm,
+            attributions=found.attributions,
+            score=found.score,
+            provider=self.session.provider,
+            inputs=found.inputs,
+            target=found.target,
+            baseline_score=found.baseline_score,
+            convergence_delta=found.convergence_delta,
+            method=found.method,
+            n_steps=found.n_steps,
+            tolerance=found.tolerance,
+            error_estimate=found.error_estimate,
+            steps_used=found.steps_used,
+            batched=contract.layout != "none",
+            straight_through=contract.straight_through,
+            seconds={"attribution": seconds},
+            warnings=(*(() if found.missed is None else (found.missed,)), *found.notes, *found.advice),
+        )
+        return with_names(report, given, self._model, output_dims(self._model, contract))
 
     def _own(self) -> set[str]:
         """The inputs of the model that is explained."""
@@ -218,6 +252,13 @@ class AttributionModel:
             return in_form_of_inputs(found.attributions, inputs, attributed, isinstance(inputs, Mapping))
         inner: list[Array] = [like(found.attributions[name], first(inputs)) for name in at]
         return inner[0] if len(inner) == 1 else inner
+
+
+def output_dims(model: Model, contract: Contract) -> list[int | None]:
+    """The explained output's dimensions for one example, as declared; empty where they are not."""
+    shape = next((y.shape for y in model.outputs if y.name == contract.output), None)
+    dims = [] if shape is None else [d if isinstance(d, int) else None for d in shape]
+    return dims if contract.layout == "none" else dims[1:]
 
 
 def open(source: Any, *, provider: ProviderSpec = "auto") -> AttributionModel:

@@ -6,7 +6,7 @@ The one idea: what is baked into the file cannot be asked for differently; the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Explained:
     ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
     ``method`` and ``n_steps`` are None without a path of a fixed number of points; the others up to ``missed``, a
     sentence where an example is less exact than the file was to make it, are None without one that a tolerance ends.
+    ``inputs`` are those that are attributed themselves.
     """
 
     attributions: Mapping[str, Array]
@@ -54,6 +55,7 @@ class Explained:
     error_estimate: Array | None = None
     steps_used: Array | None = None
     missed: str | None = None
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Run:
@@ -82,7 +84,7 @@ class Run:
             check_inputs(given.inputs, given.allow_nonfinite, batched=contract.layout != "none")
         self._model, self._contract, self._given = model, contract, given
         self._session, self._provider = session, provider
-        self._progress: Progress = given.progress or (lambda *_: None)
+        self._progress: Progress = given.progress if callable(given.progress) else lambda *_: None
         self._path_choice = (path.method or DEFAULT_METHOD, path.n_steps or DEFAULT_STEPS)
         layout, extra = layout_in_file(contract), given.additional_forward_args
         self._request = request_of(layout, contract.named("per_example"), given.inputs, extra, self._open_baselines())
@@ -127,6 +129,7 @@ class Run:
             error_estimate=error,
             steps_used=steps,
             missed=None if tolerance is None or error is None or steps is None else not_within(tolerance, error, steps),
+            inputs={name: value for name, value in self._request.inputs.items() if name in contract.at},
         )
 
     def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:

@@ -8,15 +8,18 @@ gradient of F(x; t), the selected output of example x.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
-from onnx_ig.common.types import Progress
+from onnx_ig.common.types import Array, Progress
+from onnx_ig.data import Data
 from onnx_ig.engine.path_rule import AtInput
 from onnx_ig.methods.captum_family import wrapped
 from onnx_ig.methods.explanation import Explanation
-from onnx_ig.methods.integrated_gradients import Method
+from onnx_ig.methods.method import Method
 from onnx_ig.methods.requests import Arguments
 from onnx_ig.runtime.session import ProviderSpec
+
+Inputs = TypeVar("Inputs")
 
 
 class _AtInput(Method):
@@ -39,15 +42,15 @@ class InputXGradient(_AtInput):
     @wrapped
     def attribute(
         self,
-        inputs: Any,
+        inputs: Inputs,
         target: Any = None,
         additional_forward_args: Any = None,
         *,
         internal_batch_size: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Any:
+        progress: Progress | bool | None = None,
+    ) -> Inputs:
         """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
 
         Args:
@@ -59,7 +62,8 @@ class InputXGradient(_AtInput):
             internal_batch_size: at most this many examples per Run (fewer where more are no faster).
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in the inputs.
-            progress: called with (examples done, examples in all).
+            progress: True for a bar, in a terminal or a notebook; or what is called with (examples done, examples in
+                all).
 
         Raises:
             InputError: an argument of the wrong shape, type, name or value.
@@ -69,7 +73,34 @@ class InputXGradient(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        return self._explained(given, AtInput()).attributions
+        attributions: Inputs = self._explained(given, AtInput()).attributions
+        return attributions
+
+    @overload
+    def explain(
+        self,
+        inputs: Data,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Explanation[dict[str, Array]]: ...
+
+    @overload
+    def explain(
+        self,
+        inputs: Inputs,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Explanation[Inputs]: ...
 
     def explain(
         self,
@@ -80,19 +111,22 @@ class InputXGradient(_AtInput):
         internal_batch_size: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Explanation:
-        """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing."""
+        progress: Progress | bool | None = None,
+    ) -> Explanation[Any]:
+        """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing.
+
+        ``inputs``: also what :func:`onnx_ig.read` returned, as in :meth:`onnx_ig.IntegratedGradients.explain`.
+        """
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        return self._explained(given, AtInput())
+        return self._explained(given.unpacked(padding=False), AtInput())
 
 
 class Saliency(_AtInput):
     """Saliency: attribution = |∇F(x; t)|, or ∇F(x; t) with ``abs=False``, elementwise.
 
-    Args: see :class:`onnx_ig.methods.integrated_gradients.Method`.
+    Args: see :class:`onnx_ig.methods.method.Method`.
 
     >>> import numpy as np, onnx.parser, onnx_ig
     >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
@@ -116,7 +150,7 @@ class Saliency(_AtInput):
     @wrapped
     def attribute(
         self,
-        inputs: Any,
+        inputs: Inputs,
         target: Any = None,
         abs: bool = True,
         additional_forward_args: Any = None,
@@ -124,8 +158,8 @@ class Saliency(_AtInput):
         internal_batch_size: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Any:
+        progress: Progress | bool | None = None,
+    ) -> Inputs:
         """|∇F(x; t)| for each input, in its shape, type and kind (tensor or array).
 
         Args:
@@ -135,8 +169,8 @@ class Saliency(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        gradient = self._explained(given, AtInput()).attributions
-        return _each(_magnitude, gradient) if abs else gradient
+        gradient: Inputs = self._explained(given, AtInput()).attributions
+        return cast(Inputs, _each(_magnitude, gradient)) if abs else gradient
 
 
 def _magnitude(gradient: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Integrated Gradients with Captum's signature, computed by ONNX Runtime on the attribution model; what methods share.
+"""Integrated Gradients with Captum's signature, computed by ONNX Runtime on the attribution model.
 
 The mathematics: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365); the arguments:
 Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, ∇F its gradient.
@@ -6,206 +6,18 @@ Captum's ``IntegratedGradients``. F(x; t) is the selected output of example x, �
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
-import numpy as np
+from onnx_ig.common.types import Array, Numbers, Progress, Rule
+from onnx_ig.data import Data
+from onnx_ig.engine.path_rule import path_rule
+from onnx_ig.methods.captum_family import wrapped
+from onnx_ig.methods.explanation import Explanation
+from onnx_ig.methods.method import Method
+from onnx_ig.methods.requests import Arguments
 
-from onnx_ig.common import arrays
-from onnx_ig.common.kept import Kept
-from onnx_ig.common.types import Array, Progress, Rule
-from onnx_ig.engine.advice import Notes, notes_of
-from onnx_ig.engine.engine import Engine
-from onnx_ig.engine.opening import open_engine
-from onnx_ig.engine.path_rule import PathRule, path_rule
-from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.methods import arguments
-from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
-from onnx_ig.methods.batches import Batches
-from onnx_ig.methods.bound import ENGINES_KEPT, Bound
-from onnx_ig.methods.captum_family import CaptumMember, wrapped
-from onnx_ig.methods.explanation import Answer, Explanation, explanation
-from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of, with_target
-from onnx_ig.methods.sources import forward_of, picklable, unpickled
-from onnx_ig.runtime.session import ProviderSpec
-
-# How far providers that compute with fewer bits lie off, relative to the largest output.
-_ROUNDING = {"cuda-tf32": 1e-2, "tensorrt": 1e-2, "openvino-bf16": 6e-2}
-
-
-class Method(Batches, CaptumMember):
-    """What both methods share: the source, the engines built for it, and the forms of arguments and results.
-
-    Threads may share one. Pickled or copied, it opens its models again when it is first called.
-
-    Args:
-        forward_func: an nn.Module, a callable on tensors, or anything :func:`onnx_ig.load` takes.
-        output: the tensor F is selected from: of an ONNX model its name, or its position among the outputs; of what a
-            PyTorch model returns a key, a field or a position. Default: the only float output.
-        at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
-            for a list. (ONNX sources)
-        batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the tensors hold one
-            example, even if their shapes look like a batch. Arrays are taken and given with the examples on axis 0.
-        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
-            ``openvino-bf16``, or ONNX Runtime's own list.
-    """
-
-    algorithm = ""
-
-    def __init__(
-        self,
-        forward_func: Any,
-        multiply_by_inputs: bool = True,
-        *,
-        output: str | int | None = None,
-        at: str | Sequence[str] | None = None,
-        provider: ProviderSpec = "auto",
-        batch_axis: int | None = 0,
-    ) -> None:
-        self._multiply_by_inputs = multiply_by_inputs
-        self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
-        self.forward_func = forward_func
-
-    @property
-    def forward_func(self) -> Any:
-        """What is explained. Captum's classes for language models put another one into a copy of the method."""
-        return self._forward_func
-
-    @forward_func.setter
-    def forward_func(self, forward_func: Any) -> None:
-        self._forward_func = forward_func
-        along_path = self.algorithm == "integrated-gradients" and self._places is None
-        self._forward = forward_of(forward_func, self._batch_axis, self._output, along_path=along_path)
-        self._forget_engines()
-
-    def _forget_engines(self) -> None:
-        self._engines: Kept[Engine] = Kept(ENGINES_KEPT)
-        self._engine_used: Engine | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_engines", "_engine_used")}
-        return state | {"_forward_func": picklable(self._forward_func)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _forward_func=unpickled(state["_forward_func"]))
-        self._forget_engines()
-
-    def __repr__(self) -> str:
-        return described(self, self._forward_func, at=self._at, output=self._output, provider=self._provider)
-
-    @property
-    def _places(self) -> list[str] | None:
-        return [self._at] if isinstance(self._at, str) else list(self._at) if self._at else None
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        """Whether attributions hold the factor (x − baseline); without it they are local."""
-        return self._multiply_by_inputs
-
-    @property
-    def provider(self) -> str | None:
-        """The execution provider of the last call, None before the first."""
-        return None if self._engine_used is None else self._engine_used.provider
-
-    def compute_convergence_delta(
-        self,
-        attributions: Any,
-        start_point: Any,
-        end_point: Any,
-        target: Any = None,
-        additional_forward_args: Any = None,
-    ) -> Any:
-        """Σ attributions − (F(end_point) − F(start_point)) of each example, [N]; ``start_point`` is the baseline."""
-        given = Arguments(end_point, start_point, target, additional_forward_args)
-        engine, request, _ = self._current(given, (0.0,))
-        request = with_target(request, target, engine)
-        values = attributions.values() if isinstance(attributions, dict) else arrays.as_list(attributions)
-        total = sum(arrays.to_array(a).reshape(request.examples, -1).sum(axis=1, dtype=np.float64) for a in values)
-        score, baseline_score = engine.end_scores(request)
-        delta = np.asarray(total - (score - baseline_score), delta_type(request.inputs))
-        return like(delta, first(end_point))
-
-    def scorer(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Scorer:
-        """F as a function of the inputs' arrays: what finite differences evaluate.
-
-        A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
-        """
-        given = Arguments(inputs, additional_forward_args=additional_forward_args)
-        engine, request, _ = self._current(given, ())
-        dims = engine.output_dims(request)
-        if target is None and any(d != 1 for d in dims):
-            target = engine.predicted(request) if len(dims) == 1 else (0,) * len(dims)
-        return Scorer(engine, with_target(request, target, engine), target, list(request.inputs))
-
-    def answer(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Answer:
-        """What the engine answers to the arguments ``given``.
-
-        ``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`.
-        """
-        engine, request, bound = self._current(given, rule.nodes)
-        request = with_target(request, given.target, engine)
-        options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": given.progress}
-        found = rule.integrate(engine, request, estimate, ends=ends, **options)
-        notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
-        return Answer(engine, request, bound, found, rule.missed(found), notes)
-
-    def _explained(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Explanation:
-        began = time.perf_counter()
-        answer = self.answer(given, rule, ends=ends, estimate=estimate)
-        returned = self._returned(answer.found, given.inputs, answer.bound)
-        return explanation(returned, answer, first(given.inputs), began)
-
-    def _current(self, given: Arguments, nodes: Sequence[float] | Array) -> tuple[Engine, Request, Bound]:
-        """An engine of what the source is now, and the request without its target."""
-        while True:
-            bound = self._forward.bind(given.inputs, given.additional_forward_args)
-            engine = self._engine(bound, arrays.names_as_tuple(given.per_example))
-            if self._places is None:
-                batched = engine.plan.layout.kind != "none"
-                arguments.check_inputs(bound.inputs, given.allow_nonfinite, batched=batched)
-            starts = arguments.broadcast_baselines(bound.inputs, given.baselines, given.allow_nonfinite)
-            request = request_of(engine.plan.layout, engine.plan.per_example, bound.inputs, bound.extra, starts)
-            if bound.guard is None or bound.guard.agrees(
-                functools.partial(path_point, bound.inputs, starts),
-                list(nodes),
-                lambda values, engine=engine, asked=request: engine.outputs(replace(asked, inputs=values)),  # type: ignore[misc]
-                _ROUNDING.get(str(self._provider), 0.0),
-            ):
-                return engine, request, bound
-            self._kept(bound).drop(engine)
-
-    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
-        options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
-        key = (bound.key, tuple(bound.inputs), per_example, options)
-        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example))
-        return self._engine_used
-
-    def _kept(self, bound: Bound) -> Kept[Engine]:
-        return self._engines if bound.engines is None else bound.engines
-
-    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
-        return open_engine(
-            bound.model,
-            {**bound.inputs, **bound.extra},
-            algorithm=self.algorithm,
-            provider=self._provider,
-            inputs=list(bound.inputs),
-            output=self._forward.output,
-            at=self._places,
-            per_example=per_example,
-            multiply_by_inputs=self._multiply_by_inputs,
-            batch_axis=self._batch_axis and 0,
-        )
-
-    def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
-        """Attributions in the form of ``inputs``: one or a tuple or a dict, arrays or tensors."""
-        if self._places is not None:
-            inner = [like(result.attributions[name], first(inputs)) for name in self._places]
-            return inner[0] if isinstance(self._at, str) else inner
-        return in_form_of_inputs(result.attributions, inputs, list(bound.inputs), bound.names_given)
+Inputs = TypeVar("Inputs")
 
 
 class IntegratedGradients(Method):
@@ -226,6 +38,44 @@ class IntegratedGradients(Method):
         """True: Σ attributions − (F(x) − F(x')) tells how exact the quadrature was."""
         return True
 
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Inputs: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> tuple[Inputs, Numbers]: ...
+
     @wrapped
     def attribute(
         self,
@@ -242,7 +92,7 @@ class IntegratedGradients(Method):
         max_steps: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Any:
         """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) for each input, in its shape, type and kind (tensor or array).
 
@@ -267,7 +117,8 @@ class IntegratedGradients(Method):
                 example that needs more is warned of, and its best value returned.
             per_example: names of additional inputs that have one row per example although their shape does not tell.
             allow_nonfinite: accept NaN and infinity in inputs and baselines.
-            progress: called with (rows done, rows in all); with ``tolerance``, in all that is begun.
+            progress: True for a bar, in a terminal or a notebook; or what is called with (rows done, rows in all), with
+                ``tolerance`` in all that is begun.
 
         Raises:
             UsageError: an unknown method, too few steps, or both ``tolerance`` and ``n_steps`` or ``method``.
@@ -288,6 +139,42 @@ class IntegratedGradients(Method):
         found = self._explained(given, rule, ends=return_convergence_delta)
         return (found.attributions, found.convergence_delta) if return_convergence_delta else found.attributions
 
+    @overload
+    def explain(
+        self,
+        inputs: Data,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Explanation[dict[str, Array]]: ...
+
+    @overload
+    def explain(
+        self,
+        inputs: Inputs,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Explanation[Inputs]: ...
+
     def explain(
         self,
         inputs: Any,
@@ -302,9 +189,12 @@ class IntegratedGradients(Method):
         max_steps: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
-    ) -> Explanation:
+        progress: Progress | bool | None = None,
+    ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
+
+        ``inputs`` may be what :func:`onnx_ig.read` returned: its targets, masks and padding are taken where nothing
+        else is given, and its names are shown.
 
         With ``tolerance``, the error and, for attributions of the inputs, F are known without further evaluations.
         Otherwise F costs two forward passes, and the error no evaluation: the path is taken in two halves, whose
@@ -320,4 +210,5 @@ class IntegratedGradients(Method):
             internal_batch_size,
             progress,
         )
-        return self._explained(given, path_rule(n_steps, method, tolerance, max_steps), estimate=True)
+        rule = path_rule(n_steps, method, tolerance, max_steps)
+        return self._explained(given.unpacked(), rule, estimate=True)

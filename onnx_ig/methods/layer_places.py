@@ -19,7 +19,8 @@ from onnx_ig.graph.reading import is_float
 from onnx_ig.loading.model import Model, load, tensor_called
 from onnx_ig.methods import arguments
 from onnx_ig.methods.gradients import InputXGradient
-from onnx_ig.methods.integrated_gradients import IntegratedGradients, Method
+from onnx_ig.methods.integrated_gradients import IntegratedGradients
+from onnx_ig.methods.method import Method
 from onnx_ig.methods.sources import is_onnx
 
 if TYPE_CHECKING:

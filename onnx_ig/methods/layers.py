@@ -32,7 +32,7 @@ class LayerMethod(Batches, CaptumMember):
             inside the graph, or a list of names.
         device_ids: taken for Captum's sake; devices are the provider's.
         multiply_by_inputs: False leaves out the factor: the layer's value, or its change from the baseline.
-        output, provider, batch_axis: see :class:`onnx_ig.methods.integrated_gradients.Method`.
+        output, provider, batch_axis: see :class:`onnx_ig.methods.method.Method`.
 
     Raises:
         UsageError: layers that are not of the source's kind.
@@ -153,7 +153,7 @@ class LayerGradientXActivation(LayerMethod):
         internal_batch_size: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Any:
         """v(x) · ∂F(x; t)/∂v in the layer's shape: a tensor, a tuple where the layer has several, a list for a list.
 
@@ -212,7 +212,7 @@ class LayerIntegratedGradients(LayerMethod):
         max_steps: int | None = None,
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Any:
         """The attributions in the layer's shape: a tensor, a tuple where the layer has several, a list for a list.
 

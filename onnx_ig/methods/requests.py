@@ -11,6 +11,7 @@ import numpy as np
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Array, Progress
+from onnx_ig.data import Data
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.request import Request
 from onnx_ig.errors import InputError, UsageError
@@ -32,11 +33,34 @@ class Arguments:
     per_example: Sequence[str] = ()
     allow_nonfinite: bool = False
     internal_batch_size: int | None = None
-    progress: Progress | None = None
+    progress: Progress | bool | None = None
+    data: Data | None = None
 
     def __post_init__(self) -> None:
         if self.internal_batch_size is not None and self.internal_batch_size < 1:
             raise UsageError(f"internal_batch_size must be at least 1, not {self.internal_batch_size}")
+
+    def unpacked(self, *, padding: bool = True) -> Arguments:
+        """The same with what was read from files in its places; what else was given stays.
+
+        ``padding``: it is the baseline of sentences.
+        """
+        data = self.inputs
+        if not isinstance(data, Data):
+            return self
+        given = self.additional_forward_args
+        return replace(
+            self,
+            data=data,
+            inputs=data.inputs,
+            target=data.target if self.target is None else self.target,
+            baselines=data.baselines if padding and data.baselines and self.baselines is None else self.baselines,
+            additional_forward_args={**data.additional_forward_args, **given}
+            if isinstance(given, Mapping)
+            else data.additional_forward_args or None
+            if given is None
+            else given,
+        )
 
 
 class Answering(Protocol):

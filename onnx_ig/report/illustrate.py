@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
-from onnx_ig.errors import MissingDependencyError
+from onnx_ig.errors import MissingDependencyError, UsageError
 from onnx_ig.report.columns import columns_of
 from onnx_ig.report.document import top_features
 from onnx_ig.report.record import AttributionReport
@@ -30,33 +34,79 @@ class Illustration:
     png: bytes
 
 
+@dataclass(frozen=True, repr=False)
+class Drawings:
+    """Drawings that a notebook shows, each with its words for those who cannot see it."""
+
+    drawn: tuple[Illustration, ...]
+
+    def __repr__(self) -> str:
+        return f"Drawings({', '.join(one.file for one in self.drawn)})"
+
+    def _repr_html_(self) -> str:
+        images = (
+            f'<img src="data:image/png;base64,{base64.b64encode(one.png).decode("ascii")}" alt="{escape(one.alt)}" '
+            'style="max-width: 100%">'
+            for one in self.drawn
+        )
+        return "\n".join(images)
+
+    def save(self, directory: str | os.PathLike[str]) -> list[Path]:
+        """Write the PNGs to an existing folder, over those of their names; the files.
+
+        Raises:
+            UsageError: no such folder.
+        """
+        folder = Path(directory)
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder to save drawings in: make it first")
+        for one in self.drawn:
+            (folder / one.file).write_bytes(one.png)
+        return [folder / one.file for one in self.drawn]
+
+
 def illustrations(report: AttributionReport, limit: int) -> list[Illustration]:
     """The drawings of the first ``limit`` examples: overlays for pictures, bars for tables, lines and maps for series,
     strips for sequences.
 
     Tensors of any other rank have none. Raises MissingDependencyError without matplotlib.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "drawing attributions needs matplotlib: pip install 'onnx-ig[viz]', or write the report without pictures"
-        ) from error
-    slugs = dict(zip(report.attributions, _slugs(report.attributions), strict=True))
-    drawn = list(_of_tables(report, slugs, limit))
-    for name, slug in slugs.items():
-        for example in range(min(report.examples, limit)):
-            for kind in kinds_of_drawing(report, name):
-                word, png = _drawn(report, name, example, kind)
-                alt = _in_words(report, name, example, word)
-                drawn.append(Illustration(f"{word}_{slug}_{example}.png", name, example, alt, png))
-    return drawn
+    _require_matplotlib()
+    shown = range(min(report.examples, limit))
+    return [*summaries(report), *(one for example in shown for one in of_example(report, example))]
 
 
-def _of_tables(report: AttributionReport, slugs: Mapping[str, str], limit: int) -> Iterator[Illustration]:
-    """A summary of each table with several rows, and bars for each row of a table with an input per column."""
+def of_example(report: AttributionReport, example: int) -> Iterator[Illustration]:
+    """The drawings of one example: of each tensor that has one, after those of several tensors together.
+
+    Raises:
+        MissingDependencyError: without matplotlib.
+    """
+    _require_matplotlib()
     from onnx_ig.report.charts import draw_bars
+
+    for columns in columns_of(report):
+        if columns.name is None:
+            alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
+            yield Illustration(f"columns_{example}.png", None, example, alt, draw_bars(report, columns, example))
+    for name, slug in _slugs(report.attributions).items():
+        for kind in kinds_of_drawing(report, name):
+            word, png = _drawn(report, name, example, kind)
+            yield Illustration(
+                f"{word}_{slug}_{example}.png", name, example, _in_words(report, name, example, word), png
+            )
+
+
+def summaries(report: AttributionReport) -> Iterator[Illustration]:
+    """One drawing of all examples for each table that has several rows.
+
+    Raises:
+        MissingDependencyError: without matplotlib.
+    """
+    _require_matplotlib()
     from onnx_ig.report.summary import draw_summary, order
+
+    slugs = _slugs(report.attributions)
 
     for columns in columns_of(report):
         name = columns.name
@@ -68,9 +118,15 @@ def _of_tables(report: AttributionReport, slugs: Mapping[str, str], limit: int) 
             title = f"{report.algorithm}  ·  {report.model}  ·  {report.examples} rows"
             file = f"summary_{slugs[name]}.png" if name is not None else "summary.png"
             yield Illustration(file, name, None, alt, draw_summary(columns, title))
-        for example in range(min(report.examples, limit) if name is None else 0):
-            alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
-            yield Illustration(f"columns_{example}.png", None, example, alt, draw_bars(report, columns, example))
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "drawing attributions needs matplotlib: pip install 'onnx-ig[viz]', or write the report without pictures"
+        ) from error
 
 
 def _drawn(report: AttributionReport, name: str, example: int, kind: Drawing) -> tuple[str, bytes]:
@@ -147,12 +203,12 @@ def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> 
     return f"{what} for {of}. Largest: {largest}."
 
 
-def _slugs(names: Iterable[str]) -> list[str]:
-    """File-name parts for tensor names, all different."""
-    slugs: list[str] = []
+def _slugs(names: Iterable[str]) -> dict[str, str]:
+    """File-name parts by tensor name, all different."""
+    slugs: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "tensor"
-        while slug in slugs:
+        while slug in slugs.values():
             slug += "-2"
-        slugs.append(slug)
+        slugs[name] = slug
     return slugs

@@ -14,13 +14,11 @@ from typing import Any
 
 from onnx_ig.report.illustrate import Illustration
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --faint: #5f5f5f; --line: #d9d9d9; --paper: #fff;
-  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ececec; --faint: #a8a8a8; --line: #3d3d3d;
-  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5; } }
-body { margin: 0 auto; max-width: 76rem; padding: 1.25rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
+_LIGHT = """color-scheme: light dark; --ink: #1a1a1a; --faint: #5f5f5f; --line: #d9d9d9; --paper: #fff;
+  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8;"""
+_DARK = """--ink: #ececec; --faint: #a8a8a8; --line: #3d3d3d;
+  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5;"""
+_CONTENT = """
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 .faint { color: var(--faint); margin: 0; overflow-wrap: anywhere; }
@@ -43,7 +41,15 @@ img { display: block; max-width: 100%; height: auto; border: 1px solid var(--lin
 .words span { padding: .15rem .2rem; border-radius: 3px; }
 .warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
 """
-SECTIONS, ROWS = 16, 100  # examples shown one by one, and lines of scores
+_STYLE = f""":root {{ {_LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
+body {{ margin: 0 auto; max-width: 76rem; padding: 1.25rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }}
+{_CONTENT}"""
+# Within a page of others: light, whatever the reader's system prefers, since that page need not follow it.
+_STYLE_WITHIN = f""".onnx-ig {{ {_LIGHT} color-scheme: light; background: var(--paper); color: var(--ink);
+  padding: .5rem 1rem; {_CONTENT} }}"""
+SECTIONS, ROWS, ROWS_WITHIN = 16, 100, 5  # examples shown one by one; lines of scores, and within another page
 _MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
 
 
@@ -97,6 +103,26 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         parts.append(_features(example["top_features"], len(document["tensors"]) > 1, single))
         parts.append("</section>")
     parts.append("</main></body></html>\n")
+    return "\n".join(part for part in parts if part)
+
+
+def fragment(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
+    """HTML of a few lines for a page of others, such as a notebook: what was computed, how exactly, and ``drawn``."""
+    inside = _within_the_page(drawn)
+    count = document["summary"]["examples"]
+    examples = f"{count} example" + "s" * (count != 1)
+    facts = f"{document['algorithm']} of {document['model']['file']}, {examples}, {document['provider']}"
+    further = f'<p class="faint">… and {count - ROWS_WITHIN} more.</p>' if count > ROWS_WITHIN else ""
+    words = [_text(example.get("words", [])) for example in document["examples"][:ROWS_WITHIN]]
+    parts = [
+        f'<div class="onnx-ig"><style>{_STYLE_WITHIN}</style><p class="faint">{escape(facts)}</p>',
+        _warnings(document["warnings"]),
+        *(_image(one, inside) for one in drawn),
+        *words,
+        _scores(document["examples"][:ROWS_WITHIN]),
+        further,
+        "</div>",
+    ]
     return "\n".join(part for part in parts if part)
 
 

@@ -57,7 +57,7 @@ def write_report(
     never, unless ``overwrite``, and ``sources``, the files that the result was made from, not even then. Raises
     UsageError if they are in the way or the place cannot be written; MissingDependencyError.
     """
-    drawn, notes = _drawings(result, pictures, max_pictures)
+    drawn, notes = drawings(result, pictures, max_pictures)
     result = replace(result, warnings=(*result.warnings, *notes))
     table = [] if result.table is None else [NAMES[result.table.file.suffix.lower()]]
     names = [ARRAYS, *table, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
@@ -82,7 +82,11 @@ def require_place_for_report(directory: Path, sources: Collection[Path] = (), *,
     require_free(directory, _MANIFEST, [ARRAYS, _MANIFEST.name, PAGE], sources, overwrite=overwrite)
 
 
-def _drawings(result: AttributionReport, pictures: bool | None, limit: int) -> tuple[list[Illustration], list[str]]:
+def drawings(result: AttributionReport, pictures: bool | None, limit: int) -> tuple[list[Illustration], list[str]]:
+    """The drawings of the first ``limit`` examples, and what is to be said of those that there are not.
+
+    ``pictures``: see :func:`write_report`.
+    """
     if pictures is False:
         return [], []
     try:

@@ -22,7 +22,10 @@ from onnx_ig.runtime.in_place import read_weights_in_place
 from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
 from onnx_ig.runtime.widening import BFLOAT16, in_float32
 
-ProviderSpec = Provider | Sequence[str | tuple[str, Mapping[str, Any]]]
+# no Sequence: to a type checker every text is one of texts, and any word would be a provider
+ProviderSpec = (
+    Provider | list[str] | list[str | tuple[str, Mapping[str, Any]]] | tuple[str | tuple[str, Mapping[str, Any]], ...]
+)
 
 CPU = "CPUExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.

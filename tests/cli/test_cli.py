@@ -333,7 +333,7 @@ ENDINGS: dict[str, tuple[BaseException, int, str]] = {
 @pytest.mark.parametrize("case", ENDINGS)
 def test_endings(work: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     error, code, message = ENDINGS[case]
-    monkeypatch.setattr("onnx_ig.methods.integrated_gradients.open_engine", raising(error))
+    monkeypatch.setattr("onnx_ig.methods.method.open_engine", raising(error))
     result = run(f"{A} -o out")
     assert result.exit_code == code and message in result.stderr and result.stderr.count("\n") == 1
     assert not Path("out").exists()
@@ -341,7 +341,7 @@ def test_endings(work: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None
 
 @pytest.mark.parametrize("way", ["option", "variable"])
 def test_tracebacks_on_request(work: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    monkeypatch.setattr("onnx_ig.methods.integrated_gradients.open_engine", raising(RuntimeError("a mistake")))
+    monkeypatch.setattr("onnx_ig.methods.method.open_engine", raising(RuntimeError("a mistake")))
     if way == "variable":
         monkeypatch.setenv("ONNX_IG_DEBUG", "1")
     result = run(f"{A} -o out", *(["--debug"] if way == "option" else []))
@@ -376,7 +376,7 @@ def test_as_a_process(work: Path) -> None:
 
 def test_control_c_leaves_nothing(work: Path) -> None:
     code = (
-        "import signal, sys, time; import onnx_ig.methods.integrated_gradients as m; from onnx_ig.cli import main\n"
+        "import signal, sys, time; import onnx_ig.methods.method as m; from onnx_ig.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "def working(*args, **keywords): print('working', flush=True); time.sleep(100)\n"
         "m.open_engine = working; sys.argv = ['onnx-ig', *'attribute one.onnx -i rows.npy -o out'.split()]; main()"

@@ -16,6 +16,7 @@ import onnx
 import onnx.parser
 
 import onnx_ig
+from onnx_ig.common.types import Provider
 
 SIZES = [1] * 20 + [3] * 20 + [1, 2, 3, 2]  # the same long enough for a session to be opened for it, then others
 STEPS = [4, 4, 4, 8]
@@ -79,7 +80,7 @@ MODELS = {
 }
 
 
-def main(name: str, provider: str, threads: int, calls: int) -> None:
+def main(name: str, provider: Provider, threads: int, calls: int) -> None:
     """Give every thread as many calls, each time another batch, target and number of steps."""
     model, shape = MODELS[name]()
     rng = np.random.default_rng(1)
@@ -113,4 +114,4 @@ def main(name: str, provider: str, threads: int, calls: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))  # type: ignore[arg-type]

@@ -70,7 +70,7 @@ def test_names(case: str, exported: bool, monkeypatch: pytest.MonkeyPatch) -> No
         assert done.exit_code == 0, done.stderr
         command = " ".join(["exported.onnx", *rest]).replace("--at embedded", "")
     if code:  # judged before anything is computed
-        monkeypatch.setattr("onnx_ig.methods.integrated_gradients.open_engine", None)
+        monkeypatch.setattr("onnx_ig.methods.method.open_engine", None)
         monkeypatch.setattr("onnx_ig.deployed.attribution_model.open_session", None)
     done = attribute(command, names)
     assert done.exit_code == code and words in done.stderr, done.stderr

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 import onnx_ig
+from onnx_ig.common.types import Provider
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.exporting.model_writer import write_model
 from onnx_ig.runtime.providers import open_session
@@ -109,11 +110,11 @@ def _export(task: Task) -> None:
         onnx_ig.export(task.file, Path(folder) / "attribution.onnx")
 
 
-def _open(provider: str, task: Task) -> None:
+def _open(provider: Provider, task: Task) -> None:
     open_session(task.file, provider)
 
 
-def _ours(provider: str, task: Task) -> None:
+def _ours(provider: Provider, task: Task) -> None:
     _explain(task, onnx_ig.IntegratedGradients(task.file, provider=provider))
 
 

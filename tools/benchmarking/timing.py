@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import onnx_ig
+from onnx_ig.common.types import Provider
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.runtime.session import Session
 from tools.benchmarking.peers import captum_of, converted
@@ -23,7 +24,7 @@ Row = dict[str, Any]  # numbers; a text where there is none says why
 Explain = Callable[..., torch.Tensor]
 BATCHES = (4, 8, 16)
 LEAST_SECONDS = 3.0  # that the longest call is measured; in fewer an LSTM's ratio varied by a quarter
-PROVIDERS = ("cpu", "openvino")
+PROVIDERS: tuple[Provider, ...] = ("cpu", "openvino")
 _ALIKE = 0.99  # least cosine of a converted model's attributions to ours; float32 flips kinks, a wrong model far more
 
 

@@ -84,7 +84,7 @@ def measured(subject: Subject, tolerances: Sequence[float] = TOLERANCES) -> Meas
         warnings.simplefilter("ignore", OnnxIgWarning)
 
         def at(rule: str, steps: int) -> NDArray[np.float32]:
-            found = method.attribute(x, subject.baseline, "predicted", n_steps=steps, method=rule)  # type: ignore[arg-type]
+            found = method.attribute(x, subject.baseline, "predicted", n_steps=steps, method=rule)  # type: ignore[call-overload]
             return np.asarray(found.numpy())
 
         reference = "gausslegendre" if subject.smooth else "riemann_middle"
@@ -103,7 +103,7 @@ def measured(subject: Subject, tolerances: Sequence[float] = TOLERANCES) -> Meas
                 AtTolerance(
                     tolerance,
                     errors(found.attributions.numpy(), true),
-                    found.error_estimate.numpy().astype(np.float64),
+                    np.asarray(found.error_estimate, np.float64),
                     np.asarray(found.steps_used, np.float64) + 1,
                     smallest(lambda n, t=tolerance: error_of(n) <= t, ORACLES, examples),  # type: ignore[misc]
                 )

@@ -36,7 +36,7 @@ class Setting:
 def ours(subject: Subject, setting: Setting) -> Explain:
     """This package, in ONNX Runtime."""
     providers = setting.device.providers(setting.precision, setting.layout)
-    method = onnx_ig.IntegratedGradients(subject.file(setting.precision), provider=providers)
+    method = onnx_ig.IntegratedGradients(subject.file(setting.precision), provider=tuple(providers))
     x, *extra = subject.inputs(setting.examples, setting.precision)
 
     def explain(batch: int | None) -> Tensor:

@@ -37,7 +37,7 @@ class Device:
                 "torch sees no GPU here: run this on a machine with an NVIDIA GPU, torch for CUDA and onnxruntime-gpu, "
                 "or with --provider cpu to try the check itself"
             )
-        Session(onnx.parser.parse_model(_TINY), self.kind)
+        Session(onnx.parser.parse_model(_TINY), self.kind)  # type: ignore[arg-type]  # a word of the command line
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ import onnxruntime
 
 import onnx_ig
 from onnx_ig.attribution import contract
-from onnx_ig.common.types import Array
+from onnx_ig.common.types import Array, Provider
 from onnx_ig.runtime.fixed_shapes import FixedShapesSession
 from onnx_ig.runtime.openvino_session import OpenVinoSession
 from onnx_ig.runtime.providers import AnySession
@@ -65,7 +65,7 @@ class Profile:
     nodes: list[tuple[Operator, float]]
 
 
-def profiled(model: Subject, file: Path, provider: str, runs: int, rows: int | None = None) -> Profile:
+def profiled(model: Subject, file: Path, provider: Provider, runs: int, rows: int | None = None) -> Profile:
     """Of one example's explanation with 48 path points: ``rows`` at a time at most, or as many as the engine takes."""
     method = onnx_ig.IntegratedGradients(file, provider=provider)
     explained(model.inputs(1), model.target, 1, method)  # opens the engine
