@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx_ig.attribution import default_inputs
 from onnx_ig.attribution.batch_axis import examples_first
-from onnx_ig.common.types import Algorithm, Array
+from onnx_ig.common.types import Algorithm, Array, Provider
 from onnx_ig.deployed.attribution_model import AttributionModel
 from onnx_ig.engine.drawn_data import drawn, own_inputs, with_the_rest
 from onnx_ig.engine.path_rule import AtInput, PathRule
@@ -23,7 +23,8 @@ from onnx_ig.graph.declared import InputSpec, spec_of
 from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.gradients import InputXGradient
-from onnx_ig.methods.integrated_gradients import IntegratedGradients, Method
+from onnx_ig.methods.integrated_gradients import IntegratedGradients
+from onnx_ig.methods.method import Method
 from onnx_ig.methods.requests import Arguments
 
 _LEAST_CALLS = 3
@@ -79,7 +80,7 @@ def time_model(
     model: Model,
     rule: PathRule,
     *,
-    provider: str = "auto",
+    provider: Provider = "auto",
     examples: int = 1,
     values: Mapping[str, Array] | None = None,
     output: str | None = None,

@@ -13,6 +13,7 @@ from onnx_ig.cli import options
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnx_ig.common.types import Provider
     from onnx_ig.timing import Timing
 
 
@@ -63,7 +64,7 @@ def bench(
     output: str | None,
     at: Sequence[str],
     batch_axis: int | None,
-    providers: Sequence[str],
+    providers: Sequence[Provider],
     seconds: float,
     weights: Path | None,
     examples: Sequence[str],
