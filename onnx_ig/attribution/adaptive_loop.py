@@ -20,7 +20,17 @@ from onnx_ig.attribution.step import rank
 from onnx_ig.common.types import Array
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.quadrature import FEWEST_INTERVALS, is_between, nested_factors, nested_levels, nested_points
-from onnx_ig.stopping import BETWEEN, CANCELLED, DELTA_TELLS, FASTEST, LEAST_BETWEEN, ROUNDINGS, SLOWEST
+from onnx_ig.stopping import (
+    BETWEEN,
+    CANCELLED,
+    DELTA_TELLS,
+    FASTEST,
+    LEAST_BETWEEN,
+    ROUNDINGS,
+    SLOWEST,
+    SMOOTH,
+    SMOOTH_LEFT,
+)
 
 # Σ_k w_k · attribution over path points a [K] of weights w [K], one per tensor, and F there, [K, N].
 Chunk = Callable[[OpBuilder, ir.Value, ir.Value], tuple[list[ir.Value], ir.Value]]
@@ -213,7 +223,9 @@ class ToTolerance:
         size = self._l1(op, values)
         change = _ratio(op, self._l1(op, changes), size)
         estimate = self._estimate(op, change, state, turn)
-        after["change"] = op.Where(is_doubled, change, state["change"])
+        usual = op.Max(change, op.Mul(FASTEST, state["change"]))
+        to_keep = op.And(is_doubled, op.Not(turn["alone"]))  # the first value is no change
+        after["change"] = op.Where(to_keep, usual, state["change"])
         after["estimate"] = op.Where(turn["ends_level"], estimate, state["estimate"])
         error = self._not_below_what_lacks(op, estimate, values, size, after, turn)
         finite = _is_finite(op, size)
@@ -248,8 +260,11 @@ class ToTolerance:
         between = op.Max(op.Mul(BETWEEN, change), op.Mul(LEAST_BETWEEN, state["estimate"]))
         fastest = op.constant(np.array(FASTEST), like=change)
         rate = op.Where(turn["second"], fastest, _ratio(op, change, state["change"]))
-        rate = op.Min(op.Max(rate, FASTEST), SLOWEST)
-        doubled = op.Div(op.Mul(change, rate), op.Sub(1.0, rate))
+        held = op.Min(op.Max(rate, FASTEST), SLOWEST)
+        left = op.Where(
+            op.Less(rate, SMOOTH), op.constant(np.array(SMOOTH_LEFT), like=change), op.Div(held, op.Sub(1.0, held))
+        )
+        doubled = op.Mul(change, left)
         infinite = op.constant(np.array(np.inf), like=change)
         estimate: ir.Value = op.Where(turn["alone"], infinite, op.Where(turn["between"], between, doubled))
         return estimate

@@ -16,7 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.stopping import BETWEEN, CANCELLED, DELTA_TELLS, FASTEST, LEAST_BETWEEN, ROUNDINGS, SLOWEST
+from onnx_ig.stopping import (
+    BETWEEN,
+    CANCELLED,
+    DELTA_TELLS,
+    FASTEST,
+    LEAST_BETWEEN,
+    ROUNDINGS,
+    SLOWEST,
+    SMOOTH,
+    SMOOTH_LEFT,
+)
 
 Module = Callable[..., Any]
 
@@ -140,8 +150,10 @@ def integrated_to_tolerance(
                 if intervals % 3 == 0:
                     estimate = np.maximum(BETWEEN * moved, LEAST_BETWEEN * estimate)
                 else:
-                    rate = np.clip(_part(moved, change), FASTEST, SLOWEST) if change is not None else FASTEST
-                    estimate, change = moved * rate / (1 - rate), moved
+                    rate = np.full_like(moved, FASTEST) if change is None else _part(moved, change)
+                    held = np.clip(rate, FASTEST, SLOWEST)
+                    estimate = moved * np.where(rate < SMOOTH, SMOOTH_LEFT, held / (1 - held))
+                    change = moved if change is None else np.maximum(moved, FASTEST * change)
             doubled = doubled if intervals % 3 == 0 else value
             now = np.maximum(estimate, CANCELLED * least) if intervals < DELTA_TELLS else estimate
             error, steps = np.where(done, error, now), np.where(done, steps, intervals)
