@@ -22,7 +22,7 @@ from onnx_ig.checking.runtimes import RUNTIMES
 from onnx_ig.common.types import Provider
 from onnx_ig.errors import MissingDependencyError, OnnxIgError
 
-# What each extra is for. Those for the project's own tests are nobody else's business.
+# What each extra is for. Those for the project's own tests and pages are nobody else's business.
 PURPOSES = {
     "": "everything",
     "cpu": "run models in ONNX Runtime",
@@ -33,6 +33,8 @@ PURPOSES = {
     "audio": "read sounds",
     "tables": "read and write Parquet",
     "text": "read sentences",
+    "frames": "attributions as data frames",
+    "shap": "draw with SHAP's plots",
     "browser": "run models in Chromium (`onnx-ig conform --runtime web`)",
 }
 _NVIDIA = Path("/proc/driver/nvidia/version")

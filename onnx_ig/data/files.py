@@ -207,8 +207,15 @@ def _read_by_column(
     for name, array in table.values.items():
         value, notes = fit(array, by_name[name], str(path), allow_nonfinite=allow_nonfinite)
         notes = notes if read else [*table.notes, *notes]
-        read[name] = InputValue(value, tuple(notes), features=table.features.get(name, ()), rows=table.rows)
+        features = table.features.get(name, ())
+        series = _series(value, features) if value.ndim == 3 else None
+        read[name] = InputValue(value, tuple(notes), series=series, features=features, rows=table.rows)
     return read
+
+
+def _series(value: Array, channels: tuple[str, ...]) -> Series:
+    """A table that is one example: a row for each time, in the order of axes that the input declares."""
+    return Series("NTC" if value.shape[-1] == len(channels) else "NCT", channels=channels)
 
 
 def _read_text(path: Path, specs: Sequence[InputSpec], files: FileOptions, ids: str | None) -> dict[str, InputValue]:

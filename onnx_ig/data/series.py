@@ -33,10 +33,13 @@ class SoundOptions:
 
 @dataclass(frozen=True)
 class Series:
-    """What the axes of a series mean: one of NT, NCT, NTC, T, CT, TC; ``rate`` is samples a second, or None."""
+    """What the axes of a series mean: one of NT, NCT, NTC, T, CT, TC; ``rate`` is samples a second, or None;
+    ``channels`` are their names, where they have any.
+    """
 
     axes: str
     rate: int | None = None
+    channels: tuple[str, ...] = ()
 
 
 def read_sound(path: Path, spec: InputSpec, options: SoundOptions) -> tuple[Array, Series, list[str]]:

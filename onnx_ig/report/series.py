@@ -32,7 +32,7 @@ from onnx_ig.report.record import AttributionReport
 LONGEST = 2000  # positions that are drawn one by one
 LANES = 8  # channels that are drawn as lines
 _PIECES = 900  # of a longer series
-_WIDTH, _LEFT = 860, 96
+_WIDTH, _LEFT, _SCALE = 860, 96, 112
 _ON_WHITE = LinearSegmentedColormap.from_list("line", [NEGATIVE, "#bdbdbd", POSITIVE])
 _LEGEND = "red raises the target's score, blue lowers it"
 
@@ -83,6 +83,7 @@ def _channels_first(row: Array, series: Series) -> Array:
 
 def _labels(report: AttributionReport, name: str, example: int, series: Series, channels: int) -> list[str]:
     names = report.names_of(name, example) if series.axes.endswith("CT") else None
+    names = names or series.channels or None
     return [f"[{i}]" for i in range(channels)] if names is None else list(names)
 
 
@@ -101,7 +102,7 @@ def _lanes(
     middles = (starts + np.append(starts[1:], length) - 1) / 2 / (series.rate or 1)
     limit, lane = colour_limit(sums), 240 if channels == 1 else 100
     shown = 0 if values is None else channels
-    sheet = Sheet(_LEFT + _WIDTH + 90, HEADING + shown * (lane + 10) + 140 + 70)
+    sheet = Sheet(_LEFT + _WIDTH + _SCALE, HEADING + shown * (lane + 10) + 140 + 70)
     sheet.heading(report, name, example)
     for channel in range(shown):
         assert values is not None
@@ -188,7 +189,7 @@ def _maps(
     if values is not None:
         panels.insert(0, ("input", _grey(values, down, right)))
     top = HEADING + 18
-    sheet = Sheet(_LEFT + _WIDTH + 90, top + len(panels) * (height + 44) + 40)
+    sheet = Sheet(_LEFT + _WIDTH + _SCALE, top + len(panels) * (height + 44) + 40)
     sheet.heading(report, name, example)
     for place, (label, pixels) in enumerate(panels):
         upper = top + place * (height + 44)

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 
 
 def test_every_extra_has_a_purpose() -> None:
-    assert set(PURPOSES) == {"", *PROJECT["optional-dependencies"]} - {"test"}
+    assert set(PURPOSES) == {"", *PROJECT["optional-dependencies"]} - {"test", "docs"}
 
 
 def test_this_installation() -> None:
@@ -31,7 +31,7 @@ def test_this_installation() -> None:
     assert found.works and found.problems == []
     assert {trial.name: trial.works for trial in found.providers} == {"cpu": True, "openvino": True}
     assert {"onnx", "numpy", "torch", "onnxruntime"} <= {p.name for p in found.packages if p.state == "ok"}
-    assert not {"pytest", "captum"} & {p.name for p in found.packages}  # for the project's own tests
+    assert not {"pytest", "captum", "mkdocs-material"} & {p.name for p in found.packages}  # for the project's own tests
     assert found.cores >= 1 and (found.memory_bytes or 1) >= (found.free_memory_bytes or 1) > 0
 
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 import onnx_ig
 from onnx_ig.cli import app
-from onnx_ig.data import FileOptions, TableOptions, read_input, read_inputs
+from onnx_ig.data import FileOptions, Series, TableOptions, read_input, read_inputs
 from onnx_ig.errors import InputError, MissingDependencyError
 from onnx_ig.graph.declared import InputSpec
 from tests.helpers.cli_models import model, node
@@ -124,6 +124,13 @@ def test_rows_without_a_target_are_left_out(case: str, tmp_path: Path) -> None:
     read = read_input(tmp_path / "t.csv", ROW, files=FileOptions(tables=options))
     assert read.rows is not None and read.rows.target is not None
     np.testing.assert_array_equal(read.rows.target, expected)
+
+
+@pytest.mark.parametrize("axes", ["NTC", "NCT"])
+def test_channels_of_a_series_keep_their_names(axes: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("p,q\n1,2\n3,4\n5,6\n")
+    declared = spec("N", "T", 2) if axes == "NTC" else spec("N", 2, "T")
+    assert read_input(tmp_path / "t.csv", declared).series == Series(axes, channels=("p", "q"))
 
 
 def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:

@@ -104,6 +104,21 @@ def test_time_is_not_summed_away() -> None:
     assert coloured[2] > 100 and coloured[0] == coloured[1] == coloured[3] == 0
 
 
+def test_channels_are_called_by_their_names() -> None:
+    attribution = np.ones((1, 3, 50))
+    pages = [
+        drawn(report(attribution, series={"x": Series("NCT", channels=names)}))[0][1]
+        for names in ((), ("[0]", "[1]", "[2]"), ("heat", "pressure", "speed"))
+    ]
+    assert np.array_equal(pages[0], pages[1]) and not np.array_equal(pages[0], pages[2])
+
+
+@pytest.mark.parametrize("size", [1, -1.234e-5, 0.000289])
+def test_the_scale_has_room_for_its_numbers(size: float) -> None:
+    ((_, page),) = drawn(report(np.full((1, 2500), size)))
+    assert (page[:, -2:] == 255).all(), "numbers are cut off at the right"
+
+
 def test_a_peak_of_one_sample_is_drawn() -> None:
     values = np.zeros((1, 43844))
     values[0, 30000] = 1
