@@ -159,6 +159,7 @@ def checked(proto: onnx.ModelProto, path: Path | None, weights: Mapping[str, Arr
         raise ModelError("the model names no operator set: it is not an ONNX model, or is cut short")
     _check_external_data(proto, path)
     _check_wiring(proto.graph, set())
+    _check_forms(proto.graph, {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import})
     proto = at_one_opset(without_sparse_tensors(without_maps(proto)))
     try:
         model = ir.from_proto(proto)
@@ -237,6 +238,30 @@ def _check_wiring(graph: onnx.GraphProto, outer: set[str]) -> None:
     for y in graph.output:
         if y.name not in known:
             raise ModelError(f"malformed graph: nothing defines output {y.name!r}")
+
+
+def _check_forms(graph: onnx.GraphProto, opsets: Mapping[str, int]) -> None:
+    """Every node of the standard has attributes and a number of inputs that its operator has at the model's opset.
+
+    Tools that only raise the opset of a file leave ReduceMean's axes, say, where a newer one is not looked for.
+    """
+    opset = opsets.get("", 0)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _check_forms(body, opsets)
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset):
+            continue
+        schema = onnx.defs.get_schema(node.op_type, opset)
+        unknown = next((a.name for a in node.attribute if a.name not in schema.attributes), None)
+        if unknown is None and len(node.input) <= schema.max_input:
+            continue
+        what = f"{len(node.input)} inputs" if unknown is None else f"an attribute {unknown!r}"
+        raise ModelError(
+            f"malformed graph: {node.op_type} (node {node.name!r}) has {what}, which the operator does not have at "
+            f"opset {opset}: the file names another opset than its nodes were written for. Export it again, or set the "
+            "right opset and convert the model with onnx.version_converter"
+        )
 
 
 def _first_repeated(names: Iterable[str]) -> str | None:

@@ -196,6 +196,37 @@ class Twin:
         y = dequantise(x[0], x[2], x[4]) @ dequantise(x[1], x[3], x[5], -1)
         return y if x[6] is None else y + x[6]
 
+    def Tanh(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
+        return torch.tanh(x[0])
+
+    def Squeeze(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
+        return x[0].squeeze([int(n) for n in x[1]])
+
+    def MatMulNBits(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
+        """Weights of 4 bits, the lower half of each byte first, around 8."""
+        assert a["bits"] == 4 and len(x) == 3, "the twin knows 4 bits without zero points"
+        low, high = x[1] % 16, x[1].div(16, rounding_mode="floor")
+        blocks = (torch.stack([low, high], -1).flatten(2) - 8) * x[2].reshape(*x[1].shape[:2], 1)
+        return x[0] @ blocks.flatten(1)[:, : a["K"]].T
+
+    def DynamicQuantizeLSTM(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
+        """One direction forwards, without peepholes: x is rounded once, h at each step."""
+
+        def rounded(value: Tensor) -> Tensor:
+            return dequantise(*self.DynamicQuantizeLinear(node, [value], {}))
+
+        w, r = (dequantise(x[i][0], x[8 + 2 * j].reshape([]), x[9 + 2 * j].reshape([])) for j, i in enumerate((1, 2)))
+        size = a["hidden_size"]
+        at_x = rounded(x[0]) @ w + x[3][0, : 4 * size] + x[3][0, 4 * size :]
+        h = c = torch.zeros(x[0].shape[1], size)
+        steps = []
+        for now in at_x:
+            i, o, f, g = (now + (rounded(h) @ r if h.any() else 0)).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            steps.append(h)
+        return torch.stack(steps)[:, None]
+
     def DynamicQuantizeMatMul(self, node: Any, x: list[Any], a: dict[str, Any]) -> Tensor:
         q, s, z = self.DynamicQuantizeLinear(node, x[:1], {})
         x = x + [None] * (5 - len(x))

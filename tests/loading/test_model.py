@@ -388,6 +388,11 @@ MALFORMED = {
     "a missing output": ("f (float[3] x) => (float[3] y) { z = Sin (x) }", "'y'"),
     "nodes out of order": ("f (float[3] x) => (float[3] y) { y = Sin (z)  z = Cos (x) }", None),
     "a name given twice": ("f (float[3] x) => (float[3] y) { z = Sin (x)  z = Cos (x)  y = Exp (z) }", "z"),
+    "an attribute of an older opset": (
+        "f (float[3] x) => (float[1] y) { y = Squeeze <axes = [0]> (x) }",
+        "Squeeze .*an attribute 'axes'.* at opset 1[378].*another opset",
+    ),
+    "too many inputs": ("f (float[3] x) => (float[3] y) { y = Sin (x, x) }", "Sin .*has 2 inputs"),
 }
 
 
