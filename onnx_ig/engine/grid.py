@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.common.types import Array
+from onnx_ig.engine.independence import require_axis
 from onnx_ig.errors import InputError, OutOfMemoryError
 
 Piece = tuple[slice, slice, int]  # examples, path points, points per Run
@@ -116,8 +117,17 @@ class Grid:
         return part
 
     def own(self, value: Array, rows: slice) -> Array:
-        """A result without the rows that only filled the batch."""
-        return value if self.layout.kind == "none" else value[: rows.stop - rows.start]
+        """A result without the rows that only filled the batch.
+
+        Raises:
+            InputError: it has another number of rows than the piece.
+        """
+        if self.layout.kind == "none":
+            return value
+        count = rows.stop - rows.start
+        if self.layout.batched and self.layout.n is None:
+            require_axis({count: value})
+        return value[:count]
 
     def put(self, results: dict[str, Array], name: str, part: Array, rows: slice, *, add: bool = False) -> None:
         """Write ``part``, the result of a piece, over the rows of ``results[name]``, or add it to them."""

@@ -97,7 +97,7 @@ def require_independent_rows(
             raise _refusal(f"takes one row, and not {len(company)}", str(error)) from error
         for i, (row, own) in enumerate(company):
             for single, several in zip(own, found, strict=True):
-                _require_axis({1: single, len(company): several})
+                require_axis({1: single, len(company): several})
             is_near = any(row is other for other in near)
             _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
 
@@ -161,7 +161,7 @@ def require_rows_undisturbed(
     rng = np.random.default_rng(0)
     own = run(feeds)
     for value in own:
-        _require_axis({rows: value})
+        require_axis({rows: value})
     spread = np.abs(_wide(own[0][:1]) - _wide(own[0][-1:]))
     for kept in sorted({0, rows // 2, rows - 1}):
         for i, factor in enumerate((1.0, *_FAR) if far and not quantised else (1.0,), start=1):
@@ -180,7 +180,7 @@ def require_rows_undisturbed(
             _require_same(one, other, spread, quantised, factor == 1, beside="beside some examples")
 
 
-def _require_axis(found: Mapping[int, Array]) -> None:
+def require_axis(found: Mapping[int, Array]) -> None:
     """Results of so many rows, for some numbers of them, have so many rows."""
     counts = {rows: len(value) if value.ndim else 1 for rows, value in found.items()}
     if any(rows != count for rows, count in counts.items()):

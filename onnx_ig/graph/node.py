@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnx_ig.common.types import Array
-from onnx_ig.errors import NotDifferentiableError
+from onnx_ig.errors import ModelError, NotDifferentiableError
 from onnx_ig.graph.builder import OpBuilder, rank_of
 
 # Key of a node's ``meta``: the error with which it was refused when it was to be rewritten.
@@ -33,9 +33,14 @@ def attr_ints(node: ir.Node, name: str, default: list[int] | None = None) -> lis
 
 
 def given(node: ir.Node, index: int) -> ir.Value:
-    """Input ``index``, which the standard requires."""
+    """Input ``index``, which the operator requires.
+
+    Raises:
+        ModelError: the model leaves it out.
+    """
     value = optional(node, index)
-    assert value is not None, f"{node.op_type} lacks its input {index}"
+    if value is None:
+        raise ModelError(f"malformed graph: {node.op_type} (node {node.name!r}) lacks its input {index}")
     return value
 
 

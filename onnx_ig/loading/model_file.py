@@ -254,11 +254,11 @@ def _check_forms(graph: onnx.GraphProto, opsets: Mapping[str, int]) -> None:
             continue
         schema = onnx.defs.get_schema(node.op_type, opset)
         unknown = next((a.name for a in node.attribute if a.name not in schema.attributes), None)
-        if unknown is None and len(node.input) <= schema.max_input:
+        if unknown is None and schema.min_input <= len(node.input) <= schema.max_input:
             continue
         what = f"{len(node.input)} inputs" if unknown is None else f"an attribute {unknown!r}"
         raise ModelError(
-            f"malformed graph: {node.op_type} (node {node.name!r}) has {what}, which the operator does not have at "
+            f"malformed graph: {node.op_type} (node {node.name!r}) has {what}, which the operator does not take at "
             f"opset {opset}: the file names another opset than its nodes were written for. Export it again, or set the "
             "right opset and convert the model with onnx.version_converter"
         )

@@ -393,6 +393,11 @@ MALFORMED = {
         "Squeeze .*an attribute 'axes'.* at opset 1[378].*another opset",
     ),
     "too many inputs": ("f (float[3] x) => (float[3] y) { y = Sin (x, x) }", "Sin .*has 2 inputs"),
+    "too few inputs": ("f (float[3] x) => (float[3] y) { y = Mul (x) }", "Mul .*has 1 inputs"),
+    "a foreign operator's missing input": (
+        "f (float[3] x) => (float[3] y) { y = com.microsoft.BiasGelu (x) }",
+        "BiasGelu .*lacks its input 1",
+    ),
 }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import captum.attr
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
 import onnxruntime
 import pytest
@@ -198,6 +200,33 @@ def test_rows_that_belong_together_in_files(name: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(saved[f"attribution_{given}"], wanted, atol=1e-6)
     with pytest.raises(UsageError, match="a loop-free model needs a batch axis"):
         onnx_ig.export(model, tmp_path / "loop_free.onnx", target=target, batch_axis=None, steps_per_run=0)
+
+
+@pytest.mark.filterwarnings("ignore:the batch size is fixed")
+@pytest.mark.parametrize("method", [onnx_ig.InputXGradient, onnx_ig.Saliency, onnx_ig.IntegratedGradients])
+def test_several_rows_out_of_one_example(method: Any, tmp_path: Path) -> None:
+    """No row of the score is taken for the whole, whose gradient would be the sum's; named, a row is explained."""
+    nodes = "r = Reshape (x, shape)  m = MatMul (r, w)  a = Add (m, b)  y = Tanh (a)"
+    text = f"f (float[N, 24] x) => (float[M, 3] y) {{ {nodes} }}"
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}')
+    constants = {"shape": np.array([-1, 6]), "w": _LINEAR.weight.detach().numpy().T, "b": _LINEAR.bias.detach().numpy()}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(v.copy(), n) for n, v in constants.items())
+    x = torch.linspace(-1, 2, 24).view(1, 24).sin()
+
+    def rows(x: Tensor) -> Tensor:
+        return _net(x.reshape(-1, 6))
+
+    for source, given in ((rows, x), (proto, x.numpy())):
+        with pytest.raises(InputError, match=r"mixes examples.*batch_axis=None"):
+            method(source).attribute(given, target=1)
+        found = method(source, batch_axis=None).attribute(given, target=(2, 1))
+        theirs = getattr(captum.attr, method.__name__)(lambda batch: torch.stack([rows(one) for one in batch]))
+        wanted = theirs.attribute(x[None].requires_grad_(), target=(2, 1))
+        np.testing.assert_allclose(np.asarray(found), wanted[0].detach().numpy(), atol=1e-6)
+    if method is not onnx_ig.Saliency:
+        algorithm: Any = "input-x-gradient" if method is onnx_ig.InputXGradient else "integrated-gradients"
+        with pytest.raises(InputError, match=r"mixes examples.*batch_axis=None"):
+            onnx_ig.export(proto, tmp_path / "refused.onnx", target=1, algorithm=algorithm)
 
 
 @pytest.mark.filterwarnings("ignore:the batch size is fixed")

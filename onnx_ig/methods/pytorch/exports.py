@@ -137,9 +137,10 @@ class Call:
         Raises:
             InputError: it has another number of them.
         """
-        if self.examples > 1 and result.dim() and len(result) != self.examples:
+        squeezed = self.examples == 1 and result.dim() < 2  # the classes of one example
+        if not (self.one_example or squeezed) and result.dim() and len(result) != self.examples:
             raise InputError(
-                f"the model mixes examples: its output has shape {list(result.shape)} for {self.examples} rows, so "
+                f"the model mixes examples: its output has shape {list(result.shape)} for {self.examples} row(s), so "
                 f"axis 0 is not a batch of independent examples. {ONE_EXAMPLE}, and the target an index of that whole "
                 f"output, such as {tuple([0] * result.dim())}"
             )
