@@ -24,7 +24,7 @@ from onnx_ig.attribution.one_by_one import over_examples
 from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened
-from onnx_ig.attribution.step import GradientGraph, rank, run_step
+from onnx_ig.attribution.step import GradientGraph, Question, rank, run_step
 from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import warn
@@ -127,7 +127,7 @@ class _Builder:
             nodes, weights = self.interface.path()
 
             def chunk(op: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
-                return self._once(ends, lambda _: selection, nodes, weights, op)[0]
+                return self._once(ends, lambda _: [selection], nodes, weights, op)[0].sums
 
             sums = (
                 in_chunks(op, self.parts.frontier, plan.layout, plan.steps_per_run, chunk, nodes, weights)
@@ -145,16 +145,29 @@ class _Builder:
     def _step(self) -> None:
         """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
         parts = self.parts
-        target = self.interface.target(parts.output)
+        chosen = self.interface.target(parts.output)
+        chosen_each = [chosen] if self.plan.targets == 1 else targets.apart(self.op, chosen, self.plan.targets)
         ends = [*parts.frontier, *self.at]
         at_baseline = self._at_baseline(meeting_others(self.attributed, self.own_inputs, ends, parts.nodes))
         nodes, weights = self.interface.path()
-        sums, scores, selection = self._once(  # selecting at x would cost a forward pass
-            self._ends(at_baseline), lambda output: self._selection(output, target), nodes, weights
+        questions = self._once(  # selecting at x would cost a forward pass
+            self._ends(at_baseline), lambda output: [self._selection(output, t) for t in chosen_each], nodes, weights
         )
-        products = self._products(self.op, self._pulled_back(self.op, sums), self._differences(at_baseline))
-        self._attributions(products, selection)
-        self.interface.output(names.PATH_SCORES, scores, "F at each path point of each example")
+        differences = self._differences(at_baseline)
+        products = [self._products(self.op, self._pulled_back(self.op, q.sums), differences) for q in questions]
+        scores = [q.scores for q in questions]
+        for tensor, of_targets in zip(self.at, zip(*products, strict=True), strict=True):
+            shown = [self._masked(tensor, p, q.selection) for p, q in zip(of_targets, questions, strict=True)]
+            self.interface.attribution(tensor, self._side_by_side(shown, 1))
+        self.interface.output(names.PATH_SCORES, self._side_by_side(scores, 2), "F at each path point of each example")
+
+    def _side_by_side(self, of_targets: Sequence[ir.Value], axis: int) -> ir.Value:
+        """The values of the targets, on an axis of their own where there are several of each example."""
+        if self.plan.targets == 1:
+            return of_targets[0]
+        stacked: ir.Value = self.op.Concat(*(self.op.Unsqueeze(x, [axis]) for x in of_targets), axis=axis)
+        stacked.type = of_targets[0].type
+        return stacked
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -178,11 +191,11 @@ class _Builder:
     def _once(
         self,
         ends: Ends,
-        select: Callable[[ir.Value], targets.Selection],
+        select: Callable[[ir.Value], Sequence[targets.Selection]],
         nodes: ir.Value,
         weights: ir.Value,
         op: OpBuilder | None = None,
-    ) -> tuple[list[ir.Value], ir.Value, targets.Selection]:
+    ) -> list[Question]:
         return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), select, nodes, weights)
 
     def _as_exact_as(
@@ -202,8 +215,8 @@ class _Builder:
         def chunk(body: OpBuilder, nodes: ir.Value, weights: ir.Value) -> tuple[list[ir.Value], ir.Value]:
             # ONNX Runtime warns of a Cast outside that the body reads beside what is cast
             inner = replace(selection, one_hot=body.Cast(selection.marks, to=output.dtype))
-            sums, scores, _ = self._once(ends, lambda _: inner, nodes, weights, body)
-            return self._products(body, self._pulled_back(body, sums), differences), scores
+            (found,) = self._once(ends, lambda _: [inner], nodes, weights, body)
+            return self._products(body, self._pulled_back(body, found.sums), differences), found.scores
 
         found, error, steps = ToTolerance(
             self.at,
@@ -254,11 +267,15 @@ class _Builder:
 
     def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
         """Mask, declare as output; returns the wide value for the delta."""
+        shown = self._masked(tensor, product, selection)
+        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype))
+        return shown
+
+    def _masked(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
+        """NaN where the target is out of range; wide, as the parts of a sum stay."""
         product.type = ir.TensorType(accumulator_type(tensor))
         shown = targets.masked(self.op, product, selection, rank(tensor), self.plan.layout.kind == "none")
         shown.type = product.type
-        whole = self.plan.form == "complete"  # the parts of a sum keep the sum's type
-        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype) if whole else shown)
         return shown
 
     # -- the edges ----------------------------------------------------------------------------------------------------

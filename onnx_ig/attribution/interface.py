@@ -93,8 +93,11 @@ class Interface:
         rows: Any = self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if like is not None:
             out.shape, out.type = like.shape, value.type or like.type
+            if self._plan.targets > 1 and like.shape is not None:
+                out.shape = ir.Shape([like.shape[0], self._plan.targets, *like.shape[1:]])
         elif name == names.PATH_SCORES:
-            out.shape = ir.Shape([_STEPS if self._plan.layout.batched else 1, rows])
+            several = [self._plan.targets] if self._plan.targets > 1 else []
+            out.shape = ir.Shape([_STEPS if self._plan.layout.batched else 1, rows, *several])
         else:
             out.shape = ir.Shape([rows])
         if out.dtype is None:
@@ -131,7 +134,8 @@ class Interface:
     def _declare(self) -> None:
         plan, rows = self._plan, self._plan.layout.n or self._plan.layout.symbol or _BATCH
         if plan.target == "input":
-            shape = [rows] if plan.target_rank == 1 else [rows, plan.target_rank]
+            shape = [rows, *([plan.targets] if plan.targets > 1 else [])]
+            shape += [] if plan.target_rank == 1 else [plan.target_rank]
             self._target = self._input(
                 "target", names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example"
             )

@@ -45,6 +45,8 @@ class Plan:
         output: name of the tensor F is selected from.
         target: ``input`` (a graph input), ``predicted``, indices, or None when the output is one number per example.
         target_rank: number of output axes a target selects from.
+        targets: how many targets each example has in the step form, on axis 1 of the input of targets and of the
+            attributions, and on the last one of the scores; 1: there is no such axis.
         baselines: per attributed input ``input`` (a graph input), a number or a text, or an array.
         path: nodes and weights to bake, or None for inputs.
         to_tolerance: instead, the relative error at which the complete form stops, and the most steps it takes.
@@ -72,6 +74,7 @@ class Plan:
     prefix: str = ""
     affine_prefix: bool = True
     to_tolerance: tuple[float, int] | None = None
+    targets: int = 1
 
     @property
     def is_integrated(self) -> bool:
@@ -99,6 +102,7 @@ def make_plan(
     batch_axis: int | None = 0,
     declared_rows: int | None = None,
     to_tolerance: tuple[float, int] | None = None,
+    targets: int = 1,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
@@ -150,6 +154,7 @@ def make_plan(
         prefix=prefix,
         affine_prefix=affine_prefix,
         to_tolerance=to_tolerance,
+        targets=targets,
     )
 
 

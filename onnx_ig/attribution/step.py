@@ -18,7 +18,8 @@ from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_
 from onnx_ig.attribution.target import Selection
 from onnx_ig.errors import InputError
 from onnx_ig.graph.builder import OpBuilder
-from onnx_ig.graph.copying import Copy
+from onnx_ig.graph.copying import Copy, needed_for
+from onnx_ig.graph.reading import all_dependents, read_by
 
 _END = 2**63 - 1
 
@@ -43,28 +44,38 @@ class GradientGraph:
     grads: list[ir.Value]
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a step finds for one target of each example.
+
+    Attributes:
+        sums: Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32); ``scores``: F, [K, N].
+    """
+
+    selection: Selection
+    sums: list[ir.Value]
+    scores: ir.Value
+
+
 def run_step(
     op: OpBuilder,
     graph: GradientGraph,
     layout: Layout,
     ends: Sequence[tuple[ir.Value, ir.Value]],
     per_example: Mapping[ir.Value, ir.Value],
-    select: Callable[[ir.Value], Selection],
+    select: Callable[[ir.Value], Sequence[Selection]],
     nodes: ir.Value,
     weights: ir.Value,
-) -> tuple[list[ir.Value], ir.Value, Selection]:
-    """Append one step to op's graph.
+) -> list[Question]:
+    """Append one step to op's graph: one forward pass, and a backward pass for each selection.
 
     Args:
         ends: at each frontier tensor its value at the baseline (of N examples or 1) and at x (of N).
         per_example: model inputs with one row per example → their value; repeated for each path point.
-        select: the selection of the N targets, given the output at the path points.
+        select: the selections, of N targets each, given the output at the path points.
         nodes: a_k, [K]; K is 1 unless the layout is batched.
         weights: w_k, [K].
 
-    Returns:
-        Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32), the scores [K, N], and the
-        selection.
     """
     replaced = {
         f: _path_points(op, f, axis, start, end, nodes, layout)
@@ -75,11 +86,11 @@ def run_step(
     copy = Copy(op, graph.nodes, replaced)
     (output,) = copy.of([graph.output])
     output.shape = output.shape or _with_points(graph.output, layout)
-    selection = select(output)
+    selections = select(output)
     points = op.Shape(nodes)
     grid = (points, op.Div(op.dim(output, 0), points)) if layout.batched else None
-    scores = targets.score(op, output, selection, grid)
-    by_point = scores if grid is not None else op.Unsqueeze(scores, [0])
+    if len(selections) > 1:
+        copy.of(_whatever_the_seed(graph))
 
     def sums(o: OpBuilder, grads: Sequence[ir.Value]) -> list[ir.Value]:
         return [
@@ -88,12 +99,27 @@ def run_step(
         ]
 
     half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
-    if half is not None:
-        ones = targets.seed(op, output, selection, None, grid)
-        summed = half_cotangents(copy, op, graph.nodes, graph.seed, ones, graph.grads, list(graph.frontier), sums)
-        return summed, by_point, selection
-    copy.replace(graph.seed, targets.seed(op, output, selection, op.Cast(weights, to=graph.output.dtype), grid))
-    return sums(op, copy.of(graph.grads)), by_point, selection
+
+    def asked(selection: Selection) -> Question:
+        own = copy.within(op)
+        scores = targets.score(op, output, selection, grid)
+        by_point = scores if grid is not None else op.Unsqueeze(scores, [0])
+        if half is not None:
+            ones = targets.seed(op, output, selection, None, grid)
+            summed = half_cotangents(own, op, graph.nodes, graph.seed, ones, graph.grads, list(graph.frontier), sums)
+            return Question(selection, summed, by_point)
+        own.replace(graph.seed, targets.seed(op, output, selection, op.Cast(weights, to=graph.output.dtype), grid))
+        return Question(selection, sums(op, own.of(graph.grads)), by_point)
+
+    return [asked(selection) for selection in selections]
+
+
+def _whatever_the_seed(graph: GradientGraph) -> list[ir.Value]:
+    """What the cotangents read that is the same for every target: the forward values, and what is made of them."""
+    of_the_seed = all_dependents(graph.nodes, [graph.seed])
+    adjoint = [node for node in graph.nodes if any(y in of_the_seed for y in node.outputs)]
+    read = dict.fromkeys(x for node in needed_for(graph.grads, [], adjoint) for x in read_by(node))
+    return [x for x in read if x not in of_the_seed]
 
 
 def _with_points(output: ir.Value, layout: Layout) -> ir.Shape | None:

@@ -42,6 +42,11 @@ class Selection:
     for_all: bool
 
 
+def apart(op: OpBuilder, target: Target, count: int) -> list[Target]:
+    """Each of the ``count`` targets on axis 1 of a graph's input of targets."""
+    return [op.Gather(target, k, axis=1) for k in range(count)]
+
+
 def select(op: OpBuilder, output: ir.Value, rank: int, target: Target, one_row: bool) -> Selection:
     """Where ``target`` (int64 [N], or [N, rank]) is in the last ``rank`` dimensions of ``output``.
 

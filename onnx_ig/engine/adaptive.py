@@ -59,7 +59,7 @@ def integrate_to_tolerance(
     Returns:
         Also ``error_estimate`` float64 [N] and ``steps_used`` int64 [N], the intervals.
     """
-    examples, whole = request.examples, engine.plan.layout.whole
+    examples, whole, each = request.examples, engine.plan.layout.whole, engine.plan.targets
     alone = engine.plan.layout.kind == "none"
     counted = _Counted(progress)
     levels = list(nested_levels(max_steps))
@@ -70,7 +70,7 @@ def integrate_to_tolerance(
 
     found: dict[str, Array] = {}
     error, steps = np.full(examples, np.nan), np.zeros(examples, np.int64)
-    remaining = np.arange(examples)
+    remaining, done = np.arange(examples), np.zeros(examples, bool)
     sums = _Sums(by_example(at_ends, alone))
     waiting: list[NodesAndWeights] = []
     for intervals in levels:
@@ -88,24 +88,28 @@ def integrate_to_tolerance(
             progress=counted.level(),
         )
         sums.add(by_example(added, alone), intervals)
-        error[remaining] = sums.error
+        now = sums.error
         if lacking.tells and intervals < DELTA_TELLS:
-            error[remaining] = np.fmax(error[remaining], CANCELLED * lacking.relative(sums.value, remaining))
+            now = np.fmax(now, CANCELLED * lacking.relative(sums.value, remaining))
         finite = np.isfinite(sums.size)
-        error[remaining[~finite]] = np.nan
-        steps[remaining] = intervals
-        ended = (error[remaining] <= tolerance) | ~finite
+        now = np.where(finite, now, np.nan)
+        ended = (now <= tolerance) | ~finite
         if intervals == levels[-1]:
             ended[:] = True
         elif whole:  # no example can leave the others
             ended[:] = ended.all()
+        fresh = ~done[remaining]
+        error[remaining[fresh]], steps[remaining[fresh]] = now[fresh], intervals
+        ended &= fresh
         for name, value in sums.value.items():
             kept = found.setdefault(name, np.zeros((examples, *value.shape[1:]), value.dtype))
             kept[remaining[ended]] = value[ended]
-        if ended.all():
+        done[remaining[ended]] = True
+        staying = np.repeat(~done[remaining].reshape(-1, each).all(axis=1), each)  # the targets of an example together
+        if not staying.any():
             break
-        remaining = remaining[~ended]
-        sums.keep(~ended)
+        remaining = remaining[staying]
+        sums.keep(staying)
     result = {name: value[0] if alone else value for name, value in found.items()}
     model_ends = ends and not at_inputs(engine, request)
     score, baseline_score = engine.end_scores(request, internal_batch_size) if model_ends else path_ends

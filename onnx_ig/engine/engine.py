@@ -51,6 +51,7 @@ class Engine:
         per_example: Sequence[str] = (),
         multiply_by_inputs: bool = True,
         batch_axis: int | None = 0,
+        targets: int = 1,
     ) -> None:
         form = "step" if algorithm == "integrated-gradients" else "complete"
         self.plan: Plan = make_plan(
@@ -65,7 +66,10 @@ class Engine:
             multiply_by_inputs=multiply_by_inputs,
             batch_axis=batch_axis,
             prefix=_PREFIX,
+            targets=targets,
         )
+        if self.plan.layout.kind == "none" or self.plan.target is None:  # there is no axis, or no choice, of targets
+            self.plan = replace(self.plan, targets=1)
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
         self._contract = contract.Contract.from_json(self._built.metadata_props[contract.KEY])
@@ -104,22 +108,30 @@ class Engine:
         internal_batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> tuple[dict[str, Array], Array]:
-        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) by tensor, and F at the path points, float64 [K, N]."""
+        """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x')) by tensor, and F at the path points, float64 [K, N].
+
+        An engine of several targets takes as many successive examples of a request, which differ in their targets
+        alone, for one.
+        """
         wide = _path_type(request)
         nodes, weights = nodes.astype(wide), weights.astype(wide)
+        each, asked = self.plan.targets, self._grid(request)
+        scores = np.zeros((len(nodes), request.examples))
+        request = request.every(each)
         self._require_independent_examples(request)
         sums: dict[str, Array] = {}
-        scores = np.zeros((len(nodes), request.examples))
         done, total = 0, request.examples * len(nodes)
-
-        grid = self._grid(request)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             nonlocal done
+            questions = slice(rows.start * each, rows.stop * each)
             for name in self.plan.at:
-                grid.put(sums, name, result[_PREFIX + contract.ATTRIBUTION + name], rows, add=True)
+                part = result[_PREFIX + contract.ATTRIBUTION + name]
+                part = part if each == 1 else part.reshape(-1, *part.shape[2:])
+                asked.put(sums, name, part, questions, add=True)
             along = result[_PREFIX + contract.PATH_SCORES]
-            scores[points, rows] = along[: points.stop - points.start, : rows.stop - rows.start]
+            along = along if each == 1 else along.reshape(len(along), -1)
+            scores[points, questions] = along[: points.stop - points.start, : questions.stop - questions.start]
             done += (rows.stop - rows.start) * (points.stop - points.start)
             if progress is not None:
                 progress(done, total)
@@ -195,9 +207,9 @@ class Engine:
         """F(x; target) of each example, from the forward model."""
         if request.examples > 1:
             self._require_independent_examples(request)
-        target = request.target
-        pieces = self._outputs(request, internal_batch_size)
-        return np.concatenate([select(y, None if target is None else target[rows]) for y, rows in pieces])
+        target, each = request.target, self.plan.targets
+        outputs = np.concatenate([y for y, _ in self._outputs(request.every(each), internal_batch_size)])
+        return select(outputs if each == 1 else np.repeat(outputs, each, axis=0), target)
 
     def _require_independent_examples(self, request: Request) -> None:
         """Refuse a model that mixes examples, before any two rows ride together.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from onnx_ig.common.types import Array
 
@@ -25,6 +28,41 @@ class Request:
     baselines: dict[str, Array] = field(default_factory=dict)
     per_example: dict[str, Array] = field(default_factory=dict)
     shared: dict[str, Array] = field(default_factory=dict)
+
+    def repeated(self, targets: Array) -> Request:
+        """Each example with each of its ``targets``, [N, K] or [N, K, rank]: N·K examples, those of one in a row."""
+        each = targets.shape[1]
+
+        def rows(values: Mapping[str, Array]) -> dict[str, Array]:
+            return {
+                name: value if len(value) == 1 else np.repeat(value, each, axis=0) for name, value in values.items()
+            }
+
+        return replace(
+            self,
+            inputs={name: np.repeat(value, each, axis=0) for name, value in self.inputs.items()},
+            baselines=rows(self.baselines),
+            per_example=rows(self.per_example),
+            target=targets.reshape(-1, *targets.shape[2:]),
+            examples=self.examples * each,
+        )
+
+    def every(self, each: int) -> Request:
+        """What :meth:`repeated` was called of, with the targets [N, K] or [N, K, rank], K = ``each``."""
+        if each == 1:
+            return self
+
+        def rows(values: Mapping[str, Array]) -> dict[str, Array]:
+            return {name: value if len(value) == 1 else value[::each] for name, value in values.items()}
+
+        return replace(
+            self,
+            inputs=rows(self.inputs),
+            baselines=rows(self.baselines),
+            per_example=rows(self.per_example),
+            target=None if self.target is None else self.target.reshape(-1, each, *self.target.shape[1:]),
+            examples=self.examples // each,
+        )
 
 
 @dataclass

@@ -30,6 +30,7 @@ from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember
 from onnx_ig.methods.explanation import Answer, Explanation, explanation
 from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of, with_target
+from onnx_ig.methods.several_targets import as_targets, count_of, of_target, targets_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
 from onnx_ig.runtime.session import ProviderSpec
 
@@ -154,6 +155,22 @@ class Method(Batches, CaptumMember):
         notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
         return Answer(engine, request, bound, found, rule.missed(found), notes)
 
+    def answers(self, given: Arguments, targets: Any, rule: PathRule) -> list[Answer]:
+        """What the engine answers for each of the ``targets``: one forward pass serves all at a point of the path."""
+        engine, request, bound = self._current(given, rule.nodes, count_of(targets))
+        rows = targets_of(targets, request, engine)
+        if engine.plan.targets == 1:
+            return [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
+        with reported(given.progress) as progress:
+            options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
+            found = rule.integrate(engine, request.repeated(as_targets(rows)), True, **options)
+        answers = []
+        for k, target in enumerate(rows):
+            own, asked = of_target(found, k, len(rows)), replace(request, target=as_targets([target])[:, 0])
+            notes = notes_of(engine, bound.model, asked, own)
+            answers.append(Answer(engine, asked, bound, own, rule.missed(own), notes))
+        return answers
+
     def _explained(
         self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False
     ) -> Explanation[Any]:
@@ -162,11 +179,13 @@ class Method(Batches, CaptumMember):
         returned = self._returned(answer.found, given.inputs, answer.bound)
         return explanation(returned, answer, given, began, rule)
 
-    def _current(self, given: Arguments, nodes: Sequence[float] | Array) -> tuple[Engine, Request, Bound]:
+    def _current(
+        self, given: Arguments, nodes: Sequence[float] | Array, targets: int = 1
+    ) -> tuple[Engine, Request, Bound]:
         """An engine of what the source is now, and the request without its target."""
         while True:
             bound = self._forward.bind(given.inputs, given.additional_forward_args)
-            engine = self._engine(bound, arrays.names_as_tuple(given.per_example))
+            engine = self._engine(bound, arrays.names_as_tuple(given.per_example), targets)
             if self._places is None:
                 batched = engine.plan.layout.kind != "none"
                 arguments.check_inputs(bound.inputs, given.allow_nonfinite, batched=batched)
@@ -181,16 +200,16 @@ class Method(Batches, CaptumMember):
                 return engine, request, bound
             self._kept(bound).drop(engine)
 
-    def _engine(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+    def _engine(self, bound: Bound, per_example: tuple[str, ...], targets: int) -> Engine:
         options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
-        key = (bound.key, tuple(bound.inputs), per_example, options)
-        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example))
+        key = (bound.key, tuple(bound.inputs), per_example, options, targets)
+        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example, targets))
         return self._engine_used
 
     def _kept(self, bound: Bound) -> Kept[Engine]:
         return self._engines if bound.engines is None else bound.engines
 
-    def _opened(self, bound: Bound, per_example: tuple[str, ...]) -> Engine:
+    def _opened(self, bound: Bound, per_example: tuple[str, ...], targets: int) -> Engine:
         return open_engine(
             bound.model,
             {**bound.inputs, **bound.extra},
@@ -202,6 +221,7 @@ class Method(Batches, CaptumMember):
             per_example=per_example,
             multiply_by_inputs=self._multiply_by_inputs,
             batch_axis=self._batch_axis and 0,
+            targets=targets,
         )
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
