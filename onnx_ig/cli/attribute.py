@@ -13,8 +13,8 @@ from onnx_ig.cli import options
 
 if TYPE_CHECKING:
     from onnx_ig.cli.ending import Ending
-    from onnx_ig.cli.names import Names
-    from onnx_ig.cli.request import AttributeOptions, Found
+    from onnx_ig.cli.place import Place
+    from onnx_ig.cli.request import AttributeOptions, Explainer
     from onnx_ig.loading.model import Model
 
 
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 @options.on_error
 @options.names
 @options.weights
+@options.pieces
 @options.overwrite
 @options.allow_nonfinite
 @options.debug
@@ -102,13 +103,16 @@ def attribute(
     names: Path | None,
     weights: Path | None,
     output: str | None,
+    rows_per_file: int | None,
+    resume: bool,
     overwrite: bool,
     **rest: Any,
 ) -> None:
     """Attribute one output of MODEL to its inputs and write a report to DIR.
 
     MODEL is an .onnx file (an ordinary model, or an attribution model made by `onnx-ig export`), a .pt2 file, or
-    package.module:factory with --weights. DIR receives attributions.npz, report.json, report.html and pictures.
+    package.module:factory with --weights. DIR receives attributions.npz, report.json, report.html and pictures; for
+    many examples several files of arrays, each written when its examples are explained, in memory that does not grow.
 
     \b
     Examples:
@@ -121,6 +125,7 @@ def attribute(
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
     """
     from onnx_ig.cli.names import read_names
+    from onnx_ig.cli.place import Place
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.values import COLUMN, picture_options, read_target_option
@@ -129,7 +134,7 @@ def attribute(
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
 
-    sources = files_in(model, *inputs, *extra, *baselines, target, names, weights)
+    sources = files_in(model, *inputs, *extra, *baselines, target, names, weights, tokenizer)
     require_place_for_report(out, sources, overwrite=overwrite)
     began = time.perf_counter()
     pictures = picture_options(mean, std, layout, size)
@@ -152,93 +157,64 @@ def attribute(
         files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),
         names=shown, output=output, **rest,
     )  # fmt: skip
-    opened = time.perf_counter()
-    found = _attribute(model, loaded, request)
-    seconds = {"opening": opened - began, "attribution": time.perf_counter() - opened}
-    _finish(ending, model, loaded, found, shown, seconds, out, sources | loaded.files, overwrite)
+    opened = time.perf_counter() - began
+    place = Place(out, sources | loaded.files, overwrite, resume)
+    _attribute(ending, model, loaded, request, place, rows_per_file, opened)
 
 
-def _attribute(path: str, model: Model, request: AttributeOptions) -> Found:
-    from onnx_ig.cli.deployed import attribute_deployed
-    from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.plain import attribute_plain
-    from onnx_ig.common.progress import Bar
-    from onnx_ig.deployed.attribution_model import AttributionModel
-    from onnx_ig.inspection import contract_of
-
-    contract = contract_of(model)
-    with Bar("attribution") as bar:
-        if contract is not None:
-            return attribute_deployed(AttributionModel(model, file=path, provider=request.provider), request, bar)
-        with obstacles_named(model):
-            return attribute_plain(model, request, bar)
-
-
-def _finish(
+def _attribute(
     ending: Ending,
     /,
-    source: str,
+    path: str,
     model: Model,
-    found: Found,
-    shown: Names,
-    seconds: dict[str, float],
-    out: Path,
-    sources: frozenset[Path],
-    overwrite: bool,
+    request: AttributeOptions,
+    place: Place,
+    rows: int | None,
+    opening: float,
 ) -> None:
-    """Write the report, then say what is in it.
+    """Explain, write the report, then say what is in it.
 
     Raises:
         ToleranceError: afterwards, where a tolerance was not reached.
     """
+    from onnx_ig.cli.deployed import Deployed
+    from onnx_ig.cli.describing import Describing
     from onnx_ig.cli.display import print_attributions, straight_through
-    from onnx_ig.cli.wording import in_options
+    from onnx_ig.cli.job import run
+    from onnx_ig.cli.obstacles import obstacles_named
+    from onnx_ig.cli.pieces import pieces
+    from onnx_ig.cli.place import record_of
+    from onnx_ig.cli.plain import Plain
+    from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.errors import ToleranceError
-    from onnx_ig.report import AttributionReport, write_report
-    from onnx_ig.report.words import token_names
+    from onnx_ig.graph.declared import spec_of
+    from onnx_ig.inspection import contract_of
 
-    for note in found.notes:
+    explainer: Explainer
+    with obstacles_named(model):
+        if contract_of(model) is None:
+            explainer = Plain(model, request)
+        else:
+            explainer = Deployed(AttributionModel(model, file=path, provider=request.provider), request)
+        windows = pieces(explainer, [spec_of(x) for x in model.inputs], request, rows)
+        record = record_of(model, request, windows, place.sources)
+        if place.is_done(record):
+            click.echo(f"nothing to do: {place.out} holds the report of the same work")
+            return
+        done = run(
+            explainer, windows, place, record,
+            describe=Describing(path, model, request),
+            warnings=lambda: [*ending.warnings],
+            opening=opening,
+        )  # fmt: skip
+    for note in done.notes:
         click.echo(f"note: {note}", err=True)
-    report = AttributionReport(
-        model=source,
-        model_sha256=model.source_sha256 or None,
-        exporter=model.note or None,
-        algorithm=found.algorithm,
-        attributions=found.attributions,
-        score=found.score,
-        provider=found.provider,
-        inputs=found.inputs,
-        target=found.target,
-        baseline_score=found.baseline_score,
-        convergence_delta=found.convergence_delta,
-        method=found.method,
-        n_steps=found.n_steps,
-        tolerance=found.tolerance,
-        error_estimate=found.error_estimate,
-        steps_used=found.steps_used,
-        feature_names={
-            **found.features,
-            **token_names(found.attributions, found.words),
-            **shown.of_features(list(found.attributions)),
-        },
-        class_names=shown.classes,
-        pictures=found.pictures,
-        series=found.series,
-        table=found.rows,
-        words=found.words,
-        example_names=found.example_names,
-        batched=found.batched,
-        straight_through=found.straight_through,
-        seconds=seconds,
-        warnings=(*ending.warnings, *found.notes, *([in_options(found.missed)] if found.missed else [])),
-    )
-    files = write_report(out, report, overwrite=overwrite, sources=sources)
-    print_attributions(report)
-    click.echo(f"provider: {found.provider}")
+    print_attributions(done.head, done.examples)
+    click.echo(f"provider: {done.head.provider}")
     if model.note:
         click.echo(f"model: {model.note}")
-    if found.straight_through:
-        click.echo(straight_through(found.straight_through))
-    click.echo(f"wrote {', '.join(file.name for file in files)} to {out}")
-    if found.missed:
-        raise ToleranceError(f"{found.missed}. The report holds the best values")
+    if done.head.straight_through:
+        click.echo(straight_through(done.head.straight_through))
+    click.echo(f"wrote {', '.join(done.shown_files())} to {place.out}")
+    if done.missed:
+        raise ToleranceError(f"{done.missed}. The report holds the best values")

@@ -39,14 +39,16 @@ def read_baselines(
     pictures: PictureOptions,
     given: Mapping[str, InputValue] = MappingProxyType({}),
     *,
+    of_all: Callable[[str], InputValue] | None = None,
     batched: Callable[[], bool] = lambda: True,
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> Baselines:
     """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
 
-    ``given``: the data of which some baselines are made, and whose columns' names a table of baselines has as well;
-    ``batched`` tells whether their axis 0 holds examples.
+    ``given``: the data whose columns' names a table of baselines has as well; ``of_all`` gives those of an input that
+    baselines are made of, which are ``given`` unless these are a piece; ``batched`` tells whether axis 0 of both holds
+    examples.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
@@ -76,18 +78,16 @@ def read_baselines(
                 )
                 found[name] = starts.read[name].value
             elif value in MADE_BASELINES and name not in of_text(specs):
-                found[name] = _made(str(value), given, name, batched())
+                if name not in given:
+                    raise UsageError(
+                        f"--baseline {value} is made from the data, and here others are explained besides; give a "
+                        "number or @FILE"
+                    )
+                data = given[name] if of_all is None else of_all(name)
+                found[name] = named_baseline(str(value), data, name, batched=batched())
             else:
                 found[name] = value
     return starts
-
-
-def _made(word: str, given: Mapping[str, InputValue], name: str, batched: bool) -> Array:
-    if name not in given:
-        raise UsageError(
-            f"--baseline {word} is made from the data, and here others are explained besides; give a number or @FILE"
-        )
-    return named_baseline(word, given[name], name, batched=batched)
 
 
 def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:

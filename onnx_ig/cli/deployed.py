@@ -2,86 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.cli.pieces import bytes_of_a_row
 from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import read_values
+from onnx_ig.cli.values import Values, read_values
 from onnx_ig.common.types import Array, Progress
+from onnx_ig.data import Window
 from onnx_ig.deployed.attribution_model import AttributionModel, output_dims
 from onnx_ig.deployed.baked import PathChoice
+from onnx_ig.deployed.examples import layout_in_file
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.requests import Arguments
 
 
-def attribute_deployed(opened: AttributionModel, options: AttributeOptions, progress: Progress) -> Found:
-    """Attributions by the attribution model that is ``opened``.
+class Deployed:
+    """An attribution model that is ``opened``.
 
     Raises:
         UsageError: an option contradicts what is baked into the file.
-        InputError, ProviderError, OutOfMemoryError: see those classes.
+        InputError: see that class.
     """
-    contract, model = opened.contract, opened.model
-    _refuse_contradictions(contract, options)
-    own = {entry.name for entry in contract.inputs if entry.role in ("attributed", "per_example", "shared")}
-    attributed = contract.named("attributed")
-    batched = contract.layout != "none"
-    values = read_values(
-        [spec_of(x) for x in model.inputs if x.name in own], lambda: attributed, options.inputs, options.extra,
-        options.baselines, options.pictures, batched=lambda _: batched, files=options.files,
-        allow_nonfinite=options.allow_nonfinite,
-        otherwise={name: value for name, value in model.defaults.items() if name in own},
-    )  # fmt: skip
-    values = values.with_padding() if contract.named("baseline") else values
-    if set(values.inputs) != set(attributed):
-        raise UsageError(
-            f"this attribution model attributes {', '.join(attributed)}: give exactly these with -i, "
-            "others with --extra"
+
+    def __init__(self, opened: AttributionModel, options: AttributeOptions) -> None:
+        self._opened, self._options = opened, options
+        self._contract, self._model = opened.contract, opened.model
+        _refuse_contradictions(self._contract, options)
+        own = {entry.name for entry in self._contract.inputs if entry.role in ("attributed", "per_example", "shared")}
+        self._specs = [spec_of(x) for x in self._model.inputs if x.name in own]
+        self._attributed = self._contract.named("attributed")
+        self._batched = self._contract.layout != "none"
+
+    def cut(self) -> Collection[str] | None:
+        """As :class:`onnx_ig.cli.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
+        if not self._batched or layout_in_file(self._contract).whole:
+            return None
+        return {*self._attributed, *self._contract.named("per_example")}
+
+    def row_bytes(self) -> int:
+        prefix = self._contract.prefix + names.ATTRIBUTION
+        inner = [y for y in self._model.outputs if str(y.name).removeprefix(prefix) in self._contract.at]
+        return bytes_of_a_row([*self._specs, *map(spec_of, inner)], self._options)
+
+    def read(self, window: Window | None) -> Values:
+        options, own = self._options, {spec.name for spec in self._specs}
+        values = read_values(
+            self._specs, lambda: self._attributed, options.inputs, options.extra,
+            options.baselines, options.pictures, batched=lambda _: self._batched,
+            files=replace(options.files, window=window), allow_nonfinite=options.allow_nonfinite,
+            otherwise={name: value for name, value in self._model.defaults.items() if name in own},
+        )  # fmt: skip
+        return values.with_padding() if self._contract.named("baseline") else values
+
+    def found(self, values: Values, progress: Progress) -> Found:
+        contract, model, options = self._contract, self._model, self._options
+        if set(values.inputs) != set(self._attributed):
+            raise UsageError(
+                f"this attribution model attributes {', '.join(self._attributed)}: give exactly these with -i, "
+                "others with --extra"
+            )
+        shapes = _reported_shapes(model, contract, values.inputs)
+        examples = values.examples if self._batched else 1
+        options.names.within(values.window).check(shapes, examples, output_dims(model, contract))
+        target = values.target(options.target)
+        given = Arguments(
+            values.inputs,
+            values.baselines,
+            "predicted" if target is None and contract.named("target") else target,
+            values.extra,
+            (),
+            options.allow_nonfinite,
+            options.internal_batch_size,
+            progress,
         )
-    examples = len(next(iter(values.inputs.values()))) if batched else 1
-    options.names.check(_reported_shapes(model, contract, values.inputs), examples, output_dims(model, contract))
-    target = values.target(options.target)
-    given = Arguments(
-        values.inputs,
-        values.baselines,
-        "predicted" if target is None and contract.named("target") else target,
-        values.extra,
-        (),
-        options.allow_nonfinite,
-        options.internal_batch_size,
-        progress,
-    )
-    path = PathChoice(options.method, options.n_steps, options.tolerance, options.max_steps)
-    found = opened.answer(given, path)
-    return Found(
-        algorithm=contract.algorithm,
-        attributions=found.attributions,
-        score=found.score,
-        provider=opened.session.provider,
-        inputs={name: value for name, value in values.inputs.items() if name in contract.at},
-        batched=batched,
-        target=found.target,
-        baseline_score=found.baseline_score,
-        convergence_delta=found.convergence_delta,
-        method=found.method,
-        n_steps=found.n_steps,
-        tolerance=found.tolerance,
-        error_estimate=found.error_estimate,
-        steps_used=found.steps_used,
-        missed=found.missed,
-        pictures={name: value for name, value in values.pictures.items() if name in contract.at},
-        series={name: value for name, value in values.series.items() if name in contract.at},
-        features={name: value for name, value in values.features.items() if name in contract.at},
-        rows=values.rows,
-        words=next(iter(values.words.values()), ()),
-        example_names=values.example_names if batched else (),
-        notes=(*values.notes, *found.notes, *found.advice),
-        straight_through=contract.straight_through,
-    )
+        path = PathChoice(options.method, options.n_steps, options.tolerance, options.max_steps)
+        found = self._opened.answer(given, path)
+        return Found(
+            algorithm=contract.algorithm,
+            attributions=found.attributions,
+            score=found.score,
+            provider=self._opened.session.provider,
+            batched=self._batched,
+            target=found.target,
+            baseline_score=found.baseline_score,
+            convergence_delta=found.convergence_delta,
+            method=found.method,
+            n_steps=found.n_steps,
+            tolerance=found.tolerance,
+            error_estimate=found.error_estimate,
+            steps_used=found.steps_used,
+            missed=found.missed,
+            notes=(*found.notes, *found.advice),
+            straight_through=contract.straight_through,
+        )
 
 
 def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> None:

@@ -35,9 +35,9 @@ def _literal(text: str) -> Any:
     return Text(text)  # tensor names may hold square brackets, which are mark-up in a plain string
 
 
-def print_attributions(report: AttributionReport) -> None:
-    """Target, scores, delta, what is known of the error, and the strongest features of the first examples."""
-    from onnx_ig.report.document import top_features
+def print_attributions(report: AttributionReport, examples: int) -> None:
+    """Target, scores, delta, what is known of the error, and the strongest features of the first of ``examples``."""
+    from onnx_ig.report.examples import top_features
 
     columns = ["example", "target", "F(x)", "F(baseline)", "delta", "error", "steps", "strongest attributions"]
     rows = []
@@ -64,8 +64,8 @@ def print_attributions(report: AttributionReport) -> None:
     columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     print_table(columns, rows, right=range(2, len(columns) - 1))
     _print_words(report)
-    if report.examples > EXAMPLES_SHOWN:
-        print(f"({report.examples - EXAMPLES_SHOWN} more examples in the report)")
+    if examples > EXAMPLES_SHOWN:
+        print(f"({examples - EXAMPLES_SHOWN} more examples in the report)")
 
 
 def _print_words(report: AttributionReport) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_ig.common.suggestions import nearest
-from onnx_ig.data import names_in_metadata
+from onnx_ig.data import Window, names_in_metadata
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example
 
@@ -78,6 +78,18 @@ class Names:
                     f"{', '.join(map(repr, tensors))} is"
                 )
         return dict(self.features)
+
+    def within(self, window: Window | None) -> Names:
+        """The same for some of the examples, which may have names of their own."""
+        if window is None:
+            return self
+
+        def cut(names: FeatureNames) -> FeatureNames:
+            return names[window.within(len(names))] if is_per_example(names) else names
+
+        if isinstance(self.features, Mapping):
+            return replace(self, features={name: cut(names) for name, names in self.features.items()})
+        return replace(self, features=cut(self.features))
 
     def check(
         self, shapes: Mapping[str, Sequence[int | None] | None], examples: int, dims: Sequence[int | None]

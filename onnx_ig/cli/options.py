@@ -179,6 +179,17 @@ on_error = click.option(
     show_default=True,
     help="What to do with a table's rows that lack a value: stop, or leave them out and list them.",
 )
+pieces = together(
+    click.option(
+        "--rows-per-file",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Examples that are explained and written together. [default: as many as 64 MB hold, 8192 at most]",
+    ),
+    click.option(
+        "--resume", is_flag=True, help="Continue a run that was interrupted: what it finished is not computed again."
+    ),
+)
 names = click.option(
     "--names",
     type=click.Path(path_type=Path),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.path_options import requested_rule
+from onnx_ig.cli.pieces import bytes_of_a_row
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.text import at_the_embedding
-from onnx_ig.cli.values import Values, read_values
+from onnx_ig.cli.values import Values, given_names, read_values
 from onnx_ig.common.types import Progress
+from onnx_ig.data import Window
 from onnx_ig.engine.path_rule import FixedSteps
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
@@ -23,74 +27,99 @@ from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.methods.requests import Arguments
 
 
-def attribute_plain(model: Model, options: AttributeOptions, progress: Progress) -> Found:
-    """Attributions of ``model``'s inputs, or of the tensors ``options.at``.
+class Plain:
+    """An ordinary model, whose inputs are attributed, or the tensors ``options.at``.
 
     Raises:
-        UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes.
+        UsageError, InputError: see those classes.
     """
-    model = examples_first(model, options.batch_axis)
-    options = at_the_embedding(model, options)
-    algorithm = options.algorithm or DEFAULT_ALGORITHM
-    integrated = algorithm == DEFAULT_ALGORITHM
-    rule = requested_rule(
-        algorithm, options.method, options.n_steps, options.tolerance, options.max_steps, options.baselines
-    )
 
-    values = read_values(
-        [spec_of(x) for x in model.inputs], lambda: default_inputs(model, options.at), options.inputs, options.extra,
-        options.baselines, options.pictures, batched=lambda names: _batched(model, options, names), files=options.files,
-        allow_nonfinite=options.allow_nonfinite, otherwise=model.defaults,
-    )  # fmt: skip
-    values = values.with_padding() if integrated else values
-    _refuse_early(model, options, values)
-    method = (IntegratedGradients if integrated else InputXGradient)(
-        model,
-        options.multiply_by_inputs is not False,
-        output=options.output,
-        at=options.at,
-        provider=options.provider,
-        batch_axis=options.batch_axis and 0,
-    )
-    target = values.target(options.target)
-    given = Arguments(
-        values.inputs,
-        values.baselines,
-        "predicted" if target is None else target,
-        values.extra,
-        options.per_example,
-        options.allow_nonfinite,
-        options.internal_batch_size,
-        progress,
-    )
-    answer = method.answer(given, rule, estimate=True)
-    found, plan = answer.found, answer.engine.plan
-    assert found.scores is not None
-    return Found(
-        algorithm=algorithm,
-        attributions=found.attributions,
-        score=found.scores,
-        provider=answer.engine.provider,
-        inputs={name: value for name, value in values.inputs.items() if name in found.attributions},
-        batched=plan.layout.kind != "none",
-        target=answer.request.target,
-        baseline_score=found.baseline_scores,
-        convergence_delta=found.delta,
-        method=rule.method if isinstance(rule, FixedSteps) else None,
-        n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
-        tolerance=options.tolerance,
-        error_estimate=found.error_estimate,
-        steps_used=found.steps_used,
-        missed=answer.missed,
-        pictures={name: value for name, value in values.pictures.items() if name in found.attributions},
-        series={name: value for name, value in values.series.items() if name in found.attributions},
-        features={name: value for name, value in values.features.items() if name in found.attributions},
-        rows=values.rows,
-        words=next(iter(values.words.values()), ()),
-        example_names=values.example_names if plan.layout.kind != "none" else (),
-        notes=(*values.notes, *answer.notes.all),
-        straight_through=answer.engine.straight_through,
-    )
+    def __init__(self, model: Model, options: AttributeOptions) -> None:
+        self._model = examples_first(model, options.batch_axis)
+        self._options = options = at_the_embedding(self._model, options)
+        self._algorithm = options.algorithm or DEFAULT_ALGORITHM
+        self._integrated = self._algorithm == DEFAULT_ALGORITHM
+        self._rule = requested_rule(
+            self._algorithm, options.method, options.n_steps, options.tolerance, options.max_steps, options.baselines
+        )
+
+    @cached_property
+    def _method(self) -> IntegratedGradients | InputXGradient:
+        options = self._options
+        return (IntegratedGradients if self._integrated else InputXGradient)(
+            self._model,
+            options.multiply_by_inputs is not False,
+            output=options.output,
+            at=options.at,
+            provider=options.provider,
+            batch_axis=options.batch_axis and 0,
+        )
+
+    def cut(self) -> Collection[str] | None:
+        """As :class:`onnx_ig.cli.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
+        try:
+            names = [*given_names(self._options.inputs, [spec_of(x) for x in self._model.inputs])] or self._default()
+        except InputError:
+            return None
+        plan = _planned(self._model, self._options, names)
+        if plan is None or plan.layout.kind == "none" or plan.layout.whole:
+            return None
+        return {*names, *plan.per_example, *self._options.per_example}
+
+    def row_bytes(self) -> int:
+        by_name = {str(tensor.name): tensor for tensor in tensors_of(self._model.ir_model.graph)}
+        inner = [by_name[name] for name in self._options.at if name in by_name]
+        return bytes_of_a_row([spec_of(x) for x in (*self._model.inputs, *inner)], self._options)
+
+    def _default(self) -> Sequence[str]:
+        return default_inputs(self._model, self._options.at)
+
+    def read(self, window: Window | None) -> Values:
+        options, model = self._options, self._model
+        values = read_values(
+            [spec_of(x) for x in model.inputs], self._default, options.inputs, options.extra,
+            options.baselines, options.pictures, batched=lambda names: _batched(model, options, names),
+            files=replace(options.files, window=window), allow_nonfinite=options.allow_nonfinite,
+            otherwise=model.defaults,
+        )  # fmt: skip
+        return values.with_padding() if self._integrated else values
+
+    def found(self, values: Values, progress: Progress) -> Found:
+        options = self._options
+        _refuse_early(self._model, options, values)
+        target = values.target(options.target)
+        given = Arguments(
+            values.inputs,
+            values.baselines,
+            "predicted" if target is None else target,
+            values.extra,
+            options.per_example,
+            options.allow_nonfinite,
+            options.internal_batch_size,
+            progress,
+        )
+        rule = self._rule
+        answer = self._method.answer(given, rule, estimate=True)
+        found, plan = answer.found, answer.engine.plan
+        assert found.scores is not None
+        return Found(
+            algorithm=self._algorithm,
+            attributions=found.attributions,
+            score=found.scores,
+            provider=answer.engine.provider,
+            batched=plan.layout.kind != "none",
+            target=answer.request.target,
+            baseline_score=found.baseline_scores,
+            convergence_delta=found.delta,
+            method=rule.method if isinstance(rule, FixedSteps) else None,
+            n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
+            tolerance=options.tolerance,
+            error_estimate=found.error_estimate,
+            steps_used=found.steps_used,
+            missed=answer.missed,
+            notes=answer.notes.all,
+            straight_through=answer.engine.straight_through,
+        )
 
 
 def _batched(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> bool:
@@ -132,7 +161,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
         shape = None if declared is None else [d if isinstance(d, int) else sizes.get(d) for d in declared]
         shapes[name] = [1, *shape] if alone and shape is not None else shape
     dims = example_shape(by_name[plan.output], plan.layout)
-    options.names.check(shapes, 1 if alone else examples, dims)
+    options.names.within(values.window).check(shapes, 1 if alone else examples, dims)
     known = [d for d in dims if d is not None]
     target = values.target(options.target)
     if len(known) == len(dims) and not (target is None or isinstance(target, str)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from onnx_ig.cli.names import Names
-from onnx_ig.common.types import Array, Provider
-from onnx_ig.data import FileOptions, Picture, PictureOptions, Rows, Series, Words
+from onnx_ig.cli.values import Values
+from onnx_ig.common.types import Array, Progress, Provider
+from onnx_ig.data import FileOptions, PictureOptions, Window
+from onnx_ig.engine.note import Counted, Note
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,15 @@ class AttributeOptions:
 
 @dataclass(frozen=True)
 class Found:
-    """The result of one attribution, in the words of :class:`onnx_ig.report.AttributionReport`.
+    """What was found of some examples, in the words of :class:`onnx_ig.report.AttributionReport`.
 
-    ``missed``: a sentence where it is less exact than was asked for.
+    ``missed``: a sentence where it is less exact than was asked for; ``notes`` are others.
     """
 
     algorithm: str
     attributions: Mapping[str, Array]
     score: Array
     provider: str
-    inputs: Mapping[str, Array]
     batched: bool
     target: Array | None = None
     baseline_score: Array | None = None
@@ -59,11 +60,54 @@ class Found:
     error_estimate: Array | None = None
     steps_used: Array | None = None
     missed: str | None = None
-    pictures: Mapping[str, Picture] = field(default_factory=dict)
-    series: Mapping[str, Series] = field(default_factory=dict)
-    example_names: Sequence[str] = ()
-    features: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    rows: Rows | None = None
-    words: Sequence[Words] = ()
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)
+
+    def said(self) -> dict[str, Any]:
+        """What of it is no array, as JSON takes it."""
+        words = ("algorithm", "provider", "batched", "method", "n_steps", "tolerance")
+        said: dict[str, Any] = {word: getattr(self, word) for word in words}
+        said["missed"] = None if self.missed is None else _counted(self.missed)
+        said["notes"] = [_counted(note) for note in self.notes]
+        return said | {"straight_through": dict(self.straight_through)}
+
+
+def found_before(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Found:
+    """What was found by an earlier run: what it said, and its arrays by their names in the file."""
+    prefix = "attribution_"
+    own: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+    words = {**said, "notes": tuple(map(_note, said["notes"])), "missed": said["missed"] and _note(said["missed"])}
+    attributions = {name.removeprefix(prefix): array for name, array in arrays.items() if name not in own}
+    return Found(attributions=attributions, **own, **words)
+
+
+def _counted(note: str) -> Any:
+    return [*note.counted] if isinstance(note, Note) else note
+
+
+def _note(said: Any) -> str:
+    return str(said) if isinstance(said, str) else Note(Counted(*said))
+
+
+class Explainer(Protocol):
+    """A model with what was asked of it, that reads and explains any of the examples."""
+
+    def cut(self) -> Collection[str] | None:
+        """The inputs with a row for each example, so far as is known without data; None: all is read at once."""
+
+    def row_bytes(self) -> int:
+        """About how many bytes an example and its attributions take."""
+
+    def read(self, window: Window | None) -> Values:
+        """The values of some examples.
+
+        Raises:
+            UsageError, InputError: see :func:`onnx_ig.cli.values.read_values`.
+        """
+
+    def found(self, values: Values, progress: Progress) -> Found:
+        """Attributions of these.
+
+        Raises:
+            UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes.
+        """

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import numpy as np
 
 from onnx_ig.cli.baselines import read_baselines
 from onnx_ig.cli.rows import rows_of
@@ -23,6 +25,7 @@ from onnx_ig.data import (
     PictureOptions,
     Rows,
     Series,
+    Window,
     Words,
     by_default,
     class_index,
@@ -43,7 +46,7 @@ class Values:
 
     ``example_names`` are those of the files in a folder, ``features`` the columns of a table that lie side by side
     in an input whose examples are its rows, ``rows`` which of them are taken; ``words`` the texts whose tokens an input
-    holds, ``padding`` the tokens that stand for none of them.
+    holds, ``padding`` the tokens that stand for none of them; ``window``: which examples they are of, None for all.
     """
 
     inputs: dict[str, Array]
@@ -57,6 +60,7 @@ class Values:
     words: dict[str, tuple[Words, ...]] = field(default_factory=dict)
     padding: dict[str, Padding] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    window: Window | None = None
 
     def with_padding(self) -> Values:
         """The same with padding as the baseline of tokens that have none, and a note of it."""
@@ -68,8 +72,17 @@ class Values:
         )
 
     def target(self, otherwise: Any) -> Any:
-        """The targets in a table's column, or ``otherwise``."""
-        return otherwise if self.rows is None or self.rows.target is None else self.rows.target
+        """The targets in a table's column, or those of these examples in ``otherwise``."""
+        if self.rows is not None and self.rows.target is not None:
+            return self.rows.target
+        if self.window is None or not isinstance(otherwise, np.ndarray):
+            return otherwise
+        return otherwise[self.window.within(len(otherwise))]
+
+    @property
+    def examples(self) -> int:
+        """The rows of the first input that has axes."""
+        return next((len(value) for value in self.inputs.values() if value.ndim), 1)
 
     def ordered(self, names: Sequence[str]) -> Values:
         """The same with inputs and extra in the order of ``names``."""
@@ -120,6 +133,9 @@ def read_values(
         [spec for spec in specs if spec.name in read],
         pictures,
         read,
+        of_all=_of_all(
+            read, files, lambda whole: _read_attributed(specs, default, inputs, (), pictures, whole, True)[0]
+        ),
         batched=lambda: batched(list(read)),
         files=files,
         allow_nonfinite=allow_nonfinite,
@@ -141,7 +157,29 @@ def read_values(
         padding=_parts(read, lambda value: value.padding),
         rows=rows_of(specs, read, more, starts.read) if by_row else None,
         notes=(*(note for value in everything for note in value.notes), *(f"baseline: {text}" for text in baselines)),
+        window=None if files is None else files.window,
     )
+
+
+def _of_all(
+    read: Mapping[str, InputValue], files: FileOptions | None, read_all: Callable[[FileOptions], dict[str, InputValue]]
+) -> Callable[[str], InputValue]:
+    """The data of an input that a baseline is made from: of pictures each its own, of others all examples."""
+
+    def data(name: str) -> InputValue:
+        value = read[name]
+        if files is None or files.window is None or value.picture is not None:
+            return value
+        window, everything = files.window, replace(files, window=None)
+        return cast(InputValue, window.opened.get("all", Path(), lambda _: read_all(everything))[name])
+
+    return data
+
+
+def given_names(texts: Sequence[str], specs: Sequence[InputSpec]) -> list[str]:
+    """The inputs that ``NAME=FILE`` texts name."""
+    names = [spec.name for spec in specs]
+    return [name for text in texts if (name := split_name(text, names)[0]) is not None]
 
 
 Part = TypeVar("Part")

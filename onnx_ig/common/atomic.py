@@ -1,19 +1,20 @@
-"""Publishing files together: written whole into a temporary directory, then renamed into place."""
+"""Publishing files together: written whole into a folder of their own, then renamed into place."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import secrets
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_ig.common.destination import require_not_source, require_place_for_folder, writing
 from onnx_ig.errors import UsageError
+
+UNFINISHED = "unfinished"  # the folder in which files wait for the rest
 
 
 @dataclass(frozen=True)
@@ -52,37 +53,67 @@ def require_free(
 
 
 @contextmanager
-def staged(directory: Path, manifest: Manifest, *, overwrite: bool, sources: Collection[Path] = ()) -> Iterator[Path]:
-    """A temporary directory whose files appear in ``directory`` when the block ends, and vanish when it fails.
+def staged(
+    directory: Path,
+    manifest: Manifest,
+    *,
+    overwrite: bool,
+    sources: Collection[Path] = (),
+    kept: Callable[[Path], bool] = lambda stage: False,
+) -> Iterator[Path]:
+    """A folder in ``directory`` whose files move into it when the block ends, and vanish when it fails.
 
-    A new directory appears by one rename. An existing one, which may be a mount point, is staged within: what an
-    earlier run wrote, known by the manifest's ``files``, is replaced file by file; files of any other origin stay, and
-    one that is in the way is a UsageError unless ``overwrite``. Raises UsageError as :func:`require_free` does.
+    The manifest moves last. What an earlier run wrote, known by the manifest's ``files``, is replaced; files of any
+    other origin stay, and one that is in the way is a UsageError unless ``overwrite``. Raises UsageError as
+    :func:`require_free` does.
+
+    Args:
+        kept: whether what the folder holds is worth continuing: it is found there by the next call, or refused.
     """
-    stage = require_place_for_folder(directory) / f".onnx_ig_{secrets.token_hex(6)}.tmp"
     directory = directory.resolve()
+    made = _missing(directory)
+    stage = directory / UNFINISHED
     try:
         with writing(directory):
-            stage.mkdir()
+            require_place_for_folder(directory)
+            stage.mkdir(parents=True, exist_ok=True)
             yield stage
-            require_free(directory, manifest, [path.name for path in stage.iterdir()], sources, overwrite=overwrite)
-            _publish(stage, directory, manifest)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+            names = [path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)]
+            require_free(directory, manifest, names, sources, overwrite=overwrite)
+            publish(stage, directory, manifest)
+    except BaseException:
+        if stage.is_dir() and not kept(stage):
+            shutil.rmtree(stage, ignore_errors=True)
+            for folder in made:
+                _remove_if_empty(folder)
+        raise
 
 
-def _publish(stage: Path, directory: Path, manifest: Manifest) -> None:
-    new = {path.name for path in stage.iterdir()}
-    if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(stage, directory)
-        return
-    own = _own_files(directory, manifest)
-    (directory / manifest.name).unlink(missing_ok=True)
+def publish(stage: Path, directory: Path, manifest: Manifest) -> None:
+    """Move what the ``manifest`` in ``stage`` names into ``directory``; done again, the rest of it.
+
+    What an earlier run wrote is removed first, and its manifest then: at no time does one name files of two runs.
+    """
+    new = {path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)}
+    for name in sorted(_own_files(directory, manifest), key=lambda name: name == manifest.name):
+        (directory / name).unlink(missing_ok=True)
     for name in sorted(new, key=lambda name: name == manifest.name):
         os.replace(stage / name, directory / name)
-    for name in own - new:
-        (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(stage)
+
+
+def _missing(directory: Path) -> list[Path]:
+    """The folders that have to be made for ``directory``, itself first."""
+    missing = []
+    while not os.path.lexists(directory):
+        missing.append(directory)
+        directory = directory.parent
+    return missing
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # it is not
+        folder.rmdir()
 
 
 def _own_files(directory: Path, manifest: Manifest) -> set[str]:

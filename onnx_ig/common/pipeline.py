@@ -6,9 +6,12 @@ one that computes and the caller's own keep each other from waiting.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -47,3 +50,58 @@ def overlapped(
         finally:
             reading.shutdown(wait=False, cancel_futures=True)
             computing.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def read_ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+    """``items`` in order, the next taken by a thread while one is used.
+
+    Who uses them is the caller's own thread, which a signal interrupts at once.
+    """
+    iterator = iter(items)
+
+    def take() -> list[Item]:
+        return list(itertools.islice(iterator, 1))
+
+    with ThreadPoolExecutor(1) as reading:
+
+        def taken() -> Iterator[Item]:
+            waiting = reading.submit(take)
+            while found := waiting.result():
+                waiting = reading.submit(take)
+                yield from found
+
+        try:
+            yield taken()
+        finally:
+            reading.shutdown(wait=False, cancel_futures=True)
+
+
+class WriteBehind:
+    """What is given to :meth:`submit` is done by a thread, in order, while the caller goes on; one thing waits at most.
+
+    At the end of the block all is done, also where an exception ends it; one of what was done is raised by the next
+    call or by the end.
+    """
+
+    def __enter__(self) -> WriteBehind:
+        self._writing = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        return self
+
+    def submit(self, write: Callable[[], None]) -> None:
+        """Do ``write`` when what was submitted before is done."""
+        self._wait()
+        self._last = self._writing.submit(write)
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writing.shutdown()
+        if kind is None:
+            self._wait()

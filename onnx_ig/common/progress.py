@@ -14,7 +14,7 @@ from typing import Any
 
 from onnx_ig.common.types import Progress
 
-_WAIT_SECONDS = 1.0  # on a terminal, work shorter than this needs no bar
+_WAIT_SECONDS, _LINE_SECONDS = 1.0, 10.0  # work shorter than the first needs no bar, than the second no line
 _BETWEEN_SECONDS = 0.1  # a notebook's page is not written to more often
 
 
@@ -38,30 +38,52 @@ def in_notebook() -> bool:
 
 
 class Bar:
-    """A progress bar, called with (done, total); it appears after a second, and only on a terminal."""
+    """How far work is, called with (done, total): on a terminal a bar after a second, elsewhere a line every ten.
 
-    def __init__(self, what: str) -> None:
-        self._what, self._began = what, time.monotonic()
+    ``unit``: what is counted, where the rate is to be shown.
+    """
+
+    def __init__(self, what: str, unit: str | None = None) -> None:
+        self._what, self._unit = what, unit
+        self._began = self._said = time.monotonic()
+        self._first: float | None = None
         self._progress: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Bar:
         return self
 
-    def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty() or (self._progress is None and time.monotonic() - self._began < _WAIT_SECONDS):
-            return
-        if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    def __call__(self, done: float, total: float) -> None:
+        now = time.monotonic()
+        self._first = done if self._first is None else self._first
+        if not sys.stderr.isatty():
+            if self._unit is not None and now - self._said >= _LINE_SECONDS:
+                self._said = now
+                print(self._line(done, total, now - self._began), file=sys.stderr, flush=True)
+        elif self._progress is not None or now - self._began >= _WAIT_SECONDS:
+            self._show(done, total, self._rate(done, now - self._began))
 
+    def _rate(self, done: float, seconds: float) -> str:
+        new = done - (self._first or 0)  # what an earlier run did costs nothing
+        return "" if self._unit is None else f"{new / max(seconds, 1e-9):,.3g} {self._unit}/s"
+
+    def _line(self, done: float, total: float, seconds: float) -> str:
+        new = done - (self._first or 0)
+        left = f"{(total - done) * seconds / new:,.0f} s left" if new > 0 else "time left unknown"
+        return f"{self._what}: {done:,.0f} of {total:,.0f} {self._unit}, {self._rate(done, seconds)}, {left}"
+
+    def _show(self, done: float, total: float, rate: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        if self._progress is None:
             self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-                console=Console(file=sys.stderr), transient=True,
+                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(), console=Console(file=sys.stderr), transient=True,
             )  # fmt: skip
             self._progress.start()
-            self._task = self._progress.add_task(self._what, total=total)
-        self._progress.update(self._task, completed=done, total=total)
+            self._task = self._progress.add_task(self._what, total=total, rate=rate)
+        self._progress.update(self._task, completed=done, total=total, rate=rate)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,8 @@
 """Inputs, baselines and targets from files and option values; the declared model input decides what fits."""
 
+from onnx_ig.data.arrays import npy_shape
 from onnx_ig.data.baselines import named_baseline
-from onnx_ig.data.files import FileOptions, InputValue, read_baseline, read_input, read_inputs
+from onnx_ig.data.files import FileOptions, InputValue, examples_in, read_baseline, read_input, read_inputs
 from onnx_ig.data.of_model import Data, by_default, read
 from onnx_ig.data.options import (
     MADE_BASELINES,
@@ -20,6 +21,7 @@ from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
 from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, token_input
+from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.graph.declared import InputSpec
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "FileOptions",
     "InputSpec",
     "InputValue",
+    "OpenFiles",
     "Padding",
     "Picture",
     "PictureOptions",
@@ -41,12 +44,15 @@ __all__ = [
     "TableOptions",
     "Target",
     "TextOptions",
+    "Window",
     "Words",
     "by_default",
     "class_index",
     "declared_picture",
+    "examples_in",
     "named_baseline",
     "names_in_metadata",
+    "npy_shape",
     "parse_baseline",
     "parse_numbers",
     "parse_size",

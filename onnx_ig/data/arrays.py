@@ -28,11 +28,21 @@ _BROKEN_ZIP = (
 )
 
 
-def read_npy(path: Path) -> Array:
-    """The array in a .npy file; InputError for a truncated, foreign or pickled file."""
+def read_npy(path: Path, rows: slice | None = None) -> Array:
+    """The array in a .npy file, or some of its ``rows``; InputError for a truncated, foreign or pickled file."""
     try:
         with path.open("rb") as stream:
-            return _read_stream(stream, path.stat().st_size, str(path))
+            return _read_stream(stream, path.stat().st_size, str(path), rows)
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def npy_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and type in the header of a .npy file; errors as :func:`read_npy`."""
+    try:
+        with path.open("rb") as stream:
+            shape, _, dtype = _header(stream, path.stat().st_size, str(path))
+            return shape, dtype
     except OSError as error:
         raise _unreadable(str(path), error) from error
 
@@ -57,7 +67,8 @@ def read_npz(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _read_stream(stream: IO[bytes], length: int, where: str) -> Array:
+def _header(stream: IO[bytes], length: int, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type; the data, which are there, come next in ``stream``."""
     start = stream.read(len(npy.MAGIC_PREFIX))
     if start != npy.MAGIC_PREFIX:
         if start[:1] == b"\x80":  # the PROTO opcode that every pickle since protocol 2 begins with
@@ -68,15 +79,26 @@ def _read_stream(stream: IO[bytes], length: int, where: str) -> Array:
         version = npy.read_magic(stream)
         if version not in _HEADERS:
             raise InputError(f"{where}: .npy version {version[0]}.{version[1]} holds no plain array of numbers")
-        shape, _, dtype = _HEADERS[version](stream)
+        shape, by_column, dtype = _HEADERS[version](stream)
     except _BROKEN as error:
         raise _unreadable(where, error) from error
     if dtype.hasobject:
         raise _pickled(where)
     _check_size(shape, dtype, length - stream.tell(), where)
-    stream.seek(0)
+    return shape, by_column, dtype
+
+
+def _read_stream(stream: IO[bytes], length: int, where: str, rows: slice | None = None) -> Array:
+    shape, by_column, dtype = _header(stream, length, where)
     try:
-        return np.asarray(npy.read_array(stream, allow_pickle=False))
+        if rows is None or by_column or not shape:
+            stream.seek(0)
+            array = np.asarray(npy.read_array(stream, allow_pickle=False))
+            return array if rows is None or not shape else array[rows]
+        first, last, _ = rows.indices(shape[0])
+        size = math.prod(shape[1:]) * dtype.itemsize
+        stream.seek(first * size, 1)
+        return np.frombuffer(bytearray(stream.read((last - first) * size)), dtype).reshape(last - first, *shape[1:])
     except _BROKEN as error:
         raise _unreadable(where, error) from error
 

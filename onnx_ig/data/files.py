@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.data.arrays import read_npz
+from onnx_ig.data.arrays import npy_shape
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
-from onnx_ig.data.readers import READERS
+from onnx_ig.data.readers import READERS, read_arrays
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
 from onnx_ig.data.table import Rows, TableOptions, read_columns
-from onnx_ig.data.table_file import TABLE_SUFFIXES
-from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, read_text
+from onnx_ig.data.table_file import TABLE_SUFFIXES, Table
+from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, read_sentences, read_text
+from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
@@ -27,11 +28,15 @@ _NOTES_SHOWN = 3  # of a folder's files
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are read that do not say themselves what a model needs of them."""
+    """How files are read that do not say themselves what a model needs of them.
+
+    ``window``: the examples that are read; None: all.
+    """
 
     sounds: SoundOptions = field(default_factory=SoundOptions)
     tables: TableOptions = field(default_factory=TableOptions)
     texts: TextOptions = field(default_factory=TextOptions)
+    window: Window | None = None
 
     def beside_the_data(self, features: Sequence[str] = ()) -> FileOptions:
         """For files that hold no targets; ``features``: the columns as the data have them, where they do."""
@@ -93,7 +98,7 @@ def read_input(
         return _read_by_column(path, [spec], files, allow_nonfinite)[spec.name]
     if suffix in TEXT_SUFFIXES:
         return _read_text(path, [spec], files, spec.name)[spec.name]
-    arrays = READERS[suffix](path)
+    arrays = read_arrays(path, files.window, spec.name)
     if len(arrays) > 1 and spec.name not in arrays:
         raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
     array = arrays[spec.name] if spec.name in arrays else next(iter(arrays.values()))
@@ -125,7 +130,7 @@ def read_inputs(
         elif name is not None:
             read = {name: read_input(path, by_name[name], options, files=files, allow_nonfinite=allow_nonfinite)}
         elif not path.is_dir() and _suffix(path, by_name) == ".npz":
-            read = _read_by_key(path, by_name, allow_nonfinite)
+            read = _read_by_key(path, by_name, (files or FileOptions()).window, allow_nonfinite)
         elif path.suffix.lower() in TABLE_SUFFIXES:
             read = _read_by_column(path, specs, files or FileOptions(), allow_nonfinite)
         elif len(specs) == 1:
@@ -157,11 +162,8 @@ def _read_folder(
     folder: Path, spec: InputSpec, options: PictureOptions, files: FileOptions, allow_nonfinite: bool
 ) -> InputValue:
     """One example for each picture, or for each sound, in ``folder``."""
-    paths = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
-    if not paths:
-        raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(_OF_ONE_EXAMPLE)})")
-    if len({file.suffix.lower() in SOUND_SUFFIXES for file in paths}) > 1:
-        raise UsageError(f"{folder}: a folder of pictures and sounds; the examples of one input are of one kind")
+    paths = _files_of_examples(folder)
+    paths = paths if files.window is None else paths[files.window.within(len(paths))]
     read = [read_input(file, spec, options, files=files, allow_nonfinite=allow_nonfinite) for file in paths]
     first = read[0]
     meaning = first.picture or first.series
@@ -183,9 +185,38 @@ def _read_folder(
     return InputValue(value, tuple(notes), first.picture, first.series, names)
 
 
-def _read_by_key(path: Path, by_name: Mapping[str, InputSpec], allow_nonfinite: bool) -> dict[str, InputValue]:
+def _files_of_examples(folder: Path) -> list[Path]:
+    paths = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
+    if not paths:
+        raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(_OF_ONE_EXAMPLE)})")
+    if len({file.suffix.lower() in SOUND_SUFFIXES for file in paths}) > 1:
+        raise UsageError(f"{folder}: a folder of pictures and sounds; the examples of one input are of one kind")
+    return paths
+
+
+def examples_in(path: Path, files: FileOptions, opened: OpenFiles) -> int:
+    """How many examples a file or a folder holds, where its rows are some; errors as :func:`read_input`."""
+    if path.is_dir():
+        return len(_files_of_examples(path))
+    suffix = _suffix(path, ["an input"])
+    if suffix in TABLE_SUFFIXES:
+        return int(opened.get("table", path, Table).count)
+    if suffix in TEXT_SUFFIXES:
+        return len(opened.get("sentences", path, lambda path: read_sentences(path, files.texts.key)))
+    if suffix == ".npy":
+        shape, _ = npy_shape(path)
+        return shape[0] if shape else 1
+    if suffix in READERS:
+        arrays = opened.get("arrays", path, READERS[suffix]).values()
+        return max((len(array) for array in arrays if array.ndim), default=1)
+    return 1
+
+
+def _read_by_key(
+    path: Path, by_name: Mapping[str, InputSpec], window: Window | None, allow_nonfinite: bool
+) -> dict[str, InputValue]:
     """Keys are input names; when there is one array and one input, the key does not matter."""
-    arrays = read_npz(path)
+    arrays = read_arrays(path, window)
     if len(arrays) == 1 and len(by_name) == 1:
         arrays = dict(zip(by_name, arrays.values(), strict=True))
     unknown = [key for key in arrays if key not in by_name]
@@ -202,7 +233,8 @@ def _read_by_column(
     path: Path, specs: Sequence[InputSpec], files: FileOptions, allow_nonfinite: bool
 ) -> dict[str, InputValue]:
     """The inputs that a table's columns are; what was noted of the table stands at the first."""
-    table = read_columns(path, specs, replace(files.tables, keep_missing=files.tables.keep_missing or allow_nonfinite))
+    options = replace(files.tables, keep_missing=files.tables.keep_missing or allow_nonfinite)
+    table = read_columns(path, specs, options, files.window)
     by_name, read = {spec.name: spec for spec in specs}, dict[str, InputValue]()
     for name, array in table.values.items():
         value, notes = fit(array, by_name[name], str(path), allow_nonfinite=allow_nonfinite)
@@ -220,7 +252,7 @@ def _series(value: Array, channels: tuple[str, ...]) -> Series:
 
 def _read_text(path: Path, specs: Sequence[InputSpec], files: FileOptions, ids: str | None) -> dict[str, InputValue]:
     """The tokens of sentences, and what goes beside them."""
-    text = read_text(path, specs, files.texts, ids)
+    text = read_text(path, specs, files.texts, ids, files.window)
     read = {name: InputValue(value, beside=True) for name, value in text.values.items()}
     read[text.ids] = InputValue(text.values[text.ids], text.notes, words=text.words, padding=text.padding)
     return read

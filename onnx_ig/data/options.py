@@ -118,7 +118,7 @@ def read_target(path: Path) -> Array:
         kinds = " or ".join((*READERS, *TABLE_SUFFIXES))
         raise InputError(f"{path}: targets are read from {kinds}, not {suffix or 'a file without suffix'}")
     if suffix in TABLE_SUFFIXES:
-        arrays = {name: numbers(column, name, path) for name, column in read_table(path)[0].items()}
+        arrays = {name: numbers(column, name, path) for name, column in read_table(path).items()}
     else:
         arrays = READERS[suffix](path)
     if len(arrays) != 1:

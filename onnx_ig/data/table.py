@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data.options import class_index
-from onnx_ig.data.table_file import MISSING, missing, numbers, read_table, rows_named
+from onnx_ig.data.table_file import MISSING, Table, missing, numbers, rows_named, said_of_left_out
+from onnx_ig.data.window import Window
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
 
@@ -44,12 +45,24 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Rows:
-    """What else a table says: its file, which of its ``count`` rows are taken, and the target of each."""
+    """What else a table says: its file, which of ``count`` rows from the ``first`` on are taken, and their targets."""
 
     file: Path
     count: int
     taken: Array
     target: Array | None = None
+    first: int = 0
+
+    @property
+    def numbers(self) -> Array:
+        """Which rows of the file are taken."""
+        return self.first + self.taken
+
+    def head(self, examples: int) -> Rows:
+        """The first rows, as many as hold so many ``examples``."""
+        taken = self.taken[:examples]
+        count = self.count if len(taken) == len(self.taken) else int(taken[-1]) + 1
+        return replace(self, count=count, taken=taken, target=None if self.target is None else self.target[:examples])
 
     @property
     def left_out(self) -> Array:
@@ -102,8 +115,10 @@ def names_in_metadata(properties: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) -> TableRead:
-    """The values of ``specs`` from a table.
+def read_columns(
+    path: Path, specs: Sequence[InputSpec], options: TableOptions, window: Window | None = None
+) -> TableRead:
+    """The values of ``specs`` from a table, of all its rows or of those in the ``window``.
 
     * Columns called like inputs: each is one, [N] or [N, 1] as declared; text stays text.
     * Else the only input [N, F] takes them side by side: those with the features' names, or all in their order.
@@ -113,7 +128,9 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
         InputError: columns that are missing, too many, or hold what the input cannot take; rows without a value.
         UsageError: a column for the target that is not there, or beside one example.
     """
-    columns, notes = read_table(path)
+    table = Table(path) if window is None else window.opened.get("table", path, Table)
+    chosen_rows = slice(0, table.count) if window is None else window.within(table.count)
+    columns, notes, first = table.columns(chosen_rows), list(table.notes), chosen_rows.start
     if options.target is not None and options.target not in columns:
         raise UsageError(
             f"--target column:{options.target}: {path} has no such column{nearest(options.target, columns)}; it has "
@@ -123,22 +140,25 @@ def read_columns(path: Path, specs: Sequence[InputSpec], options: TableOptions) 
     by_input = {spec.name: spec for spec in specs if spec.name in columns and _may_be_a_column(spec)}
     features: dict[str, tuple[str, ...]] = {}
     if by_input and not (len(specs) == 1 and _width(specs[0]) not in (1, None)):
-        used = {name: _typed(columns[name], spec, name, path) for name, spec in by_input.items()}
+        used = {name: _typed(columns[name], spec, name, path, first) for name, spec in by_input.items()}
         ignored = [name for name in columns if name not in used]
         if ignored:
             notes.append(f"{path}: {_listed(ignored)} are called like no input of the model and were left out")
     else:
         spec = _only(specs, columns, path)
         chosen = _features(columns, spec, options, path, notes)
-        used = {name: _typed(columns[name], spec, name, path) for name in chosen}
-    taken = _complete_rows({**used, **({} if label is None else {str(options.target): label})}, options, path, notes)
+        used = {name: _typed(columns[name], spec, name, path, first) for name in chosen}
+    needed = {**used, **({} if label is None else {str(options.target): label})}
+    taken = _complete_rows(needed, options, path, first, whole=chosen_rows == slice(0, table.count))
     target = None if label is None else _targets(label[taken], options, path)
     if by_input and not features and set(used) == set(by_input):
         values = {name: _as_declared(column[taken], by_input[name]) for name, column in used.items()}
     else:
         values = {spec.name: _side_by_side({name: column[taken] for name, column in used.items()}, spec)}
         features = {spec.name: tuple(used)}
-    rows = Rows(path, len(taken), np.flatnonzero(taken), target)
+    rows = Rows(path, len(taken), np.flatnonzero(taken), target, first)
+    if window is None and rows.left_out.any():
+        notes.append(said_of_left_out(path, np.flatnonzero(rows.left_out).tolist(), rows.count))
     if any(value.ndim == 3 for value in values.values()):
         rows.require_one_example()
         return TableRead(values, features, None, notes)
@@ -201,15 +221,17 @@ def _features(
     return list(columns)
 
 
-def _typed(column: Array, spec: InputSpec, name: str, path: Path) -> Array:
+def _typed(column: Array, spec: InputSpec, name: str, path: Path, first: int) -> Array:
     """Text for an input of text, numbers for any other."""
     if spec.dtype.kind != "O":
-        return numbers(column, name, path)
+        return numbers(column, name, path, first)
     return np.array([cell if cell is None else str(cell) for cell in column], object)
 
 
-def _complete_rows(columns: Mapping[str, Array], options: TableOptions, path: Path, notes: list[str]) -> Array:
-    """Which rows are taken [N]."""
+def _complete_rows(
+    columns: Mapping[str, Array], options: TableOptions, path: Path, first: int, *, whole: bool
+) -> Array:
+    """Which rows are taken [N], of those from the ``first`` on, or of the ``whole`` table."""
     holes = {name: where for name, column in columns.items() if (where := missing(column)).any()}
     count = len(next(iter(columns.values())))
     if not holes or (options.keep_missing and options.target not in holes):
@@ -218,14 +240,13 @@ def _complete_rows(columns: Mapping[str, Array], options: TableOptions, path: Pa
         name, where = next(iter(holes.items()))
         also = f" (also {_listed(list(holes)[1:])})" if len(holes) > 1 else ""
         raise InputError(
-            f"{path}: column {name!r} has no value in row {rows_named(where)}{also}; fill them in, leave such rows out "
-            "with --on-error skip (where each is an example), or pass them on with --allow-nonfinite to a model that "
-            "fills them in itself"
+            f"{path}: column {name!r} has no value in row {rows_named(where, first)}{also}; fill them in, leave such "
+            "rows out with --on-error skip (where each is an example), or pass them on with --allow-nonfinite to a "
+            "model that fills them in itself"
         )
     bad = np.logical_or.reduce(list(holes.values()))
-    if bad.all():
+    if bad.all() and whole:
         raise InputError(f"{path}: every row lacks a value in {_listed(holes)}")
-    notes.append(f"{path}: {int(bad.sum())} of {count} rows were left out for missing values: {rows_named(bad)}")
     return ~bad
 
 

@@ -7,7 +7,10 @@ a postal code for an input of text keeps its zeros.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,42 @@ _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
 
 
-def read_table(path: Path) -> tuple[dict[str, Array], list[str]]:
-    """Columns [N] by name, and notes on what was assumed.
+class Table:
+    """A table in a file, read in pieces, one after the other.
 
     Raises:
         InputError: a broken file, rows of different lengths, two columns of one name, no rows.
         MissingDependencyError: Parquet without pyarrow.
     """
-    columns, notes = _read_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else _read_csv(path)
-    if not columns or not len(next(iter(columns.values()))):
-        raise InputError(f"{path}: the table has no rows")
-    return columns, notes
+
+    def __init__(self, path: Path) -> None:
+        self._file = ParquetRows(path) if path.suffix.lower() in PARQUET_SUFFIXES else CsvRows(path)
+        self.notes = self._file.notes
+        self._next = 0
+        self._last: tuple[slice | None, dict[str, Array]] = None, {}
+        self.count = self._file.count()
+        if not self.count:
+            raise InputError(f"{path}: the table has no rows")
+
+    def columns(self, rows: slice | None = None) -> dict[str, Array]:
+        """Columns [N] by name; ``rows`` that follow those read last are the fastest."""
+        rows = slice(0, self.count) if rows is None else rows
+        if rows != self._last[0]:
+            if rows.start != self._next:
+                self._file.begin(rows.start)
+            self._last, self._next = (rows, self._file.take(rows.stop - rows.start)), rows.stop
+        return dict(self._last[1])
 
 
-def numbers(column: Array, name: str, path: Path) -> Array:
+def read_table(path: Path) -> dict[str, Array]:
+    """All columns of a table by name; errors as :class:`Table`."""
+    return Table(path).columns()
+
+
+def numbers(column: Array, name: str, path: Path, first: int = 0) -> Array:
     """The column as float64, NaN where a value is missing, or as int64 where all are whole numbers.
+
+    ``first``: the number of its first row, for the message.
 
     Raises:
         InputError: a value that is no number.
@@ -49,6 +73,8 @@ def numbers(column: Array, name: str, path: Path) -> Array:
         return column.astype(np.int64)
     if _are_whole(column):
         return np.array([int(cell) for cell in column], np.int64)
+    with suppress(ValueError, TypeError):  # a cell that is no plain number
+        return column.astype(np.float64)
     found = np.empty(len(column))
     for row, cell in enumerate(column):
         text = "" if cell is None else str(cell).strip().lower()
@@ -56,8 +82,8 @@ def numbers(column: Array, name: str, path: Path) -> Array:
             found[row] = np.nan if text in MISSING else _BOOLEANS[text] if text in _BOOLEANS else float(text)
         except ValueError:
             raise InputError(
-                f"{path}: column {name!r} holds {cell!r} in row {row}, which is no number; encode the column as for "
-                "the model's training"
+                f"{path}: column {name!r} holds {cell!r} in row {first + row}, which is no number; encode the column "
+                "as for the model's training"
             ) from None
     return found
 
@@ -71,9 +97,18 @@ def missing(column: Array) -> Array:
     return np.array([cell is None or (isinstance(cell, str) and not cell.strip()) for cell in column])
 
 
-def rows_named(rows: Array) -> str:
-    """``3, 17, 20`` of the rows where the mask is set, cut after five."""
-    places = np.flatnonzero(rows)
+def rows_named(rows: Array, first: int = 0) -> str:
+    """``3, 17, 20`` of the rows where the mask is set, cut after five; ``first`` is the number of the first."""
+    return named_places((first + np.flatnonzero(rows)).tolist())
+
+
+def said_of_left_out(path: Path, rows: Sequence[int], count: int) -> str:
+    """The note that ``rows`` of ``count`` were left out."""
+    return f"{path}: {len(rows)} of {count} rows were left out for missing values: {named_places(rows)}"
+
+
+def named_places(places: Sequence[int]) -> str:
+    """``3, 17, 20``, cut after five."""
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return ", ".join(str(place) for place in places[:_SHOWN]) + more
 
@@ -82,35 +117,64 @@ def _are_whole(column: Array) -> bool:
     return all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) and len(cell) < 19 for cell in column)
 
 
-def _read_csv(path: Path) -> tuple[dict[str, Array], list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
-            stream.seek(0)
-            rows = _without_blank_lines(list(csv.reader(stream, delimiter=_delimiter(path, first), strict=True)))
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not a readable table (UTF-8, one row a line): {error}") from error
-    if not rows:
-        raise InputError(f"{path}: the file is empty")
-    notes = []
-    if all(_is_number(cell) for cell in rows[0]):
-        notes.append(f"{path}: the first line holds numbers only, so it is read as the first row, not as column names")
-        rows.insert(0, [str(place) for place in range(len(rows[0]))])
-    names = [name.strip() for name in rows[0]]
-    _require_different(path, names)
-    for number, row in enumerate(rows[1:]):
-        if len(row) != len(names):
-            raise InputError(f"{path}: row {number} has {len(row)} cells, the first line {len(names)}")
-    columns = zip(*rows[1:], strict=True) if len(rows) > 1 else ([] for _ in names)
-    return {name: np.array(cells, object) for name, cells in zip(names, columns, strict=True)}, notes
+class CsvRows:
+    """A CSV file, its rows as text."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.notes: list[str] = []
+        first = next(self._lines(), None)
+        if first is None:
+            raise InputError(f"{path}: the file is empty")
+        self._headed = not all(_is_number(cell) for cell in first)
+        if not self._headed:
+            self.notes.append(
+                f"{path}: the first line holds numbers only, so it is read as the first row, not as column names"
+            )
+        self._names = [name.strip() for name in first] if self._headed else [str(place) for place in range(len(first))]
+        _require_different(path, self._names)
+        self._rows = self._lines()
+        self.begin(0)
 
-def _without_blank_lines(rows: list[list[str]]) -> list[list[str]]:
-    """The rows; a blank line amid a single column is a row of it whose value is missing."""
-    full = [place for place, row in enumerate(rows) if row]
-    if not full or len(rows[full[0]]) > 1:
-        return [row for row in rows if row]
-    return [row or [""] for row in rows[full[0] : full[-1] + 1]]
+    def count(self) -> int:
+        """The rows of the file, each of which is looked at."""
+        found = -1 if self._headed else 0
+        for number, row in enumerate(self._lines(), found):
+            if len(row) != len(self._names):
+                raise InputError(f"{self._path}: row {number} has {len(row)} cells, the first line {len(self._names)}")
+            found = number + 1
+        return found
+
+    def begin(self, row: int) -> None:
+        """Go to a row."""
+        self._rows.close()
+        self._rows = self._lines()
+        for _ in itertools.islice(self._rows, row + self._headed):
+            pass
+
+    def take(self, count: int) -> dict[str, Array]:
+        """The next rows, by column."""
+        rows = list(itertools.islice(self._rows, count))
+        columns = zip(*rows, strict=True) if rows else ([] for _ in self._names)
+        return {name: np.array(cells, object) for name, cells in zip(self._names, columns, strict=True)}
+
+    def _lines(self) -> Generator[list[str]]:
+        """The lines that are rows; a blank line amid a single column is a row of it whose value is missing."""
+        width, blank = 0, 0
+        try:
+            with self._path.open(newline="", encoding="utf-8-sig") as stream:
+                delimiter = _delimiter(self._path, stream.readline())
+                stream.seek(0)
+                for row in csv.reader(stream, delimiter=delimiter, strict=True):
+                    if not row:
+                        blank += width == 1
+                        continue
+                    width = width or len(row)
+                    yield from ([""] for _ in range(blank))
+                    blank = 0
+                    yield row
+        except (csv.Error, UnicodeDecodeError, OSError) as error:
+            raise InputError(f"{self._path}: not a readable table (UTF-8, one row a line): {error}") from error
 
 
 def _delimiter(path: Path, line: str) -> str:
@@ -133,20 +197,61 @@ def _require_different(path: Path, names: list[str]) -> None:
         raise InputError(f"{path}: two columns are called {twice[0]!r}; give them names of their own")
 
 
-def _read_parquet(path: Path) -> tuple[dict[str, Array], list[str]]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path}: reading Parquet needs pyarrow: pip install 'onnx-ig[tables]' (or give the table as .csv)"
-        ) from error
-    try:
-        table = parquet.read_table(path)
-        _require_different(path, list(table.column_names))
-        return {name: _of_arrow(table.column(name), pyarrow) for name in table.column_names}, []
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable Parquet file (truncated or of another kind): {error}") from error
+class ParquetRows:
+    """A Parquet file, read by record batches."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{path}: reading Parquet needs pyarrow: pip install 'onnx-ig[tables]' (or give the table as .csv)"
+            ) from error
+        self._path, self._arrow, self.notes = path, pyarrow, list[str]()
+        with self._reading():
+            self._file: Any = parquet.ParquetFile(path)
+            names = list(self._file.schema_arrow.names)
+        _require_different(path, names)
+        self.begin(0)
+
+    def count(self) -> int:
+        """The rows of the file."""
+        return int(self._file.metadata.num_rows)
+
+    def begin(self, row: int) -> None:
+        """Go to a row."""
+        self._batches = self._file.iter_batches()
+        self._left: Any = self._file.schema_arrow.empty_table()
+        self._collect(row)
+
+    def take(self, count: int) -> dict[str, Array]:
+        """The next rows, by column."""
+        with self._reading():
+            table = self._collect(count)
+            return {name: _of_arrow(table.column(name), self._arrow) for name in table.column_names}
+
+    def _collect(self, count: int) -> Any:
+        """Take ``count`` rows off what is left."""
+        tables = [self._left]
+        with self._reading():
+            while sum(table.num_rows for table in tables) < count:
+                batch = next(self._batches, None)
+                if batch is None:
+                    break
+                tables.append(self._arrow.Table.from_batches([batch]))
+            table = self._arrow.concat_tables(tables)
+        self._left = table.slice(count)
+        return table.slice(0, count)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._arrow.ArrowException, OSError, ValueError) as error:
+            raise InputError(
+                f"{self._path}: not a readable Parquet file (truncated or of another kind): {error}"
+            ) from error
 
 
 def _of_arrow(column: Any, arrow: Any) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.data.window import Window
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
 
@@ -91,10 +92,17 @@ def token_input(specs: Sequence[InputSpec], path: Path, ids: str | None = None) 
     return next(name for name, role in _roles(specs, path, ids).items() if role == "ids")
 
 
-def read_text(path: Path, specs: Sequence[InputSpec], options: TextOptions, ids: str | None = None) -> TextRead:
+def read_text(
+    path: Path,
+    specs: Sequence[InputSpec],
+    options: TextOptions,
+    ids: str | None = None,
+    window: Window | None = None,
+) -> TextRead:
     """The sentences of a file as values of ``specs``; ``ids`` is the input of the tokens where a user named it.
 
-    Sentences of different lengths are padded to the longest, or to the length that the input declares.
+    Sentences of different lengths are padded to the longest of the ``window``, or to the length that the input
+    declares.
 
     Raises:
         UsageError: no tokenizer; InputError: inputs of which it is not known what they take, a sentence that is too
@@ -106,11 +114,17 @@ def read_text(path: Path, specs: Sequence[InputSpec], options: TextOptions, ids:
     most = (tokenizer.truncation or {}).get("max_length")
     tokenizer.no_padding()
     tokenizer.no_truncation()  # which cuts without a word
-    sentences = read_sentences(path, options.key)
+    first = 0
+    if window is None:
+        sentences = read_sentences(path, options.key)
+    else:
+        sentences = window.opened.get("sentences", path, lambda path: read_sentences(path, options.key))
+        piece = window.within(len(sentences))
+        sentences, first = sentences[piece], piece.start
     lengths = [len(one.ids) for one in tokenizer.encode_batch(sentences)]
     spec = next(spec for spec in specs if roles.get(spec.name) == "ids")
     declared = spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
-    for number, length in enumerate(lengths):
+    for number, length in enumerate(lengths, first):
         if isinstance(declared, int) and length > declared:
             raise _too_long(path, number, length, f"input {spec.name!r} takes {declared}")
         if most is not None and length > most:

@@ -16,6 +16,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import by_example, l1, ratio
+from onnx_ig.engine.note import WHERE, WHICH, Counted, Note
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.loading.model import Model
 
@@ -51,7 +52,7 @@ def notes_of(engine: Engine, model: Model, request: Request, found: Attribution)
     return Notes(tuple(filter(None, warned)), tuple(filter(None, advice)))
 
 
-def inexact(found: Attribution) -> str | None:
+def inexact(found: Attribution) -> Note | None:
     """A sentence where the error of a fixed number of points is estimated at more than 5 % in an example; else None."""
     if found.error_estimate is None or found.steps_used is not None:  # a tolerance is what was asked for
         return None
@@ -59,14 +60,14 @@ def inexact(found: Attribution) -> str | None:
     bad = np.flatnonzero(error > LARGEST_ERROR)
     if not len(bad):
         return None
-    return (
-        f"the estimated error of the attributions of {_which(len(bad), len(error))} is above 5 %: up to "
-        f"{_percent(error.max())}{_where(error)}. A tolerance takes as many path points as each example needs "
-        "(tolerance=0.01, --tolerance 0.01)"
+    text = (
+        f"the estimated error of the attributions of {WHICH} is above 5 %: up to {_percent(error.max())}{WHERE}. "
+        "A tolerance takes as many path points as each example needs (tolerance=0.01, --tolerance 0.01)"
     )
+    return Note(Counted("inexact", text, len(bad), len(error), float(error.max()), int(np.argmax(error))))
 
 
-def unsure(found: Probability | None, result: Attribution, from_torch: bool = False) -> str | None:
+def unsure(found: Probability | None, result: Attribution, from_torch: bool = False) -> Note | None:
     """A sentence where F is a probability; else None."""
     if found is None or result.scores is None:
         return None
@@ -76,13 +77,14 @@ def unsure(found: Probability | None, result: Attribution, from_torch: bool = Fa
         else f"explain {found.logits!r} (output={found.logits!r}, --output {found.logits})"
     )
     most = float(np.nanmax(np.abs(result.scores))) if np.isfinite(result.scores).any() else np.nan
-    return (
+    text = (
         f"F is a probability ({found.op_type}; |F(x)| is up to {most:.4g}), flat where it is sure: its logits need "
         f"fewer path points for the same error; {way}"
     )
+    return Note(Counted("probability", text, len(result.scores), len(result.scores), most))
 
 
-def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_score: Array | None) -> str | None:
+def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_score: Array | None) -> Note | None:
     """A sentence where |F(x) − F(x')| is below 5 % of Σ |attributions| in an example; else None.
 
     Args:
@@ -97,19 +99,12 @@ def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_
     if not len(bad):
         return None
     worst = int(np.argmin(share))
-    return (
-        f"the attributions of {_which(len(bad), len(share))} cancel each other: |F(x) − F(baseline)| is "
-        f"{change[worst]:.3g}, {_percent(share[worst])} of the summed |attributions|{_where(-share)}: the path goes "
-        "up and down again. Another baseline may tell more (baselines=, --baseline)"
+    text = (
+        f"the attributions of {WHICH} cancel each other: |F(x) − F(baseline)| is {change[worst]:.3g}, "
+        f"{_percent(share[worst])} of the summed |attributions|{WHERE}: the path goes up and down again. Another "
+        "baseline may tell more (baselines=, --baseline)"
     )
-
-
-def _which(some: int, of: int) -> str:
-    return f"{some} of {of} examples" if of > 1 else "the example"
-
-
-def _where(worst: Array) -> str:
-    return f" (example {int(np.argmax(worst))})" if len(worst) > 1 else ""
+    return Note(Counted("cancelling", text, len(bad), len(share), -float(share[worst]), worst))
 
 
 def _percent(share: float) -> str:

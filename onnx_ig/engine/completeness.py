@@ -11,12 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.engine.note import COUNT, WHERE, WHICH, Counted, Note
 
 LARGEST = 0.05  # of |F(x) − F(baseline)|, or of a hundredth of F where that is next to nothing
 _FLOOR = 0.01
 
 
-def completeness_gap(delta: Array | None, score: Array | None, baseline_score: Array | None) -> str | None:
+def completeness_gap(delta: Array | None, score: Array | None, baseline_score: Array | None) -> Note | None:
     """A sentence where |delta| / max(|F(x) − F(baseline)|, |F| / 100) is above 5 % in an example; else None.
 
     Args:
@@ -32,16 +33,15 @@ def completeness_gap(delta: Array | None, score: Array | None, baseline_score: A
     if not len(bad):
         return None
     worst = int(np.nanargmax(relative))
-    which = f"{len(bad)} of {len(gap)} examples" if len(gap) > 1 else "the example"
-    where = f" (example {worst})" if len(gap) > 1 else ""
-    return (
-        f"the attributions of {which} do not add up to F(x) − F(baseline): the convergence delta is up to "
-        f"{100 * relative[worst]:.0f} % of it{where}. Take more path points (tolerance=, --tolerance; n_steps=, "
+    text = (
+        f"the attributions of {WHICH} do not add up to F(x) − F(baseline): the convergence delta is up to "
+        f"{100 * relative[worst]:.0f} % of it{WHERE}. Take more path points (tolerance=, --tolerance; n_steps=, "
         "--n-steps), a baseline nearer to the data, or the output before a softmax or sigmoid"
     )
+    return Note(Counted("incomplete", text, len(bad), len(gap), float(relative[worst]), worst))
 
 
-def at_the_baseline(inputs: Mapping[str, Array], baselines: Mapping[str, Array]) -> str | None:
+def at_the_baseline(inputs: Mapping[str, Array], baselines: Mapping[str, Array]) -> Note | None:
     """A sentence where every input of an example is its baseline, so that all attributions are zero; else None."""
     same = [
         (value == np.broadcast_to(baselines[name], value.shape)).reshape(len(value), -1).all(axis=1)
@@ -50,8 +50,9 @@ def at_the_baseline(inputs: Mapping[str, Array], baselines: Mapping[str, Array])
     ]
     if not same or len({len(rows) for rows in same}) > 1 or not np.logical_and.reduce(same).any():
         return None
-    count = int(np.logical_and.reduce(same).sum())
-    return (
-        f"{count} row(s) of the inputs equal their baseline: all their attributions are zero, whatever the model does. "
+    rows = np.logical_and.reduce(same)
+    text = (
+        f"{COUNT} row(s) of the inputs equal their baseline: all their attributions are zero, whatever the model does. "
         "Choose another baseline (baselines=, --baseline)"
     )
+    return Note(Counted("at the baseline", text, int(rows.sum()), len(rows)))

@@ -16,6 +16,7 @@ from onnx_ig.common.types import Array, Rule
 from onnx_ig.engine.adaptive import integrate_to_tolerance
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.fixed import integrate_fixed
+from onnx_ig.engine.note import ARE, WHICH, Counted, Note
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import UsageError
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, FEWEST_INTERVALS, path_nodes_and_weights
@@ -39,7 +40,7 @@ class PathRule(Protocol):
     def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
         """As :func:`integrate_fixed`, which has the other options. ``estimate``: the error, if it costs anything."""
 
-    def missed(self, found: Attribution) -> str | None:
+    def missed(self, found: Attribution) -> Note | None:
         """A sentence where the attributions are less exact than was asked for; else None."""
 
 
@@ -54,7 +55,7 @@ class AtInput:
         """x · ∇F(x): exact, and there are no ends."""
         return engine.gradient(request, **options)
 
-    def missed(self, found: Attribution) -> str | None:
+    def missed(self, found: Attribution) -> Note | None:
         return None
 
 
@@ -73,7 +74,7 @@ class FixedSteps:
         points = path_nodes_and_weights(self.method, self.n_steps)
         return integrate_fixed(engine, request, *points, estimate=estimate, **options)
 
-    def missed(self, found: Attribution) -> str | None:
+    def missed(self, found: Attribution) -> Note | None:
         return None
 
 
@@ -91,24 +92,25 @@ class ToTolerance:
     def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
         return integrate_to_tolerance(engine, request, self.tolerance, self.max_steps, **options)
 
-    def missed(self, found: Attribution) -> str | None:
+    def missed(self, found: Attribution) -> Note | None:
         assert found.error_estimate is not None and found.steps_used is not None
         return not_within(self.tolerance, found.error_estimate, found.steps_used)
 
 
-def not_within(tolerance: float, error: Array, steps: Array) -> str | None:
+def not_within(tolerance: float, error: Array, steps: Array) -> Note | None:
     """A sentence where the estimated ``error`` [N] of some examples is above ``tolerance`` after ``steps`` [N]."""
     late = np.flatnonzero(~(error <= tolerance))
     if not len(late):
         return None
     finite = late[np.isfinite(error[late])]
     worst = f"estimated at up to {100 * error[finite].max():.2g} %" if len(finite) else "not known (not finite)"
-    which = f"{len(late)} of {len(error)} examples are" if len(error) > 1 else "the example is"
-    return (
-        f"{which} not within the tolerance of {100 * tolerance:.2g} % after {steps[late].max()} steps: the relative "
-        f"error of the attributions is {worst}. Raise max_steps= (--max-steps) or tolerance= (--tolerance), or explain "
-        "the output before a softmax or sigmoid"
+    text = (
+        f"{WHICH} {ARE} not within the tolerance of {100 * tolerance:.2g} % after {steps[late].max()} steps: the "
+        f"relative error of the attributions is {worst}. Raise max_steps= (--max-steps) or tolerance= (--tolerance), "
+        "or explain the output before a softmax or sigmoid"
     )
+    largest = float(error[finite].max()) if len(finite) else 0.0
+    return Note(Counted("tolerance", text, len(late), len(error), largest, int(late[0])))
 
 
 def path_rule(

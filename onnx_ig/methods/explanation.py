@@ -24,7 +24,7 @@ from onnx_ig.loading.model import Model
 from onnx_ig.methods.answers import delta_type, first, like
 from onnx_ig.methods.bound import Bound
 from onnx_ig.methods.requests import Arguments
-from onnx_ig.report.illustrate import Drawings, of_example, summaries
+from onnx_ig.report.illustrate import Drawings, illustrations, of_example, summaries
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.report.words import token_names
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas
     import shap
 
-    from onnx_ig.report.document import Feature
+    from onnx_ig.report.examples import Feature
 
 Inputs = TypeVar("Inputs")
 _DRAWN = 2  # examples, in a notebook
@@ -79,11 +79,15 @@ class Explanation(Generic[Inputs]):
     def _repr_html_(self) -> str:
         from onnx_ig.report.document import document
         from onnx_ig.report.page import fragment
-        from onnx_ig.report.write import drawings
+        from onnx_ig.report.running import Running
+        from onnx_ig.report.write import drawn_if_possible
 
-        drawn, notes = drawings(self.report, None, _DRAWN)
-        report = replace(self.report, warnings=(*self.report.warnings, *notes))
-        return fragment(document(report, ()), drawn)
+        drawn, notes = drawn_if_possible(None, lambda: illustrations(self.report, _DRAWN))
+        if drawn and self.report.examples > _DRAWN:
+            notes = [f"pictures were drawn of the first {_DRAWN} of {self.report.examples} examples"]
+        running = Running()
+        running.add(self.report)
+        return fragment(document(replace(self.report, warnings=(*self.report.warnings, *notes)), running, ()), drawn)
 
     def named(
         self,
@@ -116,7 +120,7 @@ class Explanation(Generic[Inputs]):
         Raises:
             InputError: no such example.
         """
-        from onnx_ig.report.document import top_features
+        from onnx_ig.report.examples import top_features
 
         return top_features(self.report, self._example(example), k)
 

@@ -19,13 +19,23 @@ from onnx_ig.report.record import AttributionReport
 class Columns:
     """F columns of N rows: names, ``attributions`` [N, F], and the inputs' values [N] or None by column.
 
-    ``name`` is the tensor's, or None for the inputs of a table with one each.
+    ``name`` is the tensor's, or None for the inputs of a table with one each. ``mean`` is the mean |attribution| of
+    each column [F] where the rows are a sample of those that it is the mean of.
     """
 
     name: str | None
     names: Sequence[str]
     attributions: Array
     values: Sequence[Array | None]
+    mean: Array | None = None
+
+    def sizes(self) -> Array:
+        """|attributions|, [N, F]; values that are not finite count as zero."""
+        return np.abs(np.nan_to_num(self.attributions, nan=0.0, posinf=0.0, neginf=0.0))
+
+    def mean_sizes(self) -> Array:
+        """The mean |attribution| of each column, [F]."""
+        return self.sizes().mean(axis=0) if self.mean is None else self.mean
 
     def label(self, column: int, row: int | None = None) -> str:
         """``age``, or ``age = 37`` in one row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
 from onnx_ig.errors import MissingDependencyError, UsageError
-from onnx_ig.report.columns import columns_of
-from onnx_ig.report.document import top_features
+from onnx_ig.report.columns import Columns, columns_of
+from onnx_ig.report.examples import top_features
 from onnx_ig.report.record import AttributionReport
 
 Drawing: TypeAlias = Picture | Series | Literal["features", "positions", "map", "line"]
@@ -85,20 +85,25 @@ def of_example(report: AttributionReport, example: int) -> Iterator[Illustration
     _require_matplotlib()
     from onnx_ig.report.charts import draw_bars
 
+    number = report.first + example
     for columns in columns_of(report):
         if columns.name is None:
             alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
-            yield Illustration(f"columns_{example}.png", None, example, alt, draw_bars(report, columns, example))
+            yield Illustration(f"columns_{number}.png", None, number, alt, draw_bars(report, columns, example))
     for name, slug in _slugs(report.attributions).items():
         for kind in kinds_of_drawing(report, name):
             word, png = _drawn(report, name, example, kind)
-            yield Illustration(
-                f"{word}_{slug}_{example}.png", name, example, _in_words(report, name, example, word), png
-            )
+            alt = _in_words(report, name, example, word)
+            yield Illustration(f"{word}_{slug}_{number}.png", name, number, alt, png)
 
 
-def summaries(report: AttributionReport) -> Iterator[Illustration]:
+def summaries(
+    report: AttributionReport, tables: Sequence[Columns] | None = None, rows: int | None = None
+) -> Iterator[Illustration]:
     """One drawing of all examples for each table that has several rows.
+
+    Args:
+        tables: a sample of the ``rows`` of which ``report`` is a piece; None: those of ``report``.
 
     Raises:
         MissingDependencyError: without matplotlib.
@@ -108,14 +113,14 @@ def summaries(report: AttributionReport) -> Iterator[Illustration]:
 
     slugs = _slugs(report.attributions)
 
-    for columns in columns_of(report):
+    for columns in columns_of(report) if tables is None else tables:
         name = columns.name
         if name is not None and "features" not in kinds_of_drawing(report, name):
             continue
         if len(columns.attributions) > 1:
             largest = ", ".join(columns.names[column] for column in order(columns)[:3])
             alt = f"Mean |attribution| of each column, and each row's. Largest: {largest}."
-            title = f"{report.algorithm}  ·  {report.model}  ·  {report.examples} rows"
+            title = f"{report.algorithm}  ·  {report.model}  ·  {rows or report.examples} rows"
             file = f"summary_{slugs[name]}.png" if name is not None else "summary.png"
             yield Illustration(file, name, None, alt, draw_summary(columns, title))
 

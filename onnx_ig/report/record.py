@@ -15,7 +15,10 @@ from onnx_ig.data.table import Rows
 from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
-from onnx_ig.report.labels import FeatureNames, check_names, names_of
+from onnx_ig.report.labels import FeatureNames, check_names, is_per_example, names_of
+
+_OF_EXAMPLES = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used",
+                "example_names", "words")  # fmt: skip
 
 
 def known_to_numpy(value: Any) -> Any:
@@ -38,7 +41,8 @@ class AttributionReport:
     ``table`` says of which file's rows the examples are, as which the attributions are written too; ``words`` are the
     examples' texts. ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
     and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
-    equivalent. ``seconds`` maps a phase to its duration.
+    equivalent. ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
+    a piece of more.
 
     What is bfloat16 is held in float32: numpy can neither print it in every version nor say its type in a file.
 
@@ -72,6 +76,7 @@ class AttributionReport:
     straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    first: int = 0
 
     def __post_init__(self) -> None:
         for word in ("score", "baseline_score", "convergence_delta"):
@@ -119,6 +124,21 @@ class AttributionReport:
         """The same report about one attributed tensor only."""
         return replace(self, attributions={name: self.attributions[name]})
 
+    def head(self, count: int) -> AttributionReport:
+        """The same report about the first ``count`` examples only."""
+        if not self.batched or count >= self.examples:
+            return self
+        names = {n: v[:count] if is_per_example(v) else v for n, v in self.feature_names.items()}
+        cut: dict[str, Any] = {word: None if (v := getattr(self, word)) is None else v[:count] for word in _OF_EXAMPLES}
+        return replace(
+            self,
+            attributions={name: array[:count] for name, array in self.attributions.items()},
+            inputs={name: array[:count] for name, array in self.inputs.items()},
+            feature_names=names,
+            table=None if self.table is None else self.table.head(count),
+            **cut,
+        )
+
     def relative_delta(self) -> Array | None:
         """|convergence delta| / |F(x) − F(x')| per example, NaN where the scores are equal."""
         if self.convergence_delta is None or self.baseline_score is None:
@@ -134,14 +154,15 @@ class AttributionReport:
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
-        if self.table is not None and self.table.left_out.any():
-            return f"row {self.table.taken[example]}"
+        if self.table is not None and self.table.numbers[example] != self.first + example:
+            return f"row {self.table.numbers[example]}"
         return self.example_names[example] if self.example_names else None
 
     def describe_example(self, example: int) -> str:
         """``0``, or ``0 (cat.png)``."""
         name = self.example_name(example)
-        return str(example) if name is None else f"{example} ({name})"
+        number = self.first + example
+        return str(number) if name is None else f"{number} ({name})"
 
     def describe_target(self, example: int) -> str:
         """``7``, ``7 (seven)``, ``3, 4``, or ``none`` for one number per example."""

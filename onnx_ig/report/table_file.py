@@ -16,7 +16,10 @@ from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.columns import columns_of
 from onnx_ig.report.record import AttributionReport
 
-NAMES = {".csv": "attributions.csv", ".tsv": "attributions.csv", ".parquet": "attributions.parquet"}
+
+def table_suffix(report: AttributionReport) -> str:
+    """How the file's name ends: as that of the table that was given."""
+    return ".parquet" if report.table is not None and report.table.file.suffix.lower() == ".parquet" else ".csv"
 
 
 def table_of(report: AttributionReport) -> dict[str, Array]:
@@ -29,7 +32,9 @@ def table_of(report: AttributionReport) -> dict[str, Array]:
         for place, name in enumerate(table.names):
             unique = f"{table.name}{name}" if name in attributed or name.startswith("[") else name
             attributed[unique] = table.attributions[:, place]
-    facts: dict[str, Array | None] = {"row": np.arange(report.examples) if report.table is None else report.table.taken}
+    facts: dict[str, Array | None] = {
+        "row": report.first + np.arange(report.examples) if report.table is None else report.table.numbers
+    }
     if report.target is not None and report.target.ndim == 1:
         facts["target"] = report.target
     facts |= {"score": report.score, "baseline_score": report.baseline_score,

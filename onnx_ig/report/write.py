@@ -1,34 +1,99 @@
-"""Writing a report: attributions.npz, report.json, report.html and PNGs appear together or not at all."""
+"""Writing a report piece by piece: data files as they are finished, then drawings, report.json and report.html.
+
+The one idea: a report of one piece is written as one of many is; all of it appears together or not at all.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from onnx_ig.common.atomic import Manifest, require_free, staged
-from onnx_ig.common.types import Array
+from onnx_ig.data.table import Rows
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.document import FORMAT, document
-from onnx_ig.report.illustrate import Illustration, illustrations
+from onnx_ig.report.illustrate import Illustration, of_example, summaries
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
-from onnx_ig.report.table_file import NAMES, write_table
+from onnx_ig.report.running import Running
+from onnx_ig.report.shards import DATA, Shards
 
-ARRAYS, PAGE = "attributions.npz", "report.html"
-_MANIFEST = Manifest(
+PAGE, HEAD = "report.html", 8  # examples that are kept as they are
+MANIFEST = Manifest(
     "report.json",
     FORMAT,
     re.compile(
-        r"attributions\.(npz|csv|parquet)|report\.(json|html)|summary\.png"
+        rf"{DATA.pattern}|report\.(json|html)|summary\.png"
         r"|(summary|columns|overlay|features|positions|series|map|line)_[A-Za-z0-9_-]+\.png"
     ),
 )
+
+
+class ReportWriter:
+    """A report of pieces that are added in order to ``folder``, and drawn as far as ``max_pictures`` examples.
+
+    ``pictures``: as :func:`write_report` takes it.
+    """
+
+    def __init__(self, folder: Path, shards: Shards, *, pictures: bool | None = None, max_pictures: int = 16) -> None:
+        self._folder, self.shards = folder, shards
+        self._pictures, self._limit = pictures, max_pictures
+        self._running = Running()
+        self._drawn: list[Illustration] = []
+        self._notes: list[str] = []
+        self._head: AttributionReport | None = None
+
+    def add(self, piece: AttributionReport) -> None:
+        """What is said and drawn of the next examples, whose data files are written."""
+        self._running.add(piece)
+        if self._head is None:
+            self._head = piece.head(HEAD)
+        if piece.first >= self._limit or self._notes:
+            return
+        shown = range(min(piece.examples, self._limit - piece.first))
+        drawn, self._notes = drawn_if_possible(
+            self._pictures, lambda: [one for example in shown for one in of_example(piece, example)]
+        )
+        self._drawn += drawn
+
+    def skip(self, rows: Rows | None, *, is_new: bool) -> None:
+        """The next piece of the data holds no example: all its ``rows`` are left out."""
+        if rows is not None:
+            self._running.add_rows(rows)
+        if is_new:
+            self.shards.skip(self._running.examples)
+
+    @property
+    def head(self) -> AttributionReport:
+        """The first examples."""
+        assert self._head is not None
+        return self._head
+
+    @property
+    def running(self) -> Running:
+        """What is said of all examples so far."""
+        return self._running
+
+    def finish(self, warnings: Sequence[str], seconds: Mapping[str, float]) -> list[str]:
+        """Write what stands beside the data; the names of all files."""
+        examples = self._running.examples
+        piece = replace(self.head, warnings=(*warnings, *self._notes), seconds=seconds)
+        if self._drawn:
+            if examples > self._limit:
+                note = f"pictures were drawn of the first {self._limit} of {examples} examples"
+                piece = replace(piece, warnings=(*piece.warnings, note))
+            self._drawn = [*summaries(piece, self._running.tables(), examples), *self._drawn]
+        names = [*self.shards.names(), MANIFEST.name, PAGE, *(one.file for one in self._drawn)]
+        content = document(piece, self._running, names, self.shards.listed(), self.shards.record)
+        for one in self._drawn:
+            (self._folder / one.file).write_bytes(one.png)
+        (self._folder / PAGE).write_text(page(content, self._drawn), "utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (self._folder / MANIFEST.name).write_text(text, "utf-8")
+        return sorted(names)
 
 
 def write_report(
@@ -42,11 +107,11 @@ def write_report(
 ) -> list[Path]:
     """Write ``result`` to ``directory`` and return the files, in order of name.
 
-    * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist
-    ``baseline_score``,
+    * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist ``baseline_score``,
       ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``.
     * ``attributions.csv`` or ``.parquet`` where the examples are rows of such a table: ``row``, ``target``, scores, and
       the attributions in columns of the table's own names.
+    * Of a job in several pieces ``attributions-00000.npz`` and so on, each of some examples.
     * ``report.json``: see ``onnx_ig.report.document.document``.
     * ``report.html``: the same to read, with the drawings in it.
     * Drawings, such as ``overlay_*.png`` of pictures, ``features_*.png`` of tables and ``series_*.png``, for the first
@@ -57,50 +122,30 @@ def write_report(
     never, unless ``overwrite``, and ``sources``, the files that the result was made from, not even then. Raises
     UsageError if they are in the way or the place cannot be written; MissingDependencyError.
     """
-    drawn, notes = drawings(result, pictures, max_pictures)
-    result = replace(result, warnings=(*result.warnings, *notes))
-    table = [] if result.table is None else [NAMES[result.table.file.suffix.lower()]]
-    names = [ARRAYS, *table, _MANIFEST.name, PAGE, *(one.file for one in drawn)]
-    content = document(result, names)
     directory = Path(directory)
-    with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
-        arrays: dict[str, Any] = dict(_arrays(result))
-        np.savez_compressed(stage / ARRAYS, **arrays)  # of numbers: numpy 2.0 would write allow_pickle as one of them
-        for name in table:
-            write_table(stage / name, result)
-        for one in drawn:
-            (stage / one.file).write_bytes(one.png)
-        (stage / PAGE).write_text(page(content, drawn), "utf-8")
-        (stage / _MANIFEST.name).write_text(
-            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-        )
-    return [directory / name for name in sorted(names)]
+    with staged(directory, MANIFEST, overwrite=overwrite, sources=sources) as stage:
+        writer = ReportWriter(stage, Shards(stage, {}, 1), pictures=pictures, max_pictures=max_pictures)
+        writer.shards.add(result, {})
+        writer.add(result)
+        names = writer.finish(result.warnings, result.seconds)
+    return [directory / name for name in names]
 
 
 def require_place_for_report(directory: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:
     """Raise UsageError if :func:`write_report` could not write to ``directory``, before there is anything to write."""
-    require_free(directory, _MANIFEST, [ARRAYS, _MANIFEST.name, PAGE], sources, overwrite=overwrite)
+    names = ["attributions.npz", MANIFEST.name, PAGE]
+    require_free(directory, MANIFEST, names, sources, overwrite=overwrite)
 
 
-def drawings(result: AttributionReport, pictures: bool | None, limit: int) -> tuple[list[Illustration], list[str]]:
-    """The drawings of the first ``limit`` examples, and what is to be said of those that there are not.
-
-    ``pictures``: see :func:`write_report`.
-    """
+def drawn_if_possible(
+    pictures: bool | None, draw: Callable[[], list[Illustration]]
+) -> tuple[list[Illustration], list[str]]:
+    """What ``draw`` draws, and what is to be said where it cannot; ``pictures``: see :func:`write_report`."""
     if pictures is False:
         return [], []
     try:
-        drawn = illustrations(result, limit)
+        return draw(), []
     except MissingDependencyError as error:
         if pictures:
             raise
         return [], [f"no pictures were drawn: {error}"]
-    notes = [f"pictures were drawn of the first {limit} of {result.examples} examples"]
-    return drawn, notes if drawn and result.examples > limit else []
-
-
-def _arrays(result: AttributionReport) -> dict[str, Array]:
-    arrays = {f"attribution_{name}": array for name, array in result.attributions.items()}
-    arrays["score"] = result.score
-    rest = ("baseline_score", "convergence_delta", "error_estimate", "steps_used", "target")
-    return arrays | {name: array for name in rest if (array := getattr(result, name)) is not None}

@@ -20,8 +20,8 @@ from PIL import Image
 from onnx_ig.data import Picture
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.report import AttributionReport, write_report
-from onnx_ig.report.document import top_features
 from onnx_ig.report.drawing import DPI, HEADING, MARGIN, Sheet, colour_limit
+from onnx_ig.report.examples import top_features
 from onnx_ig.report.illustrate import illustrations, kinds_of_drawing
 from onnx_ig.report.overlay import displayable, draw_overlay, panel_size
 

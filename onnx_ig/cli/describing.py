@@ -1,0 +1,56 @@
+"""What was found of some examples as the piece of a report that they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx_ig.cli.request import AttributeOptions, Found
+from onnx_ig.cli.values import Values
+from onnx_ig.loading.model import Model
+from onnx_ig.report import AttributionReport
+from onnx_ig.report.words import token_names
+
+
+@dataclass(frozen=True)
+class Describing:
+    """The report's pieces on ``model``, which ``source`` names, and ``options``."""
+
+    source: str
+    model: Model
+    options: AttributeOptions
+
+    def __call__(self, found: Found, values: Values) -> AttributionReport:
+        """The piece of the examples whose ``values`` were explained."""
+        attributed, shown = found.attributions, self.options.names.within(values.window)
+        words = next(iter(values.words.values()), ())
+        return AttributionReport(
+            model=self.source,
+            model_sha256=self.model.source_sha256 or None,
+            exporter=self.model.note or None,
+            algorithm=found.algorithm,
+            attributions=attributed,
+            score=found.score,
+            provider=found.provider,
+            inputs={name: value for name, value in values.inputs.items() if name in attributed},
+            target=found.target,
+            baseline_score=found.baseline_score,
+            convergence_delta=found.convergence_delta,
+            method=found.method,
+            n_steps=found.n_steps,
+            tolerance=found.tolerance,
+            error_estimate=found.error_estimate,
+            steps_used=found.steps_used,
+            feature_names={
+                **{name: columns for name, columns in values.features.items() if name in attributed},
+                **token_names(attributed, words),
+                **shown.of_features(list(attributed)),
+            },
+            class_names=shown.classes,
+            pictures={name: picture for name, picture in values.pictures.items() if name in attributed},
+            series={name: series for name, series in values.series.items() if name in attributed},
+            table=values.rows,
+            words=words,
+            example_names=values.example_names if found.batched else (),
+            batched=found.batched,
+            straight_through=found.straight_through,
+        )

@@ -1,0 +1,113 @@
+"""Where the report of a job goes, and what makes two runs the same work, so that one can continue the other.
+
+The one idea: what a run finished is taken over only where versions, model, options and data are the same to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from onnx_ig.cli.request import AttributeOptions
+from onnx_ig.common.atomic import UNFINISHED, publish
+from onnx_ig.data import Window
+from onnx_ig.errors import UsageError
+from onnx_ig.loading.model import Model
+from onnx_ig.report.shards import Shard, read_account
+from onnx_ig.report.write import MANIFEST
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the report goes, and what another run left there.
+
+    Attributes:
+        sources: files that are never replaced.
+        resume: an unfinished run of the same work is continued.
+    """
+
+    out: Path
+    sources: frozenset[Path]
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder of what is finished before the rest is."""
+        return self.out / UNFINISHED
+
+    def begin(self, record: Mapping[str, Any]) -> list[Shard]:
+        """The finished pieces of the run that this one continues.
+
+        Raises:
+            UsageError: it is there and is not to be continued, or was of other work.
+        """
+        account = read_account(self.unfinished)
+        if account is None and self.unfinished.exists():
+            raise UsageError(f"{self.unfinished} was not made by this command: move it, or choose another directory")
+        earlier, finished = account or ({}, [])
+        if not self.resume:
+            if finished and not self.overwrite:
+                raise UsageError(
+                    f"{self.unfinished} holds {sum(one.examples for one in finished)} explained examples of a run that "
+                    "did not end: continue it with --resume, or begin again with --overwrite"
+                )
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            return []
+        changed = [what for what in record if earlier.get(what) != record[what]] if finished else []
+        if changed:
+            raise UsageError(
+                f"--resume: {self.unfinished} was begun with other work ({', '.join(changed)} changed): begin again "
+                "with --overwrite, or choose another directory"
+            )
+        return finished
+
+    def is_done(self, record: Mapping[str, Any]) -> bool:
+        """Whether the same work is finished here; what was interrupted while files moved into place is moved."""
+        if not self.resume:
+            return False
+        if _record_in(self.unfinished / MANIFEST.name) == dict(record):
+            publish(self.unfinished, self.out, MANIFEST)
+        done = _record_in(self.out / MANIFEST.name) == dict(record)
+        if done:
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+        return done
+
+
+def _record_in(manifest: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(manifest.read_text("utf-8"))["record"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record_of(
+    model: Model, options: AttributeOptions, windows: Sequence[Window | None], files: Collection[Path]
+) -> dict[str, Any]:
+    """What makes two runs the same: versions, and SHA-256 of the model, the options and the data."""
+    first = windows[0]
+    size = None if first is None else first.rows.stop
+    return {
+        "onnx_ig": version("onnx-ig"),
+        "model": model.source_sha256 or sha256_of(model.name),
+        "options": sha256_of(options, size),
+        "data": sha256_of(*sorted(path for path in files if path.is_file())),
+    }
+
+
+def sha256_of(*parts: Any) -> str:
+    """Of what Python shows of the ``parts``, and of the content of paths among them."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()

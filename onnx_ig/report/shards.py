@@ -1,0 +1,121 @@
+"""The data files of a report, one set for each piece of the examples, and the account of what is finished.
+
+The one idea: a piece is finished once the account names its files with their SHA-256; whatever ends the process, what
+is finished is kept, and only that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_ig.common.types import Array
+from onnx_ig.report.record import AttributionReport
+from onnx_ig.report.table_file import table_suffix, write_table
+
+ACCOUNT = "job.json"
+FORMAT = "onnx-ig job"
+DATA = re.compile(r"attributions(-\d{5,})?\.(npz|csv|parquet)")
+_KEYS = ("baseline_score", "convergence_delta", "error_estimate", "steps_used", "target")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The files of a piece: ``examples`` of them from the ``first`` on; ``said`` is what else was found of it."""
+
+    first: int
+    examples: int
+    sha256: Mapping[str, str]
+    said: Mapping[str, Any]
+
+
+class Shards:
+    """The pieces, in order, of a job in ``folder``.
+
+    Args:
+        record: what two runs must share for one to continue the other.
+        pieces: how many there will be; a single one has its files without a number.
+    """
+
+    def __init__(self, folder: Path, record: Mapping[str, Any], pieces: int) -> None:
+        self.folder, self.record, self.pieces = folder, dict(record), pieces
+        self.finished: list[Shard] = []
+
+    def add(self, piece: AttributionReport, said: Mapping[str, Any]) -> None:
+        """Write the files of the next piece, then the account."""
+        number = "" if self.pieces == 1 else f"-{len(self.finished):05d}"
+        names = [f"attributions{number}.npz"]
+        np.savez_compressed(self.folder / names[0], **_arrays(piece))
+        if piece.table is not None:
+            names.append(f"attributions{number}{table_suffix(piece)}")
+            write_table(self.folder / names[1], piece)
+        self.finished.append(
+            Shard(piece.first, piece.examples, {name: _sha256(self.folder / name) for name in names}, said)
+        )
+        self.write_account()
+
+    def skip(self, first: int) -> None:
+        """The next piece holds no example."""
+        self.finished.append(Shard(first, 0, {}, {}))
+        self.write_account()
+
+    def write_account(self) -> None:
+        """Replace the account, whole or not at all."""
+        content = {"format": FORMAT, "record": self.record, "finished": [asdict(one) for one in self.finished]}
+        beside = self.folder / f"{ACCOUNT}.new"
+        beside.write_text(json.dumps(content), "utf-8")
+        os.replace(beside, self.folder / ACCOUNT)
+
+    def names(self) -> list[str]:
+        """The files that are written."""
+        return [name for one in self.finished for name in one.sha256]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The files for report.json."""
+        return [{"first": s.first, "examples": s.examples, "sha256": dict(s.sha256)} for s in self.finished if s.sha256]
+
+
+def read_account(folder: Path) -> tuple[dict[str, Any], list[Shard]] | None:
+    """The record of the job in ``folder`` and its finished pieces, up to the first whose files are not whole.
+
+    None where no job has begun there.
+    """
+    try:
+        content = json.loads((folder / ACCOUNT).read_text("utf-8"))
+        if content["format"] != FORMAT:
+            return None
+        finished = [Shard(**one) for one in content["finished"]]
+        record = dict(content["record"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    for place, one in enumerate(finished):
+        if any(not (folder / n).is_file() or _sha256(folder / n) != digest for n, digest in one.sha256.items()):
+            return record, finished[:place]
+    return record, finished
+
+
+def read_arrays(folder: Path, shard: Shard) -> dict[str, Array]:
+    """The arrays of a finished piece."""
+    (name,) = (name for name in shard.sha256 if name.endswith(".npz"))
+    with np.load(folder / name, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _arrays(piece: AttributionReport) -> dict[str, Any]:
+    # of numbers: numpy 2.0 would write allow_pickle as one of them
+    arrays: dict[str, Any] = {f"attribution_{name}": array for name, array in piece.attributions.items()}
+    arrays["score"] = piece.score
+    return arrays | {key: array for key in _KEYS if (array := getattr(piece, key)) is not None}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,284 @@
+"""Many examples in pieces: the same numbers as together; what ends a run leaves what is finished, and it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx.parser
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import onnx_ig
+from onnx_ig.cli import app
+from onnx_ig.data.arrays import read_npy
+from onnx_ig.report import shards
+from onnx_ig.report.write import ReportWriter
+
+Array = np.ndarray[Any, Any]
+ROWS = 23
+MODEL = """<ir_version: 10, opset_import: ["": 21]>
+    model (float[N, 3] x, float[M, 3] shift) => (float[N, 2] y) <float[3, 2] w = {1, -2, 0.5, 1, 2, -1}>
+    { s = Add(x, shift)  t = Tanh(s)  y = MatMul(t, w) }"""
+PICTURES = """<ir_version: 10, opset_import: ["": 21]>
+    pictures (float[N, 3, 4, 4] image) => (float[N, 2] y) <float[48, 2] w, int64[2] flat = {-1, 48}>
+    { s = Mul(image, image)  r = Reshape(s, flat)  y = MatMul(r, w) }"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((ROWS, 3)).astype(np.float32)
+    onnx.save(onnx.parser.parse_model(MODEL), "m.onnx")
+    pictures = onnx.parser.parse_model(PICTURES.replace("float[48, 2] w, ", ""))
+    pictures.graph.initializer.append(onnx.numpy_helper.from_array(rng.standard_normal((48, 2)).astype("f"), "w"))
+    onnx.save(pictures, "p.onnx")
+    np.save("x.npy", x)
+    np.save("by_column.npy", np.asfortranarray(x))
+    np.savez("x.npz", x=x)
+    np.save("shift.npy", np.full((1, 3), 0.25, np.float32))
+    np.save("start.npy", x[::-1] / 2)
+    np.save("targets.npy", np.arange(ROWS) % 2)
+    table = "\n".join([",".join("abc"), *(",".join(map(repr, row)) for row in x.tolist())])
+    Path("x.csv").write_text(table + "\n")
+    holes = table.split("\n")
+    for row in (*range(4, 8), 20):  # a whole piece, and one amid others
+        holes[row + 1] = holes[row + 1].rpartition(",")[0] + ","
+    Path("holes.csv").write_text("\n".join(holes) + "\n")
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {name: pyarrow.array(column) for name, column in zip("abc", x.T.copy(), strict=True)}
+    parquet.write_table(pyarrow.table(columns), "x.parquet", row_group_size=5)
+    Path("photos").mkdir()
+    for number in range(7):
+        Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8)).save(f"photos/{number}.png")
+    for form in ("complete", "step"):
+        onnx_ig.export("m.onnx", f"{form}.onnx", inputs=["x"], form=form)
+
+
+def run(command: str) -> Result:
+    return CliRunner().invoke(app, command.split())
+
+
+def succeed(command: str) -> Result:
+    done = run(command)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def arrays(folder: str) -> dict[str, Array]:
+    """All examples of a report, in order."""
+    files = [np.load(file) for file in sorted(Path(folder).glob("attributions*.npz"))]
+    return {key: np.concatenate([file[key] for file in files]) for key in files[0].files}
+
+
+def document(folder: str) -> dict[str, Any]:
+    """report.json without what differs between any two runs."""
+    found = json.loads((Path(folder) / "report.json").read_text("utf-8"))
+    for key in ("seconds", "record", "data", "files"):
+        found.pop(key)
+    return dict(found)
+
+
+def notes(done: Result) -> list[str]:
+    return [line for line in done.stderr.splitlines() if not line.startswith("attribution: ")]
+
+
+M = "attribute m.onnx --extra shift=shift.npy -i"
+JOBS = {
+    "an array": f"{M} x.npy",
+    "an array by columns": f"{M} x=by_column.npy",
+    "a compressed array": f"{M} x.npz",
+    "a table": f"{M} x=x.csv",
+    "a table by record batches": f"{M} x=x.parquet",
+    "a table with holes": f"{M} x=holes.csv --on-error skip",
+    "targets and baselines of their own": f"{M} x.npy --target @targets.npy --baseline @start.npy",
+    "a baseline of all examples": f"{M} x=x.csv --baseline median",
+    "a tolerance": f"{M} x.npy --tolerance 0.01",
+    "no path": f"{M} x.npy --algorithm input-x-gradient",
+    "a folder": "attribute p.onnx -i photos --target 1",
+    "an exported file": "attribute complete.onnx --extra shift=shift.npy -i x.npy",
+    "an exported file in steps": "attribute step.onnx --extra shift=shift.npy -i x.npy --target 0",
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_pieces_are_what_all_are_together(work: Path, job: str) -> None:
+    together = succeed(f"{JOBS[job]} -o together")
+    apart = succeed(f"{JOBS[job]} -o apart --rows-per-file 4")
+    assert len([*Path("apart").glob("attributions-*.npz")]) > 1 and not Path("apart/unfinished").exists()
+    one, several = arrays("together"), arrays("apart")
+    assert one.keys() == several.keys()
+    for key, array in one.items():
+        np.testing.assert_allclose(several[key], array, rtol=1e-5, atol=1e-6, err_msg=key)
+    first, second = document("together"), document("apart")
+    assert [e["name"] for e in first["examples"]] == [e["name"] for e in second["examples"]]
+    assert [e["target"] for e in first["examples"]] == [e["target"] for e in second["examples"]]
+    assert first["tensors"].keys() == second["tensors"].keys() and first["left_out"] == second["left_out"]
+    assert first["summary"]["targets"] == second["summary"]["targets"]
+    assert notes(together) == notes(apart)  # said once, of all examples
+
+
+def test_the_first_examples_are_drawn_and_all_summed_up(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"pictures": True, "max_pictures": 5}.items():
+        monkeypatch.setitem(ReportWriter.__init__.__kwdefaults__, key, value)
+    succeed(f"{JOBS['a table']} -o together")
+    succeed(f"{JOBS['a table']} -o apart --rows-per-file 4")
+    pictures = [file.name for file in sorted(Path("together").glob("*.png"))]
+    assert pictures == [*(f"features_x_{place}.png" for place in range(5)), "summary_x.png"]
+    for name in pictures:  # the mean of sums differs by rounding
+        one, other = (np.asarray(Image.open(Path(out) / name), int) for out in ("together", "apart"))
+        assert one.shape == other.shape and (np.abs(one - other) > 8).mean() < 1e-3, name
+
+
+def test_rows_that_are_left_out_are_listed(work: Path) -> None:
+    succeed(f"{JOBS['a table with holes']} -o out --rows-per-file 4")
+    assert document("out")["left_out"] == [4, 5, 6, 7, 20]
+    rows = [line.split(",")[0] for f in sorted(Path("out").glob("*.csv")) for line in f.read_text().splitlines()[1:]]
+    assert rows == [str(row) for row in range(ROWS) if row not in (4, 5, 6, 7, 20)]
+
+
+def data_files(folder: str) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in Path(folder).glob("attributions*")}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_is_finished_is_kept_and_continued(work: Path, number: signal.Signals, code: int) -> None:
+    """Whatever ends the process: the pieces that were finished are not computed again, and all files are the same."""
+    command = f"{M} x=x.csv --rows-per-file 2 --target 1 -o"
+    succeed(f"{command} whole")
+    ended = f"""
+import os, threading
+from onnx_ig.report import shards
+from onnx_ig.report.write import ReportWriter
+write = shards.Shards.write_account
+def and_end(self):
+    write(self)
+    if len(self.finished) == 5:
+        os.kill(os.getpid(), {int(number)})
+shards.Shards.write_account = and_end
+from onnx_ig.cli import app
+app({f"{command} out".split()!r})
+"""
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("10 explained examples are kept" in done.stderr) == (number != signal.SIGKILL), done.stderr
+    assert not Path("out/report.json").exists()
+    refused = run(f"{command} out")
+    assert refused.exit_code == 2 and "--resume" in refused.stderr
+    times = {file.name: file.stat().st_mtime_ns for file in Path("out/unfinished").glob("*.npz")}
+    assert len(times) == 5
+    succeed(f"{command} out --resume")
+    assert data_files("out") == data_files("whole") and document("out") == document("whole")
+    assert all((Path("out") / name).stat().st_mtime_ns == time for name, time in times.items())
+    assert "nothing to do" in succeed(f"{command} out --resume").stdout
+
+
+def test_moments_of_the_publication(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies while finished files move into place leaves what --resume moves."""
+    command = f"{M} x.npy --rows-per-file 6 -o"
+    succeed(f"{command} whole")
+    files = len([*Path("whole").iterdir()])
+    for moved in (0, 1, files - 1, files):
+        out, replace, left = f"out{moved}", os.replace, moved
+
+        def dies(source: Any, target: Any, replace: Any = replace, out: str = out) -> None:
+            nonlocal left
+            if Path(target).parent.name == out:
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+            replace(source, target)
+
+        child = os.fork()
+        if not child:
+            monkeypatch.setattr(os, "replace", dies)
+            monkeypatch.setattr("shutil.rmtree", lambda *_, **__: os._exit(9))
+            try:
+                run(f"{command} {out}")
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert run(f"{command} {out} --resume").exit_code == 0
+        assert data_files(out) == data_files("whole") and document(out) == document("whole")
+        assert not (Path(out) / "unfinished").exists()
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """End a run after its second piece."""
+    with monkeypatch.context() as patch:
+        add = shards.Shards.add
+
+        def two(self: shards.Shards, *args: Any) -> None:
+            if len(self.finished) == 2:
+                raise KeyboardInterrupt
+            add(self, *args)
+
+        patch.setattr(shards.Shards, "add", two)
+        assert run(command).exit_code == 130
+
+
+OTHER_WORK = {
+    "model": lambda: onnx.save(onnx.parser.parse_model(MODEL.replace("-2", "-3")), "m.onnx"),
+    "data": lambda: np.save("x.npy", np.ones((ROWS, 3), np.float32)),
+    "options": lambda: None,
+}
+
+
+@pytest.mark.parametrize("changed", OTHER_WORK)
+def test_other_work_is_not_continued(work: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    command = f"{M} x.npy --rows-per-file 4 -o out"
+    interrupt(monkeypatch, command)
+    OTHER_WORK[changed]()
+    more = " --n-steps 7" if changed == "options" else ""
+    refused = run(f"{command} --resume{more}")
+    assert (refused.exit_code == 2 and f"{changed} changed" in refused.stderr) or "data changed" in refused.stderr
+    succeed(f"{command} --overwrite{more}")
+    assert not Path("out/unfinished").exists()
+
+
+def test_a_damaged_piece_is_computed_again(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"{M} x.npy --rows-per-file 4 -o"
+    succeed(f"{command} whole")
+    interrupt(monkeypatch, f"{command} out")
+    file = Path("out/unfinished/attributions-00001.npz")
+    file.write_bytes(file.read_bytes()[:-9])
+    succeed(f"{command} out --resume")
+    assert data_files("out") == data_files("whole")
+
+
+def test_an_earlier_report_stays_until_the_new_one_is_whole(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    succeed(f"{M} x.npy -o out")
+    before = data_files("out")
+    interrupt(monkeypatch, f"{M} x.npy --rows-per-file 4 -o out")
+    assert data_files("out") == before and Path("out/report.json").is_file()
+    succeed(f"{M} x.npy --rows-per-file 4 -o out --resume")
+    assert "attributions.npz" not in data_files("out") and len(data_files("out")) == 6
+
+
+def test_rows_of_a_large_array_are_read_alone(tmp_path: Path) -> None:
+    """16 GB that are no block on the disk: who reads all of them needs as much memory."""
+    file = tmp_path / "large.npy"
+    rows = np.lib.format.open_memmap(file, "w+", np.float32, (1 << 30, 4))
+    rows[5] = [1, 2, 3, 4]
+    del rows
+    np.testing.assert_array_equal(read_npy(file, slice(5, 7)), [[1, 2, 3, 4], [0, 0, 0, 0]])
+
+
+def test_only_the_main_thread_meets_signals(work: Path) -> None:
+    """A command that a thread runs, as a service may, works without them."""
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(run(f"{M} x.npy --rows-per-file 9 -o out")))
+    thread.start()
+    thread.join()
+    assert results[0].exit_code == 0, results[0].stderr
