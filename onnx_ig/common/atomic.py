@@ -65,7 +65,7 @@ def staged(
 
     The manifest moves last. What an earlier run wrote, known by the manifest's ``files``, is replaced; files of any
     other origin stay, and one that is in the way is a UsageError unless ``overwrite``. Raises UsageError as
-    :func:`require_free` does.
+    :func:`require_free` does; errors of the block are its own.
 
     Args:
         kept: whether what the folder holds is worth continuing: it is found there by the next call, or refused.
@@ -77,7 +77,8 @@ def staged(
         with writing(directory):
             require_place_for_folder(directory)
             stage.mkdir(parents=True, exist_ok=True)
-            yield stage
+        yield stage
+        with writing(directory):
             names = [path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)]
             require_free(directory, manifest, names, sources, overwrite=overwrite)
             publish(stage, directory, manifest)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.common.destination import writing
 from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.report.table_file import table_suffix, write_table
@@ -53,10 +54,11 @@ class Shards:
         """Write the files of the next piece, then the account."""
         number = "" if self.pieces == 1 else f"-{len(self.finished):05d}"
         names = [f"attributions{number}.npz"]
-        np.savez_compressed(self.folder / names[0], **_arrays(piece))
-        if piece.table is not None:
-            names.append(f"attributions{number}{table_suffix(piece)}")
-            write_table(self.folder / names[1], piece)
+        with writing(self.folder.parent):
+            np.savez_compressed(self.folder / names[0], **_arrays(piece))
+            if piece.table is not None:
+                names.append(f"attributions{number}{table_suffix(piece)}")
+                write_table(self.folder / names[1], piece)
         self.finished.append(
             Shard(piece.first, piece.examples, {name: _sha256(self.folder / name) for name in names}, said)
         )
@@ -71,8 +73,9 @@ class Shards:
         """Replace the account, whole or not at all."""
         content = {"format": FORMAT, "record": self.record, "finished": [asdict(one) for one in self.finished]}
         beside = self.folder / f"{ACCOUNT}.new"
-        beside.write_text(json.dumps(content), "utf-8")
-        os.replace(beside, self.folder / ACCOUNT)
+        with writing(self.folder.parent):
+            beside.write_text(json.dumps(content), "utf-8")
+            os.replace(beside, self.folder / ACCOUNT)
 
     def names(self) -> list[str]:
         """The files that are written."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnx_ig.common.atomic import Manifest, require_free, staged
+from onnx_ig.common.destination import writing
 from onnx_ig.data.table import Rows
 from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.document import FORMAT, document
@@ -88,11 +89,12 @@ class ReportWriter:
             self._drawn = [*summaries(piece, self._running.tables(), examples), *self._drawn]
         names = [*self.shards.names(), MANIFEST.name, PAGE, *(one.file for one in self._drawn)]
         content = document(piece, self._running, names, self.shards.listed(), self.shards.record)
-        for one in self._drawn:
-            (self._folder / one.file).write_bytes(one.png)
-        (self._folder / PAGE).write_text(page(content, self._drawn), "utf-8")
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        (self._folder / MANIFEST.name).write_text(text, "utf-8")
+        with writing(self._folder.parent):
+            for one in self._drawn:
+                (self._folder / one.file).write_bytes(one.png)
+            (self._folder / PAGE).write_text(page(content, self._drawn), "utf-8")
+            (self._folder / MANIFEST.name).write_text(text, "utf-8")
         return sorted(names)
 
 

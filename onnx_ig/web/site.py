@@ -19,6 +19,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.checking.runtimes import npm
 from onnx_ig.common.atomic import Manifest, require_free, staged
+from onnx_ig.common.destination import writing
 from onnx_ig.data import InputSpec, PictureOptions, declared_picture
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.exporting.export import export
@@ -63,7 +64,7 @@ def write_site(
     sources = {*sources, *model.files}
     require_place_for_site(directory, sources, overwrite=overwrite)
     runtime = npm.package("onnxruntime-web", "the web page") / "dist"
-    with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage:
+    with staged(directory, _MANIFEST, overwrite=overwrite, sources=sources) as stage, writing(directory):
         file = stage / _MODEL
         if contract_of(model) is None:
             export(model, file, output=output, baselines=baseline, path_as_input=True, steps_per_run=_STEPS_PER_RUN)
