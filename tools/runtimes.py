@@ -2,6 +2,7 @@
 
     python -m tools.runtimes                                     all of it
     python -m tools.runtimes lstm bert                           these models
+    python -m tools.runtimes --portable                          the portable form in the runtimes that it is for
     python -m tools.runtimes --out tools/results/runtimes.md
 
 The one idea: every cell is a file that was exported, its test data and ``onnx-ig conform``, as users have them.
@@ -14,6 +15,8 @@ import datetime
 import functools
 import os
 import platform
+import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -25,8 +28,8 @@ from typing import Any
 import numpy as np
 
 import onnx_ig
-from onnx_ig.checking.conformance import TOLERANCE, conform, read_data_sets
-from onnx_ig.checking.runtimes import RUNTIMES, Timed
+from onnx_ig.checking.conformance import FOLDER, TOLERANCE, conform, read_data_sets
+from onnx_ig.checking.runtimes import PORTABLE_RUNTIMES, RUNTIMES, Timed, runtime_named
 from onnx_ig.errors import MissingDependencyError, ModelError
 from onnx_ig.loading.model import Model, load
 from tests.helpers.architectures.resnet import resnet18
@@ -44,6 +47,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "complete, all open": {"baselines": "input", "path_as_input": True, "steps_per_run": 4},
     "step": {"form": "step", "baselines": "input"},
     "input-x-gradient": {"algorithm": "input-x-gradient"},
+}
+# of the portable form, in each runtime that it is for
+PORTABLE_FORMS: dict[str, dict[str, Any]] = {
+    "predicted": {"n_steps": _STEPS, "steps_per_run": 4, "target": "predicted"},
+    "baked": {"n_steps": _STEPS, "steps_per_run": 4, "target": 1},
 }
 
 
@@ -124,6 +132,68 @@ def make(subject: Subject, form: str, folder: Path) -> Path:
         )
 
 
+def make_portable(subject: Subject, form: str, folder: Path, for_runtime: str | None, test_data: bool = True) -> Path:
+    """Export one of the portable forms; returns the model's path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return onnx_ig.export(
+            subject.model,
+            folder / "model.onnx",
+            inputs=subject.attributed,
+            example_inputs=subject.arguments,
+            with_test_data=subject.arguments if test_data else False,
+            reference=subject.module,
+            portable=True,
+            for_runtime=for_runtime,
+            **PORTABLE_FORMS[form],
+        )
+
+
+def portable_table(models: Iterable[str]) -> list[Cell]:
+    """Every model's portable forms in the runtimes that they are for, with the test data that all of them share."""
+    cells = []
+    for name in models:
+        subject = SUBJECTS[name]()
+        for form in PORTABLE_FORMS:
+            with tempfile.TemporaryDirectory(prefix="onnx_ig_") as place:
+                expected = make_portable(subject, form, Path(place), None).parent / f"{FOLDER}0"
+                for runtime in PORTABLE_RUNTIMES:
+                    with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
+                        try:
+                            path = make_portable(subject, form, Path(folder), named_by_export(runtime), test_data=False)
+                        except ModelError as error:
+                            cells.append(Cell(name, form, runtime, None, f"by export: {error}"))
+                            continue
+                        shutil.copytree(expected, Path(folder) / expected.name)
+                        cells.append(judge(name, form, path, runtime))
+                        print(cells[-1], file=sys.stderr, flush=True)
+    return cells
+
+
+def named_by_export(runtime: str) -> str:
+    """What export calls it, which knows OpenCV 4 and 5 apart."""
+    four = runtime == "opencv" and _version(runtime).startswith("4")
+    return "opencv4" if four else runtime
+
+
+def portable_markdown(cells: list[Cell]) -> str:
+    """The table of the portable form, every refusal explained below it."""
+    shown = [r for r in PORTABLE_RUNTIMES if any(c.runtime == r for c in cells)]
+    lines = [
+        f"Made by `python -m tools.runtimes --portable` on {datetime.date.today().isoformat()}, "
+        f"{platform.system()} {platform.machine()}, CPU: files of `onnx-ig export --for RUNTIME`, one example, the "
+        f"largest relative error of any output against torch in float64; beyond {TOLERANCE:.0e} marked **wrong**.",
+        "",
+        "| model | target | " + " | ".join(f"{PORTABLE_RUNTIMES[r].title} {_version(r)}" for r in shown) + " |",
+        "|---|---|" + "---|" * len(shown),
+    ]
+    notes: dict[str, int] = {}
+    for name, form in dict.fromkeys((c.model, c.form) for c in cells):
+        row = {c.runtime: c for c in cells if (c.model, c.form) == (name, form)}
+        lines.append(f"| {name} | {form} | " + " | ".join(_shown(row[r], row[r], notes) for r in shown) + " |")
+    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in notes.items())]).rstrip() + "\n"
+
+
 def judge(name: str, form: str, path: Path, runtime: str, times: bool = False) -> Cell:
     """Run the test data of ``path`` in ``runtime``."""
     try:
@@ -193,7 +263,7 @@ def _shown(cell: Cell, base: Cell, notes: dict[str, int]) -> str:
 
 def _version(runtime: str) -> str:
     try:
-        return RUNTIMES[runtime].version()
+        return runtime_named(runtime).version()
     except MissingDependencyError:
         return "(not installed)"
 
@@ -202,11 +272,16 @@ def main() -> int:
     """Print the table; exit status 1 if a cell is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="*", choices=[[], *SUBJECTS], help="default: all")
+    parser.add_argument("--portable", action="store_true", help="only the portable form")
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     os.environ["NODE_PATH"] = node_path()
-    cells = table(options.models or SUBJECTS)
-    text = markdown(cells)
+    portable = portable_table(options.models or SUBJECTS)
+    ordinary = [] if options.portable else table(options.models or SUBJECTS)
+    cells = [*ordinary, *portable]
+    text = "## The portable form\n\n" + portable_markdown(portable)
+    if ordinary:
+        text = markdown(ordinary) + "\n" + text
     print(text)
     if options.out is not None:
         options.out.write_text(f"# Runtimes\n\n{text}", encoding="utf-8")

@@ -3,7 +3,7 @@
 # $VERSIONS chooses which: pinned (unless set), in .venv, has the versions of constraints.txt; minimum, in .venv-minimum, the
 # lowest that pyproject.toml declares; newest, in .venv-newest, whatever the index has today. Afterwards $ROOT is the
 # repository and $PYTHON the environment's interpreter, with onnx_ig (editable) and the extras cpu, torch, viz, audio, tables,
-# text, openvino, browser and test, and docs where the versions are pinned. The one idea: a stamp, written last, holds the hash of all that decides what is
+# text, openvino, opencv, tract, mnn, browser and test, and docs where the versions are pinned. The one idea: a stamp, written last, holds the hash of all that decides what is
 # installed, so an interrupted installation is never taken for a finished one and a finished one is not repeated.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -18,7 +18,7 @@ esac
 VENV="$ROOT/.venv$SUFFIX"
 CONSTRAINTS="constraints$SUFFIX.txt"
 PYTHON="$VENV/bin/python"
-EXTRAS=cpu,torch,viz,audio,tables,text,openvino,browser,test
+EXTRAS=cpu,torch,viz,audio,tables,text,openvino,opencv,tract,mnn,browser,test
 [ "$VERSIONS" != pinned ] || EXTRAS+=,docs
 
 # Exit status 0 if interpreter $1 starts, is new enough, and can import the modules named after it.

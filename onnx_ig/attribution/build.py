@@ -17,7 +17,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution import target as targets
 from onnx_ig.attribution.adaptive_loop import ToTolerance, sum_by_example
 from onnx_ig.attribution.affine import affine_frontier
-from onnx_ig.attribution.chunks import in_chunks
+from onnx_ig.attribution.chunks import in_chunks, in_sequence
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.interface import Interface
 from onnx_ig.attribution.one_by_one import over_examples
@@ -129,11 +129,12 @@ class _Builder:
             def chunk(op: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
                 return self._once(ends, lambda _: [selection], nodes, weights, op)[0].sums
 
-            sums = (
-                in_chunks(op, self.parts.frontier, plan.layout, plan.steps_per_run, chunk, nodes, weights)
-                if plan.steps_per_run
-                else chunk(op, nodes, weights)
-            )
+            if not plan.steps_per_run:
+                sums = chunk(op, nodes, weights)
+            elif plan.in_sequence:
+                sums = in_sequence(op, parts.frontier, plan.steps_per_run, chunk, nodes, weights)
+            else:
+                sums = in_chunks(op, parts.frontier, plan.layout, plan.steps_per_run, chunk, nodes, weights)
             attributions = self._attributions(self._products(op, self._pulled_back(op, sums), differences), selection)
         total = sum_by_example(op, attributions, plan.layout)
         change = op.Sub(*(op.Cast(f, to=total.dtype) for f in (score, baseline_score)))

@@ -1,4 +1,4 @@
-"""A path of a known number of points inside the file: a Loop over chunks of it that fit in memory.
+"""A path of a known number of points inside the file: a Loop over chunks of it that fit in memory, or as many copies.
 
 The one idea: all chunks have the same length, so that the body has one shape; the last is filled with points of no
 weight.
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnx_ig.attribution.layout import Layout
 from onnx_ig.attribution.precision import accumulator_type, zeros
-from onnx_ig.graph.builder import OpBuilder
+from onnx_ig.graph.builder import OpBuilder, static_shape
 
 
 def in_chunks(
@@ -57,3 +57,27 @@ def in_chunks(
     for result, total in zip(results, carried, strict=True):
         result.type, result.shape = total.type, total.shape
     return list(results)
+
+
+def in_sequence(
+    op: OpBuilder,
+    like: Collection[ir.Value],
+    at_once: int,
+    chunk: Callable[[OpBuilder, ir.Value, ir.Value], list[ir.Value]],
+    nodes: ir.Value,
+    weights: ir.Value,
+) -> list[ir.Value]:
+    """The same as :func:`in_chunks` by ⌈K / at_once⌉ copies of the step, one behind the other, which share the weights.
+
+    Args:
+        nodes, weights: of a known length K.
+    """
+    (count,) = static_shape(nodes)
+    totals: list[ir.Value] = []
+    for places in np.array_split(np.arange(count), -(-count // at_once)):
+        first, last = [int(places[0])], [int(places[-1]) + 1]
+        part = chunk(op, op.Slice(nodes, first, last, [0]), op.Slice(weights, first, last, [0]))
+        totals = [op.Add(a, b) for a, b in zip(totals, part, strict=True)] if totals else part
+    for total, x in zip(totals, like, strict=True):
+        total.type, total.shape = ir.TensorType(accumulator_type(x)), x.shape
+    return totals

@@ -97,7 +97,8 @@ class Interface:
                 out.shape = ir.Shape([like.shape[0], self._plan.targets, *like.shape[1:]])
         elif name == names.PATH_SCORES:
             several = [self._plan.targets] if self._plan.targets > 1 else []
-            out.shape = ir.Shape([_STEPS if self._plan.layout.batched else 1, rows, *several])
+            points = (self._plan.path_points or _STEPS) if self._plan.layout.batched else 1
+            out.shape = ir.Shape([points, rows, *several])
         else:
             out.shape = ir.Shape([rows])
         if out.dtype is None:
@@ -150,7 +151,7 @@ class Interface:
             tolerance, max_steps = plan.to_tolerance
             self.baked["path"] = {"method": names.NESTED, "tolerance": tolerance, "max_steps": max_steps}
         elif plan.path is None:
-            steps: Any = 1 if plan.form == "step" and not plan.layout.batched else _STEPS
+            steps: Any = 1 if plan.form == "step" and not plan.layout.batched else plan.path_points or _STEPS
             self._path = (
                 self._input(
                     "path", names.PATH_NODES, dtype, [steps], "positions on the path, 0 (baseline) to 1 (input)"

@@ -55,6 +55,8 @@ class Plan:
         method: the name of the baked path's quadrature rule, for the contract.
         prefix: put before every name that the attribution model adds.
         affine_prefix: lay the path behind the affine part of the model (the same result for less work).
+        in_sequence: the complete form's chunks of the path are so many copies of the step, not turns of a loop.
+        path_points: the length of a path that is an input, where that is settled.
     """
 
     algorithm: str
@@ -75,6 +77,8 @@ class Plan:
     affine_prefix: bool = True
     to_tolerance: tuple[float, int] | None = None
     targets: int = 1
+    in_sequence: bool = False
+    path_points: int | None = None
 
     @property
     def is_integrated(self) -> bool:
@@ -103,11 +107,14 @@ def make_plan(
     declared_rows: int | None = None,
     to_tolerance: tuple[float, int] | None = None,
     targets: int = 1,
+    in_sequence: bool = False,
+    path_points: int | None = None,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
     ``batch_axis``: None: the tensors hold one example, whatever their shapes look like; else the shapes tell.
-    ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed.
+    ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed, or is
+    to be fixed. ``in_sequence``, ``path_points``: see :class:`Plan`.
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
@@ -155,6 +162,8 @@ def make_plan(
         affine_prefix=affine_prefix,
         to_tolerance=to_tolerance,
         targets=targets,
+        in_sequence=in_sequence,
+        path_points=path_points,
     )
 
 

@@ -8,7 +8,10 @@ import click
 
 from onnx_ig.cli import options
 
-RUNTIMES = ("onnxruntime", "reference", "openvino", "node", "web")
+RUNTIMES = (
+    "onnxruntime", "reference", "openvino", "node", "web",
+    "opencv", "tract", "mnn", "litert", "tvm", "iree", "tinygrad", "c",
+)  # fmt: skip
 
 
 @click.command(short_help="Run a model's test data in another runtime.")
@@ -20,7 +23,7 @@ RUNTIMES = ("onnxruntime", "reference", "openvino", "node", "web")
     show_default=True,
     help=(
         "Where to run; reference: the reference evaluator of the onnx package; node: onnxruntime-node; web: "
-        "onnxruntime-web in Chromium."
+        "onnxruntime-web in Chromium. opencv to c read files of `onnx-ig export --for`; c: by emx-onnx-cgen."
     ),
 )
 @click.option(
@@ -41,6 +44,8 @@ def conform(model: Path, runtime: str, tolerance: float) -> None:
     Examples:
       onnx-ig export digits.onnx -o digits_ig/model.onnx --with-test-data
       onnx-ig conform digits_ig/model.onnx --runtime openvino
+      onnx-ig export digits.onnx -o phone/model.onnx --for litert --with-test-data
+      onnx-ig conform phone/model.onnx --runtime litert
     """
     from onnx_ig.checking.conformance import conform as conformed
     from onnx_ig.cli.display import print_table

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from onnx_ig.common.types import Algorithm, Form, Rule
     from onnx_ig.loading.model import Model
 
+# onnx_ig.exporting.portable.runtimes.NEEDS, which is slow to import for a --help
+PORTABLE_FOR = (
+    "opencv", "opencv4", "litert", "tract", "mnn", "tvm", "iree", "tinygrad", "c", "webgpu", "tensorrt",
+    "coreml", "qnn",
+)  # fmt: skip
+
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
 @click.argument("source")
@@ -94,6 +100,20 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also write test_data_set_0 beside the file: inputs and expected outputs for `onnx-ig conform`.",
 )
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="For runtimes that want every size known and have no loops: sizes as in --example-input, loops written out.",
+)
+@click.option(
+    "--for",
+    "for_runtime",
+    type=click.Choice(PORTABLE_FOR),
+    help="--portable, spelt as this runtime reads it; what it cannot compute is refused, and how to convert is said.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N", help="The number of examples of the portable form. [default: 1]"
+)
 @options.weights
 @options.example_input
 @click.option(
@@ -124,6 +144,9 @@ def export(
     batch_axis: int | None,
     prefix: str,
     with_test_data: bool,
+    portable: bool,
+    for_runtime: str | None,
+    batch: int | None,
     weights: Path | None,
     examples: Sequence[str],
     overwrite: bool,
@@ -139,6 +162,7 @@ def export(
       onnx-ig export digits.onnx -o digits_ig.onnx --tolerance 0.01
       onnx-ig export digits.onnx --triton models/digits_ig --target predicted
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
+      onnx-ig export digits.onnx -o digits_ig.onnx --for litert --target predicted
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
     from onnx_ig.cli.fixed_at_export import fixed_baselines, fixed_target, refuse_what_is_left_to_the_caller
@@ -146,6 +170,7 @@ def export(
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in
     from onnx_ig.exporting.export import export as exported
+    from onnx_ig.exporting.portable.runtimes import needs_of
     from onnx_ig.exporting.triton import repository_entry
     from onnx_ig.graph.declared import spec_of
 
@@ -182,9 +207,14 @@ def export(
             example_inputs=opened.examples or None,
             with_test_data=with_test_data,
             reference=opened.module,
+            portable=portable,
+            for_runtime=for_runtime,
+            batch=batch,
             overwrite=overwrite,
         )
         lines = _lines(file, given, with_test_data)
+    if for_runtime is not None:
+        lines.append(f"next: {needs_of(for_runtime).next_step(file)}")
     for line in ([f"model: {model.note}"] if model.note else []) + lines:
         click.echo(line)
 

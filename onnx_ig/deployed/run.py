@@ -23,7 +23,7 @@ from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.lacking import by_example
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
 from onnx_ig.engine.path_rule import not_within
-from onnx_ig.errors import InputError
+from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
 from onnx_ig.methods.requests import Arguments, request_of, with_target
@@ -85,10 +85,13 @@ class Run:
         self._model, self._contract, self._given = model, contract, given
         self._session, self._provider = session, provider
         self._progress: Progress = given.progress if callable(given.progress) else lambda *_: None
-        self._path_choice = (path.method or DEFAULT_METHOD, path.n_steps or DEFAULT_STEPS)
+        declared = next((x.shape[0] for x in contract.inputs if x.role == "path"), None)
+        self._path_length = declared if isinstance(declared, int) else None  # where each Run has so many points
+        whole = self._path_length if contract.form == "complete" else None
+        self._path_choice = (path.method or DEFAULT_METHOD, path.n_steps or whole or DEFAULT_STEPS)
         layout, extra = layout_in_file(contract), given.additional_forward_args
         self._request = request_of(layout, contract.named("per_example"), given.inputs, extra, self._open_baselines())
-        self._grid = Grid(layout, self._request.examples)
+        self._grid = Grid(layout, self._request.examples, self._path_length)
         self._range_unknown = False
         if contract.named("target"):
             output = FileOutput(model, contract, provider, self._grid, self._own_feeds, given.internal_batch_size)
@@ -252,7 +255,7 @@ class Run:
             return {**fed, **self._path_feeds(node, np.zeros(1))}
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            self._grid.put(scores, name, result[name].reshape(-1), rows)
+            self._grid.put(scores, name, result[name][:1].reshape(-1), rows)
 
         self._grid.evaluate(feeds, self._runs([name]), take, rows=self._rows_per_run())
         return scores[name]
@@ -300,6 +303,13 @@ class Run:
     def _path_feeds(self, nodes: Array, weights: Array) -> dict[str, Array]:
         dtype = next(x.dtype for x in self._model.inputs if x.name == self._contract.prefix + names.PATH_NODES)
         assert dtype is not None
+        if self._path_length is not None:
+            if len(nodes) > self._path_length:
+                raise UsageError(
+                    f"n_steps={len(nodes)} (--n-steps): this attribution model takes {self._path_length} path points; "
+                    "leave it out, or export again"
+                )
+            nodes, weights = filled(nodes, weights, slice(None), self._path_length)
         pairs: Mapping[str, Array] = {names.PATH_NODES: nodes, names.PATH_WEIGHTS: weights}
         return {self._contract.prefix + name: value.astype(dtype.numpy()) for name, value in pairs.items()}
 

@@ -22,10 +22,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Grid:
-    """``examples`` of a model whose tensors hold them as ``layout`` says."""
+    """``examples`` of a model whose tensors hold them as ``layout`` says.
+
+    ``points``: how many path points each evaluation has, where the model takes so many and no others.
+    """
 
     layout: Layout
     examples: int
+    points: int | None = None
 
     def evaluate(
         self,
@@ -75,11 +79,11 @@ class Grid:
         """Each of ``rows`` / ``at_once`` rows at most, with as many path points as fit together."""
         rows //= at_once
         per_run = self.examples if self.layout.kind == "none" else self.layout.n or min(rows, self.examples)
-        size = max(1, rows // per_run) if self.layout.batched else 1
+        size = self.points or (max(1, rows // per_run) if self.layout.batched else 1)
         runs = -(-points // size)
         if points >= at_once:
             runs = -(-runs // at_once) * at_once
-        size = -(-points // runs)  # share the points evenly
+        size = self.points or -(-points // runs)  # share the points evenly
         for first in range(0, self.examples, per_run):
             for start in range(0, points, size):
                 yield slice(first, min(first + per_run, self.examples)), slice(start, min(start + size, points)), size

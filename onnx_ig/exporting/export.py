@@ -16,7 +16,7 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.contract import KEY as CONTRACT
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import require_row_each
-from onnx_ig.attribution.plan import BaselineSpec, Plan, TargetSpec
+from onnx_ig.attribution.plan import STEPS_PER_RUN, BaselineSpec, Plan, TargetSpec
 from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_place_for_data_sets
 from onnx_ig.common.arrays import as_tuple, named_arrays
 from onnx_ig.common.destination import require_free_file, writing
@@ -27,6 +27,9 @@ from onnx_ig.engine.path_rule import FixedSteps, ToTolerance, path_rule
 from onnx_ig.errors import MissingDependencyError, UsageError, warn
 from onnx_ig.exporting.model_writer import weight_bytes, write_model
 from onnx_ig.exporting.plain import RespellPass
+from onnx_ig.exporting.portable.pinning import in_rows, rows_to_declare, with_sizes_of
+from onnx_ig.exporting.portable.runtimes import ANY, Needs, needs_of
+from onnx_ig.exporting.portable.write import make_portable
 from onnx_ig.exporting.trial import try_out
 from onnx_ig.loading.model import Model, Source, load_with_output, tensor_called
 from onnx_ig.quadrature import path_nodes_and_weights
@@ -58,6 +61,9 @@ def export(
     weights: str | os.PathLike[str] | None = None,
     with_test_data: bool | Mapping[str, Array] = False,
     reference: Any = None,
+    portable: bool = False,
+    for_runtime: str | None = None,
+    batch: int | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write an attribution model: one ordinary .onnx file that computes attributions with one Run, in any runtime.
@@ -94,6 +100,12 @@ def export(
         with_test_data: also write ``test_data_set_0`` beside the file, for ``onnx-ig conform``; a mapping gives the
             values of the model's own inputs by name, else they are the example inputs, or drawn.
         reference: the nn.Module that tells what the test data expect, where ``source`` is not that itself.
+        portable: write for runtimes that want sizes known and have no loops: every size is a number (the axes that the
+            model leaves open are as long as in ``example_inputs``), the chunks of the path are so many copies of the
+            step that share the weights, and what follows from the sizes is computed.
+        for_runtime: one of :data:`onnx_ig.exporting.portable.runtimes.NEEDS`: the portable form, spelt as this runtime
+            reads it; what it cannot compute is refused by name.
+        batch: the number of examples of the portable form; default: one.
         overwrite: replace a file that is there already, and its test data; never one that the model is read from.
 
     Returns:
@@ -115,9 +127,12 @@ def export(
     target_path = Path(path)
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
     require_free_file(target_path, files, overwrite=overwrite)
+    needs = needs_of(for_runtime) if for_runtime is not None else ANY if portable else None
+    if batch is not None and (needs is None or batch < 1):
+        raise UsageError("batch= (--batch) goes with portable= (--portable), and is 1 or more")
     require_place_for_data_sets(target_path, wanted=with_test_data is not False, overwrite=overwrite)
     rule = path_rule(n_steps, method, tolerance, max_steps)
-    _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input)
+    _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input, portable=needs is not None)
     is_open = path_as_input or form == "step" or algorithm == "input-x-gradient"
     baked = path_nodes_and_weights(rule.method, rule.n_steps) if isinstance(rule, FixedSteps) and not is_open else None
     model, chosen_output = load_with_output(
@@ -136,10 +151,17 @@ def export(
     example = {**model.defaults, **_examples(model, example_inputs, additional_forward_args)}
     if model.note and batch_axis is not None:
         _require_row_each(model, make_plan(model, **chosen), example)
+    if needs is not None:
+        before = make_plan(model, **chosen, declared_rows=declared_rows, per_example=per_example)
+        _require_examples_apart(model, before, example)
+        declared_rows = rows_to_declare(before, batch)
+        model = with_sizes_of(model, before, example)
     plan = make_plan(
         model,
         **chosen,
         declared_rows=declared_rows,
+        in_sequence=needs is not None,
+        path_points=_path_points(needs, form, rule.n_steps if isinstance(rule, FixedSteps) else None, steps_per_run),
         algorithm=algorithm,
         form=form,
         target=target,
@@ -152,9 +174,13 @@ def export(
         prefix=prefix,
         to_tolerance=(rule.tolerance, rule.max_steps) if isinstance(rule, ToTolerance) else None,
     )
-    built = build(model, plan)
+    built = build(model, plan).clone()  # in the copy only outputs count as such, and the rest is declared
+    if needs is None:
+        _require_examples_apart(model, plan, example)
+    else:
+        make_portable(built, needs)
+        example = in_rows(plan, example)
     RespellPass()(built)
-    _require_examples_apart(model, plan, example)
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)
         contract = Contract.from_json(built.metadata_props[CONTRACT])
@@ -165,23 +191,35 @@ def export(
             write_test_data(
                 draft,
                 module=source if reference is None and hasattr(source, "state_dict") else reference,
-                arguments=example if with_test_data is True else {**model.defaults, **with_test_data},
+                arguments=example if with_test_data is True else {**model.defaults, **in_rows(plan, with_test_data)},
                 baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
             )
     return target_path
 
 
-def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input: bool) -> None:
+def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input: bool, portable: bool) -> None:
     """Raise UsageError for a tolerance where no path is baked that it could end."""
     if tolerance is None:
         return
     if algorithm == "input-x-gradient":
         raise UsageError("tolerance= (--tolerance) goes with integrated-gradients: input-x-gradient has no path")
+    if portable:
+        raise UsageError(
+            "tolerance= (--tolerance) and portable= (--portable, --for) contradict each other: the data tell how many "
+            "path points a tolerance needs, and the portable form has a number of them"
+        )
     if path_as_input:
         raise UsageError(
             "tolerance= (--tolerance) and path_as_input= (--path-as-input) contradict each other: the tolerance "
             "chooses the path points; leave one of them out"
         )
+
+
+def _path_points(needs: Needs | None, form: Form, n_steps: int | None, steps_per_run: int | None) -> int | None:
+    """The length of a path that is an input: open, but in the portable form."""
+    if needs is None:
+        return None
+    return (steps_per_run or STEPS_PER_RUN) if form == "step" else n_steps
 
 
 @contextmanager

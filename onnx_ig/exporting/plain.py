@@ -16,13 +16,17 @@ class RespellPass(ir.passes.InPlacePass):
     * ``kernel_shape`` on each convolution whose weight's shape is known: the standard lets it be inferred.
     * IsNaN(x) → Not(Equal(x, x)): MNN has no IsNaN.
     * An Identity behind each scan output that its body reads: tract refuses such a body.
+    * An Identity behind each constant that is an output: OpenCV does not find it, C code leaves it unwritten.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """See the class."""
         op = OpBuilder(model.graph)
+        constants = [i for i, value in enumerate(model.graph.outputs) if value.is_initializer()]
+        for i in constants:
+            _make_node_of_constant(op, model.graph, i)
         nodes = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain == ""]
-        return ir.passes.PassResult(model, sum(_respell(op, node) for node in nodes) > 0)
+        return ir.passes.PassResult(model, sum(_respell(op, node) for node in nodes) > 0 or bool(constants))
 
 
 def _respell(op: OpBuilder, node: ir.Node) -> bool:
@@ -56,6 +60,18 @@ def _compare_with_itself(op: OpBuilder, node: ir.Node) -> bool:
     y.name = None
     graph.remove(node, safe=True)
     return True
+
+
+def _make_node_of_constant(op: OpBuilder, graph: ir.Graph, index: int) -> None:
+    constant = graph.outputs[index]
+    copy = ir.Node("", "Identity", [constant])
+    made, name = copy.outputs[0], constant.name
+    made.type, made.shape, made.doc_string = constant.type, constant.shape, constant.doc_string
+    del graph.initializers[str(name)]
+    constant.name, made.name = op.fresh(f"{name}_constant"), name
+    graph.register_initializer(constant)
+    graph.append(copy)
+    graph.outputs[index] = made
 
 
 def _part_read_outputs(op: OpBuilder, node: ir.Node) -> bool:

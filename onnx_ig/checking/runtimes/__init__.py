@@ -6,7 +6,21 @@ once and asked of all of them.
 
 from __future__ import annotations
 
-from onnx_ig.checking.runtimes import node, onnxruntime, openvino, reference, web
+from onnx_ig.checking.runtimes import (
+    c,
+    iree,
+    litert,
+    mnn,
+    node,
+    onnxruntime,
+    opencv,
+    openvino,
+    reference,
+    tinygrad,
+    tract,
+    tvm,
+    web,
+)
 from onnx_ig.checking.runtimes.base import Opened, Runtime, Timed
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import UsageError
@@ -15,17 +29,32 @@ RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (onnxruntime.RUNTIME, reference.RUNTIME, openvino.RUNTIME, node.RUNTIME, web.RUNTIME)
 }
+# Those that read less of the standard, and are meant for the portable form (``export --for``).
+PORTABLE_RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        opencv.RUNTIME,
+        tract.RUNTIME,
+        mnn.RUNTIME,
+        litert.RUNTIME,
+        tvm.RUNTIME,
+        iree.RUNTIME,
+        tinygrad.RUNTIME,
+        c.RUNTIME,
+    )
+}
 
 
 def runtime_named(name: str) -> Runtime:
-    """The runtime called ``name``.
+    """The runtime called ``name``, of both tables.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name!r}{nearest(name, RUNTIMES)}: choose {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]
+    known = RUNTIMES | PORTABLE_RUNTIMES
+    if name not in known:
+        raise UsageError(f"unknown runtime {name!r}{nearest(name, known)}: choose {', '.join(known)}")
+    return known[name]
 
 
-__all__ = ["RUNTIMES", "Opened", "Runtime", "Timed", "runtime_named"]
+__all__ = ["PORTABLE_RUNTIMES", "RUNTIMES", "Opened", "Runtime", "Timed", "runtime_named"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,3 +53,9 @@ def refused(title: str, doing: str, error: Exception | str) -> ModelError:
     """A runtime's own error as one of ours: the lines that say something, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return ModelError(f"{title} could not {doing}: {text[:400]}")
+
+
+def called(*words: str, folder: str | None = None) -> subprocess.CompletedProcess[str]:
+    """What a converter says, a program that has a Python of its own: it must not find ours' packages."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
