@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.helpers.pages import DOCS, PAGES, pictures, run_page
+from tests.helpers.pages import DOCS, PAGES, made, pictures, run_page
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
     for page in parser.parse_args().pages or [page for page in PAGES if pictures(page)]:
         with tempfile.TemporaryDirectory() as folder:
             run_page(page, Path(folder))
-            for shown, made in pictures(page):
-                shutil.copy(Path(folder) / made, shown)
+            for shown, pattern in pictures(page):
+                shutil.copy(made(Path(folder), pattern), shown)
                 print(f"{page}: {shown.relative_to(DOCS)}")
 
 

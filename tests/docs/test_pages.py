@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.pages import DOCS, PAGES, blocks, pictures, run_page
+from tests.helpers.pages import DOCS, PAGES, blocks, made, pictures, run_page
 
 NOT_RUN = 9  # blocks of all pages that say why they cannot be run here
 _SHARE, _STEP = 0.005, 24  # of the pixels that may differ by more than so many levels: another font's edges
@@ -19,8 +19,8 @@ _COOKBOOK = [page for page in PAGES if page.startswith("cookbook/")]
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_what_a_page_shows_is_so(page: str, tmp_path: Path) -> None:
     run_page(page, tmp_path)
-    for shown, made in pictures(page):
-        kept, new = (Image.open(file).convert("RGB") for file in (shown, tmp_path / made))
+    for shown, pattern in pictures(page):
+        kept, new = (Image.open(file).convert("RGB") for file in (shown, made(tmp_path, pattern)))
         assert kept.size == new.size, f"{shown}: python -m tools.docs_pictures draws it again"
         differences = np.abs(np.asarray(kept, int) - np.asarray(new, int)).max(axis=-1)
         assert (differences > _STEP).mean() < _SHARE, f"{shown}: python -m tools.docs_pictures draws it again"

@@ -6,7 +6,8 @@ The one idea: a page is the only place where a command, what it prints and the p
 * ``python`` blocks share one namespace per page, as in a notebook.
 * Each line of a ``text`` block behind one of them must be among what that printed; ``...`` stands for anything.
 * A block that cannot be run has the attribute ``data-not-run`` with the reason, which the page shows.
-* A picture with the attribute ``data-made`` is a copy of that file, as the page's blocks have made it.
+* A picture with the attribute ``data-made`` is a copy of that file, as the page's blocks have made it; ``*`` stands for a
+  part of its name.
 """
 
 from __future__ import annotations
@@ -60,11 +61,18 @@ def blocks(page: str) -> list[Block]:
 
 
 def pictures(page: str) -> list[tuple[Path, str]]:
-    """The pictures of a page that its blocks make: the file in docs/, and what it is a copy of."""
+    """The pictures of a page that its blocks make: the file in docs/, and the pattern of what it is a copy of."""
     folder = PAGES[page].parent
     return [
         ((folder / match["shown"]).resolve(), match["made"]) for match in _MADE.finditer(PAGES[page].read_text("utf-8"))
     ]
+
+
+def made(folder: Path, pattern: str) -> Path:
+    """The one file that a page's blocks made in ``folder`` and that ``pattern`` means."""
+    found = list(folder.glob(pattern))
+    assert len(found) == 1, f"{pattern} means {len(found)} files: {found}"
+    return found[0]
 
 
 def run_page(page: str, folder: Path) -> None:
