@@ -6,8 +6,8 @@ The one idea: a page is the only place where a command, what it prints and the p
 * ``python`` blocks share one namespace per page, as in a notebook.
 * Each line of a ``text`` block behind one of them must be among what that printed; ``...`` stands for anything.
 * A block that cannot be run has the attribute ``data-not-run`` with the reason, which the page shows.
-* A picture with the attribute ``data-made`` is a copy of that file, as the page's blocks have made it; ``*`` stands for a
-  part of its name.
+* A picture with the attribute ``data-made`` is a copy of that file, as the page's blocks have made it; ``*`` stands for
+  a part of its name.
 """
 
 from __future__ import annotations
