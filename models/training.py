@@ -56,17 +56,28 @@ def accuracy(network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> 
         return float((network(inputs).argmax(dim=1) == labels).float().mean())
 
 
-def save(network: nn.Module, example: torch.Tensor, stem: Path, *, input_name: str) -> None:
-    """Write ``stem``.safetensors (the state dict) and ``stem``.onnx (``input_name`` -> logits, any batch)."""
+def save(
+    network: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    stem: Path,
+    *,
+    input_names: list[str],
+    axes: tuple[str, ...] = ("batch",),
+) -> None:
+    """Write ``stem``.safetensors (the state dict) and ``stem``.onnx (inputs -> logits).
+
+    ``axes``: those of each input that may have any size, from the first on.
+    """
+    dims = [torch.export.Dim(name) for name in axes]
     save_file(network.state_dict(), stem.with_suffix(".safetensors"))
     program = torch.onnx.export(
         network,
-        (example,),
+        example,
         dynamo=True,
         opset_version=OPSET,
-        input_names=[input_name],
+        input_names=input_names,
         output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=tuple(dict(enumerate(dims)) for _ in example),
         verbose=False,
     )
     assert program is not None  # None only for the TorchScript exporter
@@ -87,13 +98,13 @@ def _forget_origin(model: onnx_ir.Model) -> None:
             value.metadata_props.clear()
 
 
-def check(network: nn.Module, inputs: torch.Tensor, path: Path) -> float:
+def check(network: nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> float:
     """Largest difference of ONNX Runtime's logits from torch's over the largest; exits above TOLERANCE."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    [feed] = session.get_inputs()
-    ours: NDArray[np.float32] = session.run(["logits"], {feed.name: inputs.numpy()})[0]
+    feeds = {feed.name: value.numpy() for feed, value in zip(session.get_inputs(), inputs, strict=True)}
+    ours: NDArray[np.float32] = session.run(["logits"], feeds)[0]
     with torch.no_grad():
-        reference = network(inputs).numpy()
+        reference = network(*inputs).numpy()
     error = float(np.abs(ours - reference).max() / np.abs(reference).max())
     if not error <= TOLERANCE:
         raise SystemExit(f"{path}: logits differ from torch by {error:.1e} of the largest, more than {TOLERANCE:.0e}")

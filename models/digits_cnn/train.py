@@ -32,8 +32,8 @@ def main() -> None:
 
     network = digits_cnn()
     fit(network, train_images, train_labels, epochs=60, batch=64, learning_rate=5e-3, weight_decay=1e-2)
-    save(network, test_images[:2], HERE / "digits_cnn", input_name="image")
-    error = check(network, test_images, HERE / "digits_cnn.onnx")
+    save(network, (test_images[:2],), HERE / "digits_cnn", input_names=["image"])
+    error = check(network, (test_images,), HERE / "digits_cnn.onnx")
     shown = save_example(network, test_images, test_labels)
 
     print(f"test accuracy   {accuracy(network, test_images, test_labels):.2%} of {len(test_labels)} digits")

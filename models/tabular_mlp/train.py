@@ -32,8 +32,8 @@ def main() -> None:
     network = tabular_mlp()
     network.standardise_by(train_rows)
     fit(network, train_rows, train_labels, epochs=15, batch=32, learning_rate=1e-2, weight_decay=1e-2)
-    save(network, test_rows[:2], HERE / "tabular_mlp", input_name="features")
-    error = check(network, test_rows, HERE / "tabular_mlp.onnx")
+    save(network, (test_rows[:2],), HERE / "tabular_mlp", input_names=["features"])
+    error = check(network, (test_rows,), HERE / "tabular_mlp.onnx")
     shown = save_example(network, test_rows, test_labels)
     names = {"features": table.feature_names.tolist(), "classes": table.target_names.tolist()}
     (HERE / "names.json").write_text(json.dumps(names, indent=2) + "\n")
