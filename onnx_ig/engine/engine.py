@@ -31,6 +31,7 @@ from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.runtime.widening import warn_widened
 
 _PREFIX = "onnx_ig."  # no name of the model's own can be in the way
+_MOST_TOGETHER = 1 << 16  # elements of the inputs at several values: below, a Run takes longer than copying them
 
 
 class Engine:
@@ -186,10 +187,14 @@ class Engine:
         """Whether the output has an axis of examples before the dimensions of one."""
         return self.plan.layout.kind != "none"
 
+    @functools.cached_property
+    def _declared_dims(self) -> list[int | None]:
+        output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
+        return example_shape(output, self.plan.layout)
+
     def output_dims(self, request: Request) -> list[int]:
         """The output's dimensions for one example, by running the model where they are not declared."""
-        output = next(v for v in tensors_of(self._model.ir_model.graph) if v.name == self.plan.output)
-        dims = example_shape(output, self.plan.layout)
+        dims = self._declared_dims
         if None not in dims:
             return [d for d in dims if d is not None]
         with self._blaming_the_data(request):
@@ -202,6 +207,19 @@ class Engine:
     def outputs(self, request: Request) -> Array:
         """The model's output for each example, [N, ...]."""
         return np.concatenate([y for y, _ in self._outputs(request, None)])
+
+    def outputs_at(self, request: Request, several: Sequence[Mapping[str, Array]]) -> list[Array]:
+        """The model's output for each example, [N, ...], at several values of the attributed inputs."""
+        count = len(several)
+        elements = sum(value.size for values in several for value in values.values())
+        if count == 1 or not self.plan.layout.batched or elements > _MOST_TOGETHER:
+            return [self.outputs(replace(request, inputs=dict(values))) for values in several]
+        inputs = {name: np.concatenate([values[name] for values in several]) for name in request.inputs}
+        by_row = {n: v if len(v) == 1 else np.concatenate([v] * count) for n, v in request.per_example.items()}
+        together = replace(
+            request, inputs=inputs, per_example=by_row, baselines={}, target=None, examples=count * request.examples
+        )
+        return np.split(self.outputs(together), count)
 
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
@@ -343,7 +361,14 @@ class Engine:
 
     def _row_bytes(self, request: Request, enough: int = 0) -> int:
         """The bytes that one row's tensors take at once, or a bound of them that is not above ``enough``."""
-        shapes = {n: v.shape for n, v in self._feeds(request, slice(0, 1)).items()}
+        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
+        first = {**request.inputs, **request.per_example}
+        shapes = {n: v.shape if self.plan.layout.kind == "none" else (rows, *v.shape[1:]) for n, v in first.items()}
+        shapes |= {n: v.shape for n, v in request.shared.items()}
+        shapes |= {_PREFIX + contract.BASELINE + n: shapes[n] for n in request.baselines}
+        target = request.target
+        targets = self._contract.first_targets(rows) if target is None else {_PREFIX + contract.TARGET: target}
+        shapes |= {n: (rows, *v.shape[1:]) for n, v in targets.items()}
         shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
         return self._bytes.per_row(shapes, enough)
 

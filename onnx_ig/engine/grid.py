@@ -113,7 +113,7 @@ class Grid:
         """The rows of a piece; a fixed batch that is not full is filled by repeating its last example."""
         if self.layout.kind == "none":
             return value
-        if len(value) == 1:  # one row for all examples
+        if len(value) == 1 != self.examples:  # one row for all examples
             value = np.broadcast_to(value, (self.examples, *value.shape[1:]))
         part = value[rows]
         if self.layout.n is not None and len(part) < self.layout.n:
@@ -162,6 +162,8 @@ def filled(nodes: Array, weights: Array, points: slice, size: int) -> tuple[Arra
     """The path's nodes and weights in a piece, of equal length in every Run: the last node again, with weight 0."""
     a, w = nodes[points], weights[points]
     missing = size - len(a)
+    if not missing:
+        return a, w
     return np.pad(a, (0, missing), mode="edge"), np.pad(w, (0, missing))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from onnx_ig.graph.reading import read_by
 from onnx_ig.runtime.providers import AnySession
 
 _SHARE_OF_FREE_MEMORY = 0.25
+_LOOKED_UP = 10  # times a second: reading it takes as long as a Run of a small model
 _TEXT_BYTES = 32  # an element of a tensor of text, whatever its length: C++'s string
 _ALIKE = 1.5  # sizes of a row of which one estimate serves both
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -113,7 +116,12 @@ def bytes_at_once(session: AnySession) -> int:
 
 
 def free_memory() -> int:
-    """Bytes of memory a process may still take."""
+    """Bytes of memory a process may still take, looked up ten times a second at most."""
+    return _free_memory_at(int(time.monotonic() * _LOOKED_UP))
+
+
+@functools.lru_cache(maxsize=1)
+def _free_memory_at(moment: int) -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

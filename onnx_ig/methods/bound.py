@@ -13,8 +13,8 @@ from onnx_ig.loading.model import Model
 ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signatures must not collect them
 # The attributed inputs at a point of the path from the baselines (0) to the inputs (1), by name.
 Path: TypeAlias = Callable[[float], dict[str, Array]]
-# The model's output [N, ...] for such values.
-Outputs: TypeAlias = Callable[[Mapping[str, Array]], Array]
+# The model's output [N, ...] for each of several such values.
+Outputs: TypeAlias = Callable[[Sequence[Mapping[str, Array]]], list[Array]]
 
 
 class Guard(Protocol):

@@ -194,7 +194,7 @@ class Method(Batches, CaptumMember):
             if bound.guard is None or bound.guard.agrees(
                 functools.partial(path_point, bound.inputs, starts),
                 list(nodes),
-                lambda values, engine=engine, asked=request: engine.outputs(replace(asked, inputs=values)),  # type: ignore[misc]
+                functools.partial(engine.outputs_at, request),
                 _ROUNDING.get(str(self._provider), 0.0),
             ):
                 return engine, request, bound

@@ -24,19 +24,28 @@ def own_derivatives(function: Callable[..., Tensor], arguments: Sequence[Tensor]
 
     A model that autograd cannot differentiate has no other gradient to differ from: [].
     """
+    try:
+        return watched(function, arguments)[1]
+    except Exception:  # the user's own code; without autograd it ran
+        return []
+
+
+def watched(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> tuple[Tensor, list[str]]:
+    """``function(*arguments)`` with autograd, on the CPU, and what :func:`own_derivatives` says of it.
+
+    Raises:
+        Exception: what the function raises.
+    """
     leaves = [a.detach().requires_grad_(a.is_floating_point()) for a in arguments]
     with (
         torch.enable_grad(),
         torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None),  # nothing is kept for a backward
     ):
         given = [leaf.clone() for leaf in leaves]  # the model may write into what it is given, but not into leaves
-        try:
-            with _Detached() as detached:
-                result = function(*given)
-        except Exception:  # the user's own code; without autograd it ran
-            return []
+        with _Detached() as detached:
+            result = function(*given)
     nodes = {f"{type(node).__name__.removesuffix('Backward')}.backward" for node in _graph(result)}
-    return sorted(detached.names | nodes)
+    return result.detach().cpu(), sorted(detached.names | nodes)
 
 
 def warn_of(own: Sequence[str]) -> None:

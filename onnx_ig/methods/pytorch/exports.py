@@ -25,7 +25,7 @@ from onnx_ig.loading.model import Model, load_torch
 from onnx_ig.methods.bound import ENGINES_KEPT
 from onnx_ig.pytorch.check import BATCH, halves_inside, run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
-from onnx_ig.pytorch.own_derivative import own_derivatives
+from onnx_ig.pytorch.own_derivative import own_derivatives, watched
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
 from onnx_ig.pytorch.rows import rows_by_shape, rows_of
 from onnx_ig.pytorch.source import call_once, find_modules, pick_output
@@ -114,10 +114,28 @@ class Call:
     def own_derivatives(self) -> list[str]:
         """What makes autograd's gradient another than the function's derivative, by name, on two examples at most."""
         with EXPORT_LOCK:
-            return own_derivatives(
-                lambda *fed: pick_output(self.function(*self._with(fed)), self.output)[1],
-                self.rows(self.fed, slice(0, 2)),
-            )
+            return own_derivatives(self._picked, self.rows(self.fed, slice(0, 2)))
+
+    def evaluate_watched(self, several: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[str]]:
+        """:meth:`evaluate` for several such lists at once, their rows together, and :meth:`own_derivatives` of that.
+
+        Raises:
+            InputError: the function does not take them together, or not with autograd.
+        """
+        joined = [
+            torch.cat(same) if rows else same[0]
+            for same, rows in zip(zip(*several, strict=True), self.per_example, strict=True)
+        ]
+        cudnn = torch.backends.cudnn
+        try:
+            with EXPORT_LOCK, cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):
+                result, own = watched(self._picked, joined)
+            return list(result.reshape(len(several), self.examples, *result.shape[1:])), own
+        except Exception as error:  # the user's own code
+            raise InputError(f"the model does not take rows of several path points together: {error}") from error
+
+    def _picked(self, *fed: Tensor) -> Tensor:
+        return pick_output(self.function(*self._with(fed)), self.output)[1]
 
     def _with(self, fed: Sequence[Tensor]) -> list[Any]:
         """The arguments with these in place of the tensors among them."""
@@ -345,8 +363,9 @@ def _state(function: Callable[..., Any]) -> tuple[Any, ...]:
     found: list[Any] = []
     for _, module in find_modules(function):
         if isinstance(module, nn.Module):
-            found += [(id(p), p._version, p.data_ptr()) for p in (*module.parameters(), *module.buffers())]
             for part in module.modules():
+                tensors = [*part._parameters.values(), *part._buffers.values()]
+                found += [(id(t), t._version, t.data_ptr()) for t in tensors if t is not None]
                 found += [getattr(part, "training", False)]  # judged at export
                 found += [id(hook) for hooks in _HOOKS for hook in getattr(part, hooks, {}).values()]
     return tuple(found)

@@ -28,6 +28,7 @@ from onnx_ig.pytorch.own_derivative import warn_of
 
 _MOST_ALONE = 128  # evaluations of single examples in one call, unless each needs more to have its path seen at all
 _LEAST_POINTS = 5
+_MOST_TOGETHER = 1 << 14  # elements of the inputs: up to here one call of torch is faster than three
 # Ten times the difference that rounding made before is another function, though the check of an export lets it pass.
 _SUSPICIOUS, _ROUNDING = 10.0, 1e-5
 
@@ -63,6 +64,8 @@ class TorchGuard:
         """
         made_now = self._export.noise is None
         deciding = [read for read in self._export.reads if read.arguments]
+        if not made_now and not deciding and self._agrees_together(path, nodes, outputs, rounding):
+            return True
         along = any(i < len(self._call.inputs) for read in deciding for i in read.arguments)
         try:
             compared = [self._compare(path(a), _where(a), outputs) for a in _points(self._call, nodes)]
@@ -74,9 +77,7 @@ class TorchGuard:
             self._exports.drop(self._export)
             return False
         worst, at = _largest_difference(compared)
-        tensors = [*self._call.fed, *(c.torch for c in compared)]
-        allowed = max(tolerance(tensors, self._export.halves), rounding)
-        suspicious = max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
+        allowed, suspicious = self._allowed(compared, rounding)
         if not made_now and not worst <= min(suspicious, allowed):
             self._exports.drop(self._export)
             return False
@@ -90,23 +91,54 @@ class TorchGuard:
             warn_of(self._call.own_derivatives())
         return True
 
+    def _agrees_together(self, path: Path, nodes: Sequence[float], outputs: Outputs, rounding: float) -> bool:
+        """Whether one evaluation of all points but the inputs shows the same function; if not, each is asked alone."""
+        call = self._call
+        rows = all(call.per_example[: len(call.inputs)])
+        if not rows or sum(x.numel() for x in call.inputs) > _MOST_TOGETHER:
+            return False
+        values = [path(a) for a in _points(call, nodes)]
+        values.append(self._drawn(values[0]))
+        fed = [self._fed(v) for v in values]
+        try:
+            results, own = call.evaluate_watched(fed[1:])
+            exported = outputs(values)
+        except (InputError, ModelError):
+            return False
+        compared = [_Compared("", f, t, e) for f, t, e in zip(fed, [self._result, *results], exported, strict=True)]
+        worst = _largest_difference(compared)[0]
+        if not worst <= min(self._allowed(compared, rounding)):
+            return False
+        self._export.noise = max(worst, self._export.noise or 0.0)
+        warn_of(own)
+        return True
+
+    def _allowed(self, compared: Sequence[_Compared], rounding: float) -> tuple[float, float]:
+        """How far, relative to the largest output, the two may lie apart, and from where they are not the same."""
+        tensors = [*self._call.fed, *(c.torch for c in compared)]
+        allowed = max(tolerance(tensors, self._export.halves), rounding)
+        return allowed, max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
+
     def _compare(self, values: Mapping[str, Array], where: str, outputs: Outputs) -> _Compared:
         fed = self._fed(values)
         at_inputs = where == _where(1.0)
-        return _Compared(where, fed, self._result if at_inputs else self._call.evaluate(fed), outputs(values))
+        return _Compared(where, fed, self._result if at_inputs else self._call.evaluate(fed), outputs([values])[0])
 
     def _compare_elsewhere(self, inputs: Mapping[str, Array], outputs: Outputs) -> _Compared | None:
         """At random values in the range of each input; None where the function does not take them."""
+        try:
+            return self._compare(self._drawn(inputs), "at other values in the range of the inputs", outputs)
+        except InputError:
+            return None
+
+    def _drawn(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         generator = torch.Generator().manual_seed(len(inputs))
         drawn = {}
         for (name, array), given in zip(inputs.items(), self._call.inputs, strict=True):
             changes = given.is_floating_point() and array.size
             value = redrawn(as_tensor_like(array, given).cpu(), generator) if changes else given
             drawn[name] = to_array(value)
-        try:
-            return self._compare(drawn, "at other values in the range of the inputs", outputs)
-        except InputError:
-            return None
+        return drawn
 
     def _fed(self, values: Mapping[str, Array]) -> list[Tensor]:
         given = self._call.fed
@@ -145,7 +177,7 @@ class TorchGuard:
         rows = [slice(i, i + 1) for i in range(call.examples)] if call.takes_one_example() else [slice(None)]
         for a in [1.0, *_thinned(nodes, max(_LEAST_POINTS, _MOST_ALONE // max(len(rows), 1)))]:
             values = path(a)
-            fed, exported = self._fed(values), outputs(values)
+            fed, exported = self._fed(values), outputs([values])[0]
             for row in rows:
                 alone = call.rows(fed, row)
                 with recorded(alone) as reads:
