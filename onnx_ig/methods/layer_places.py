@@ -6,13 +6,16 @@ a function of the layer's value, that torch computes at x and at the baseline.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.common import arrays
+from onnx_ig.common.types import Array
 from onnx_ig.engine.forward import select
 from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.graph.reading import is_float
@@ -27,21 +30,43 @@ if TYPE_CHECKING:
     from onnx_ig.methods.pytorch.layers import AtLayers, Given, Layers, LayerValue
 
 ByLayer = list[list[Any]]  # the attributions of each layer's tensors
+_Kind = TypeVar("_Kind", bound=Method)
+
+
+@dataclass(frozen=True)
+class Asked(Generic[_Kind]):
+    """What is asked about layers, as a method on inputs is asked it.
+
+    Attributes:
+        method: with ``inputs`` and ``additional`` as it is called.
+        by_layer: what it answers, as the attributions of each layer's tensors.
+        kept: a number per example in the kind of the caller's inputs.
+    """
+
+    method: _Kind
+    inputs: Any
+    additional: Any
+    by_layer: Callable[[Any], ByLayer]
+    baselines: Any = None
+    kept: Callable[[Any], Any] = lambda numbers: numbers
 
 
 class Places(Protocol):
     """The layers of one source; ``at_input`` asks for what a layer is given instead of what it gives."""
 
-    def gradient(self, at_input: bool, inputs: Any, target: Any, additional: Any, **options: Any) -> ByLayer:
+    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
         """Value × gradient of each tensor of each layer, or the gradient alone."""
 
     def integral(
-        self, at_input: bool, inputs: Any, baselines: Any, target: Any, additional: Any, **options: Any
-    ) -> ByLayer:
+        self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
+    ) -> Asked[IntegratedGradients]:
         """Integrated Gradients of each tensor of each layer, along the straight path of all of them together."""
 
     def delta(self, attributions: Any, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
         """Σ attributions − (F(x) − F(x')), [N]."""
+
+    def baseline_scores(self, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
+        """F(x'), [N], where a method on the layers' values is not told x'; else None."""
 
 
 def places_of(forward_func: Any, layers: Sequence[Any], multiply: bool, options: dict[str, Any]) -> Places:
@@ -68,31 +93,34 @@ class _InGraph:
         self._model, self._names, self._multiply, self._options = load(source), names, multiply, options
         self._methods: dict[tuple[type[Method], bool], Method] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, target: Any, additional: Any, **options: Any) -> ByLayer:
-        method = self._method(InputXGradient, at_input)
-        return self._by_layer(method.attribute(inputs, target, additional, **options), at_input)
+    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
+        by_layer = functools.partial(self._by_layer, at_input)
+        return Asked(self._method(InputXGradient, at_input), inputs, additional, by_layer)
 
     def integral(
-        self, at_input: bool, inputs: Any, baselines: Any, target: Any, additional: Any, **options: Any
-    ) -> ByLayer:
-        method = self._method(IntegratedGradients, at_input)
-        return self._by_layer(method.attribute(inputs, baselines, target, additional, **options), at_input)
+        self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
+    ) -> Asked[IntegratedGradients]:
+        by_layer = functools.partial(self._by_layer, at_input)
+        return Asked(self._method(IntegratedGradients, at_input), inputs, additional, by_layer, baselines)
 
     def delta(self, attributions: Any, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
         method = next(iter(self._methods.values()), None) or self._method(IntegratedGradients, False)
         return method.compute_convergence_delta(attributions, baselines, inputs, target, additional)
 
-    def _method(self, kind: type[Method], at_input: bool) -> Method:
+    def baseline_scores(self, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
+        return None
+
+    def _method(self, kind: type[_Kind], at_input: bool) -> _Kind:
         key = (kind, at_input)
         if key not in self._methods:
             places = [name for layer in self._tensors(at_input) for name in layer]
             self._methods[key] = kind(self._model, self._multiply, at=places, **self._options)
-        return self._methods[key]
+        return cast(_Kind, self._methods[key])
 
     def _tensors(self, at_input: bool) -> list[list[str]]:
         return [_read_for(self._model, name) if at_input else [name] for name in self._names]
 
-    def _by_layer(self, values: Sequence[Any], at_input: bool) -> ByLayer:
+    def _by_layer(self, at_input: bool, values: Sequence[Any]) -> ByLayer:
         remaining = iter(values)
         return [[next(remaining) for _ in layer] for layer in self._tensors(at_input)]
 
@@ -120,22 +148,26 @@ class _InFunction:
         self._function, self._modules, self._multiply, self._options = function, modules, multiply, options
         self._methods: dict[Any, tuple[AtLayers, Method]] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, target: Any, additional: Any, **options: Any) -> ByLayer:
+    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
         layers, given = self._layers(at_input), self._given(inputs, additional)
         values = layers.values(given.arguments)
         at_layers, method = self._method(InputXGradient, layers, values, given.examples)
         tensors = [t for value in values for t in value.tensors]
         zeros = tuple(t.new_zeros(t.shape) for t in at_layers.by_example(tensors, given.examples))
-        found = at_layers.as_in_layer(method.attribute(zeros, target, given.arguments, **options))
-        if self._multiply:
-            found = tuple(gradient * value for gradient, value in zip(found, tensors, strict=True))
-        return given.answer(at_layers.by_layer(found))
+
+        def by_layer(found: Any) -> ByLayer:
+            gradients = at_layers.as_in_layer(found)
+            if self._multiply:
+                gradients = tuple(gradient * value for gradient, value in zip(gradients, tensors, strict=True))
+            return given.answer(at_layers.by_layer(gradients))
+
+        return Asked(method, zeros, given.arguments, by_layer, kept=given.kept)
 
     def integral(
-        self, at_input: bool, inputs: Any, baselines: Any, target: Any, additional: Any, **options: Any
-    ) -> ByLayer:
+        self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
+    ) -> Asked[IntegratedGradients]:
         layers, given = self._layers(at_input), self._given(inputs, additional)
-        values, start = layers.values(given.arguments), layers.values(given.at_baseline(baselines, **options))
+        values, start = layers.values(given.arguments), layers.values(given.at_baseline(baselines, allow_nonfinite))
         if [v.kind for v in start] != [v.kind for v in values]:
             raise InputError("the layers give other tensors at the baseline than at the inputs: no path joins them")
         if any(value.calls > 1 for value in values):
@@ -147,19 +179,31 @@ class _InFunction:
         end, begin = (
             at_layers.by_example([t for v in side for t in v.tensors], given.examples) for side in (values, start)
         )
-        found = method.attribute(end, begin, target, given.arguments, **options)
-        return given.answer(at_layers.by_layer(at_layers.as_in_layer(found)))
+
+        def by_layer(found: Any) -> ByLayer:
+            return given.answer(at_layers.by_layer(at_layers.as_in_layer(found)))
+
+        return Asked(method, end, given.arguments, by_layer, begin, given.kept)
 
     def delta(self, attributions: Any, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
         given = self._given(inputs, additional)
+        score, start = self._ends(given, baselines, target)
+        parts = [arrays.to_array(a).reshape(given.examples, -1) for a in arrays.as_list(attributions)]
+        total = sum(part.sum(axis=1, dtype=np.float64) for part in parts)
+        delta = np.asarray(total - (score - start), parts[0].dtype)
+        return given.kept(given.tensor(delta))
+
+    def baseline_scores(self, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
+        given = self._given(inputs, additional)
+        return given.kept(given.tensor(self._ends(given, baselines, target)[1]))
+
+    def _ends(self, given: Given, baselines: Any, target: Any) -> tuple[Array, Array]:
+        """F(x) and F(x') of the function itself."""
         output = given.output(self._function, given.arguments, self._options["output"])
         start = given.output(self._function, given.at_baseline(baselines), self._options["output"])
         rows = np.argmax(output, axis=-1) if isinstance(target, str) and target == "predicted" else target
         rows = arguments.broadcast_target(rows, given.examples, output.shape[1:])
-        parts = [arrays.to_array(a).reshape(given.examples, -1) for a in arrays.as_list(attributions)]
-        total = sum(part.sum(axis=1, dtype=np.float64) for part in parts)
-        delta = np.asarray(total - (select(output, rows) - select(start, rows)), parts[0].dtype)
-        return given.answer([[given.tensor(delta)]])[0][0]
+        return select(output, rows), select(start, rows)
 
     def _given(self, inputs: Any, additional: Any) -> Given:
         from onnx_ig.methods.pytorch.layers import Given
@@ -172,8 +216,8 @@ class _InFunction:
         return Layers(self._function, self._modules, at_input)
 
     def _method(
-        self, kind: type[Method], layers: Layers, values: Sequence[LayerValue], examples: int
-    ) -> tuple[AtLayers, Method]:
+        self, kind: type[_Kind], layers: Layers, values: Sequence[LayerValue], examples: int
+    ) -> tuple[AtLayers, _Kind]:
         """F of the layers' values, and the method that explains it; one for all calls with values of the same kinds."""
         from onnx_ig.methods.pytorch.layers import AtLayers
 
@@ -184,4 +228,4 @@ class _InFunction:
                 at_layers,
                 kind(at_layers, kind is IntegratedGradients and self._multiply, **self._options),
             )
-        return self._methods[key]
+        return cast("tuple[AtLayers, _Kind]", self._methods[key])

@@ -350,3 +350,32 @@ def test_a_tolerance_holds_at_layers_of_both_kinds() -> None:
         assert points[-1] < 3 * 50
         with pytest.raises(UsageError, match="contradict"):
             method.attribute(x, target=1, tolerance=0.01, n_steps=50)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("given", (torch.Tensor, np.ndarray))
+@pytest.mark.parametrize("source", ("graph", "module"))
+def test_explain_is_attribute_with_numbers(source: str, given: type) -> None:
+    """What attribute gives, with F at both ends as torch computes it, where a branch passes the layer by."""
+    model, twin = sentences()
+    function, layer = (model, "act") if source == "graph" else (twin, twin.act)
+    ids = WORDS if given is torch.Tensor else WORDS.numpy()
+    with torch.no_grad():
+        at_x, at_start = (twin(t)[:, 2].numpy() for t in (WORDS, torch.full_like(WORDS, 7)))
+    method = onnx_ig.LayerIntegratedGradients(function, layer, provider="cpu")
+    asked: dict[str, Any] = {"baselines": 7, "target": 2}
+    expected, delta = method.attribute(ids, **asked, tolerance=0.01, return_convergence_delta=True)
+    found = method.explain(ids, **asked, tolerance=0.01)
+    numbers = (found.scores, found.baseline_scores, found.convergence_delta, found.error_estimate)
+    assert all(isinstance(n, given) and n.shape == (2,) for n in (*numbers, found.attributions[:, 0, 0]))
+    assert np.allclose(found.attributions, expected, atol=1e-6) and np.allclose(
+        found.convergence_delta, delta, atol=1e-5
+    )
+    assert np.allclose(found.scores, at_x, atol=1e-5) and np.allclose(found.baseline_scores, at_start, atol=1e-5)
+    assert (np.asarray(found.error_estimate) <= 0.01).all() and (found.steps_used >= 8).all()
+    assert method.explain(ids, **asked).steps_used is None
+
+    gradient = onnx_ig.LayerGradientXActivation(function, [layer], provider="cpu")
+    at_layer = gradient.explain(ids, 2)
+    assert np.allclose(at_layer.attributions[0], gradient.attribute(ids, 2)[0]) and at_layer.baseline_scores is None
+    assert isinstance(at_layer.scores, given) and np.allclose(at_layer.scores, at_x, atol=1e-5)

@@ -208,7 +208,7 @@ class Given:
         """All of them."""
         return (*self.inputs, *self.additional)
 
-    def at_baseline(self, baselines: Any, allow_nonfinite: bool = False, **_: Any) -> tuple[Any, ...]:
+    def at_baseline(self, baselines: Any, allow_nonfinite: bool = False) -> tuple[Any, ...]:
         """All of them, the inputs at their baselines.
 
         Raises:
@@ -232,7 +232,11 @@ class Given:
 
     def answer(self, by_layer: Sequence[Sequence[Tensor]]) -> list[list[Any]]:
         """Each layer's tensors in the inputs' kind."""
-        return [[to_array(t) if self.arrays else t for t in layer] for layer in by_layer]
+        return [[self.kept(t) for t in layer] for layer in by_layer]
+
+    def kept(self, tensor: Any) -> Any:
+        """One tensor in the inputs' kind."""
+        return to_array(tensor) if self.arrays else tensor
 
 
 def _rows(tensor: Tensor, examples: int) -> int:
