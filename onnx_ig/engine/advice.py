@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnx_ig.attribution.probability import Probability, probability
+from onnx_ig.attribution.probability import Probability
 from onnx_ig.common.types import Array
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Engine
@@ -43,7 +43,7 @@ def notes_of(engine: Engine, model: Model, request: Request, found: Attribution)
     ``model``: that ``engine`` was opened for.
     """
     warned = [inexact(found)]
-    advice = [unsure(probability(model, engine.plan.output), found, from_torch=bool(model.note))]
+    advice = [unsure(engine.probability, found, from_torch=bool(model.note))]
     if engine.plan.multiply_by_inputs:
         gap = completeness_gap(found.delta, found.scores, found.baseline_scores)
         warned += [at_the_baseline(request.inputs, request.baselines), gap]

@@ -17,6 +17,7 @@ import numpy as np
 
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
+from onnx_ig.attribution.probability import Probability, probability
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel, select
@@ -186,6 +187,11 @@ class Engine:
     def batched(self) -> bool:
         """Whether the output has an axis of examples before the dimensions of one."""
         return self.plan.layout.kind != "none"
+
+    @functools.cached_property
+    def probability(self) -> Probability | None:
+        """The probability that F is, if it is one."""
+        return probability(self._model, self.plan.output)
 
     @functools.cached_property
     def _declared_dims(self) -> list[int | None]:

@@ -147,6 +147,8 @@ def find_modules(function: Callable[..., Any]) -> list[tuple[str, nn.Module]]:
             found[id(value)] = (name.replace(".", "_"), value)
         else:
             waiting.extend(_reached(name, value))
+    if len(found) == 1:
+        return list(found.values())
     inner = {id(sub) for _, m in found.values() for sub in m.modules() if sub is not m}
     outer = [entry for key, entry in found.items() if key not in inner]
     names = [name for name, _ in outer]
