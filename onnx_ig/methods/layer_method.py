@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from onnx_ig.common.arrays import to_array
 from onnx_ig.errors import UsageError
 from onnx_ig.methods.answers import described
 from onnx_ig.methods.batches import Batches
@@ -105,20 +106,33 @@ class LayerMethod(Batches, CaptumMember):
 
         return resized(layer_attribution, interpolate_dims, interpolate_mode)
 
-    def _explained(self, asked: Asked[Any], found: Explanation, began: float) -> Explanation:
+    def _explained(self, asked: Asked[Any], found: Explanation[Any], began: float) -> Explanation[Any]:
         """What was ``found`` for the layers' values, as it is answered."""
 
         def kept(numbers: Any) -> Any:
             return None if numbers is None else asked.kept(numbers)
 
+        by_layer = asked.by_layer(found.attributions)
+        seconds = time.perf_counter() - began
+        known = found.report.attributions.items()
+        values = map(to_array, (tensor for layer in by_layer for tensor in layer))
+        report = replace(
+            found.report,
+            attributions={name: own.reshape(array.shape) for (name, array), own in zip(known, values, strict=True)},
+            inputs={},
+            baseline_score=None if found.baseline_scores is None else to_array(found.baseline_scores),
+            convergence_delta=None if found.convergence_delta is None else to_array(found.convergence_delta),
+            seconds={"attribution": seconds},
+        )
         return replace(
             found,
-            attributions=self._answer(asked.by_layer(found.attributions)),
+            attributions=self._answer(by_layer),
             scores=kept(found.scores),
+            report=report,
+            seconds=seconds,
             baseline_scores=kept(found.baseline_scores),
             convergence_delta=kept(found.convergence_delta),
             error_estimate=kept(found.error_estimate),
-            seconds=time.perf_counter() - began,
         )
 
     def _answer(self, by_layer: ByLayer) -> Any:

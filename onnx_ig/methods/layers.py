@@ -96,7 +96,7 @@ class LayerGradientXActivation(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
-    ) -> Explanation:
+    ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing."""
         began = time.perf_counter()
         check_grad_keywords(grad_kwargs)
@@ -198,7 +198,7 @@ class LayerIntegratedGradients(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
-    ) -> Explanation:
+    ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
 
         F(x') and the delta are of the model's inputs, as ``attribute`` has them; see

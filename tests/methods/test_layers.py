@@ -379,3 +379,7 @@ def test_explain_is_attribute_with_numbers(source: str, given: type) -> None:
     at_layer = gradient.explain(ids, 2)
     assert np.allclose(at_layer.attributions[0], gradient.attribute(ids, 2)[0]) and at_layer.baseline_scores is None
     assert isinstance(at_layer.scores, given) and np.allclose(at_layer.scores, at_x, atol=1e-5)
+    (reported,) = at_layer.report.attributions.values()
+    assert np.allclose(reported, at_layer.attributions[0]) and np.allclose(
+        found.report.baseline_score, at_start, atol=1e-5
+    )
