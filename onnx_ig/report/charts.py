@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from onnx_ig.common.types import Array
 from onnx_ig.report.columns import Columns, of_example, shown
 from onnx_ig.report.drawing import (
     FAINT,
@@ -74,9 +77,14 @@ def fits_a_strip(positions: int, named: bool) -> bool:
 
 
 def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
-    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H."""
+    """PNG of one cell per position of a sequence [T, H], coloured by the attribution summed over H.
+
+    Padding at the end, positions of one name without an attribution, is counted instead of drawn.
+    """
     sums = report.rows(report.attributions[name])[example].sum(axis=-1, dtype=np.float64)
     names = report.names_of(name, example)
+    padding = 0 if names is None else _padding(sums, names)
+    sums = sums[: len(sums) - padding]
     per_line = min(len(sums), _BARE if names is None else _LABELLED)
     lines = -(-len(sums) // per_line) if per_line else 0
     limit = colour_limit(sums)
@@ -104,5 +112,14 @@ def draw_strip(report: AttributionReport, name: str, example: int) -> bytes:
         frame(axes)
     sheet.colour_bar(MARGIN + _CELLS_WIDTH + 20, HEADING, max(area - 8, 92), limit)
     legend = "each cell sums a position's attributions; red raises the target's score, blue lowers it"
+    if names is not None and padding:
+        legend += f"; {padding} positions {shortened(names[-1], 12)} behind them have 0"
     sheet.text(MARGIN, HEADING + max(area, 100) + 8, legend, size=8, colour=FAINT)
     return sheet.png()
+
+
+def _padding(sums: Array, names: Sequence[str]) -> int:
+    """How many positions at the end, at least two, have the last one's name and an attribution of zero."""
+    bare = [value == 0 and name == names[-1] for value, name in zip(sums, names, strict=True)]
+    count = next((index for index, is_bare in enumerate(reversed(bare)) if not is_bare), len(bare))
+    return count if 2 <= count < len(bare) else 0

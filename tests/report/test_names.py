@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from onnx_ig.cli.app import app
 from onnx_ig.report import AttributionReport, write_report
@@ -106,6 +108,24 @@ def test_a_strip_is_drawn_with_the_example_s_own_words() -> None:
     own, shared = report(4, [FIRST, SECOND], examples=2), report(4, [FIRST, FIRST], examples=2)
     assert draw_strip(own, "x", 0) == draw_strip(shared, "x", 0)
     assert draw_strip(own, "x", 1) != draw_strip(shared, "x", 1)
+
+
+# how many positions are drawn, by the names of the last ones and what they were attributed
+PADDED: dict[str, tuple[list[str], float, int]] = {
+    "padding": (["[PAD]"] * 30, 0, 4),
+    "padding that counts": (["[PAD]"] * 30, 0.1, 34),
+    "words that do not": (["the"] + ["[PAD]"] * 29, 0, 5),
+    "one": (["[PAD]"], 0, 5),
+}
+
+
+@pytest.mark.parametrize("case", PADDED)
+def test_padding_is_no_part_of_a_strip(case: str) -> None:
+    names, value, drawn = PADDED[case]
+    result = report(4 + len(names), [["a", "b", "c", "d", *names]])
+    result.attributions["x"][0, 4:] = value
+    height = Image.open(io.BytesIO(draw_strip(result, "x", 0))).height
+    assert height == Image.open(io.BytesIO(draw_strip(report(drawn, [["a"] * drawn]), "x", 0))).height
 
 
 @pytest.mark.parametrize("length", [641, 31_800])
