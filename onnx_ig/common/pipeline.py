@@ -17,6 +17,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD = 2  # items: the one that is computed, and the next, which is read
+_MOST_WAITING = 3  # to be written, while the first, which is also drawn, takes longer than others
 
 
 def overlapped(
@@ -78,7 +79,7 @@ def read_ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
 
 
 class WriteBehind:
-    """What is given to :meth:`submit` is done by a thread, in order, while the caller goes on; one thing waits at most.
+    """What is given to :meth:`submit` is done by a thread, in order, while the caller goes on; a few things may wait.
 
     At the end of the block all is done, also where an exception ends it; one of what was done is raised by the next
     call or by the end.
@@ -86,22 +87,21 @@ class WriteBehind:
 
     def __enter__(self) -> WriteBehind:
         self._writing = ThreadPoolExecutor(1)
-        self._last: Future[None] | None = None
+        self._waiting: deque[Future[None]] = deque()
         return self
 
     def submit(self, write: Callable[[], None]) -> None:
         """Do ``write`` when what was submitted before is done."""
-        self._wait()
-        self._last = self._writing.submit(write)
+        self._wait(_MOST_WAITING)
+        self._waiting.append(self._writing.submit(write))
 
-    def _wait(self) -> None:
-        last, self._last = self._last, None
-        if last is not None:
-            last.result()
+    def _wait(self, most: int) -> None:
+        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
+            self._waiting.popleft().result()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writing.shutdown()
         if kind is None:
-            self._wait()
+            self._wait(0)
