@@ -174,6 +174,8 @@ def export(
         prefix=prefix,
         to_tolerance=(rule.tolerance, rule.max_steps) if isinstance(rule, ToTolerance) else None,
     )
+    for reason in [] if needs is None else needs.refusals(plan.target, plan.layout.n):
+        raise UsageError(reason)
     built = build(model, plan).clone()  # in the copy only outputs count as such, and the rest is declared
     if needs is None:
         _require_examples_apart(model, plan, example)

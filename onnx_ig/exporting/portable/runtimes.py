@@ -20,6 +20,8 @@ class Needs:
         spelling: the edits of :data:`onnx_ig.exporting.portable.spelling.SPELLINGS` that it needs, in order.
         weights_in_order: whether weights are stored as its operators read them, once more for the gradient, instead of
             being turned round by nodes.
+        one_target: whether the target must be baked as a number: it cannot compare integers.
+        one_example: whether it computes several rows wrong.
         lacks: operators that it lacks or computes wrong, with what happens.
         command: what comes next, ``{file}`` being the file and ``{stem}`` its path without ``.onnx``.
     """
@@ -28,8 +30,22 @@ class Needs:
     versions: str = ""
     spelling: tuple[str, ...] = ()
     weights_in_order: bool = False
+    one_target: bool = False
+    one_example: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+
+    def refusals(self, target: object, rows: int | None) -> list[str]:
+        """Why the runtime would compute wrong for this ``target`` and so many ``rows``, with what to do."""
+        found = []
+        if self.one_target and isinstance(target, str):
+            found.append(
+                f"{self.title} ({self.versions}) compares integers wrong, which the target {target!r} takes: bake it, "
+                "as target=7 (--target 7)"
+            )
+        if self.one_example and rows is not None and rows > 1:
+            found.append(f"{self.title} ({self.versions}) sums several rows wrong: leave batch= (--batch) out")
+        return found
 
     def next_step(self, file: Path) -> str:
         """How ``file`` is brought to the runtime."""
@@ -47,12 +63,16 @@ NEEDS: dict[str, Needs] = {
     "opencv4": Needs(
         "OpenCV 4",
         versions="4.14.0",
+        spelling=("pads are of all axes", "steps are gathered"),
+        weights_in_order=True,
+        one_target=True,
+        one_example=True,
         command='cv2.dnn.readNetFromONNX("{file}") reads it as it is',
     ),
     "litert": Needs(
         "LiteRT",
         versions="ai-edge-litert 2.3.0 with onnx2tf 2.6.9",
-        spelling=("pads are of all axes",),
+        spelling=("pads are of all axes", "steps are gathered"),
         weights_in_order=True,
         command="onnx2tf -i {file} -o {stem}_litert -osd -kat <each input>",
     ),
@@ -76,6 +96,7 @@ NEEDS: dict[str, Needs] = {
     "c": Needs(
         "C",
         versions="emx-onnx-cgen 1.4.0",
+        spelling=("pads are of all axes", "steps are gathered"),
         command="emx-onnx-cgen compile {file} {stem}.c --large-weight-threshold 0",
     ),
     "webgpu": Needs(

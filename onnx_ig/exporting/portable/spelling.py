@@ -81,7 +81,28 @@ def _whole_pad(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     return list(padded.outputs)
 
 
+def _gather_in_steps(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """Slice with another step than one: the same elements gathered, one axis after the other."""
+    x, parts = node.inputs[0], [constant(optional(node, i)) for i in range(1, 5)]
+    starts, ends, axes, steps = parts
+    if node.op_type != "Slice" or x is None or starts is None or ends is None or steps is None or (steps == 1).all():
+        return None
+    sizes = static_shape(x)
+    for i, axis in enumerate(np.arange(len(starts)) if axes is None else axes):
+        size = sizes[axis]
+        last = None if steps[i] < 0 and ends[i] < -size else int(ends[i])
+        places = np.arange(size)[slice(int(starts[i]), last, int(steps[i]))]
+        picked = ir.Node("", "Gather", [x, op.constant(places)], [ir.AttrInt64("axis", int(axis) % len(sizes))])
+        x = picked.outputs[0]
+        x.name, x.type = op.fresh("turned"), node.outputs[0].type
+        x.shape = ir.Shape([len(places) if i == axis % len(sizes) else d for i, d in enumerate(sizes)])
+        sizes = static_shape(x)
+        op.graph.append(picked)
+    return [x]
+
+
 SPELLINGS: Mapping[str, Spell] = {
     "bools are gathered as floats": _gather_bools_as_floats,
     "pads are of all axes": _whole_pad,
+    "steps are gathered": _gather_in_steps,
 }
