@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -85,6 +86,9 @@ class Engine:
         weights = (value.const_value for value in self._built.graph.initializers.values())
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
         self._independent = False
+        # rows that are quantised by what rides with them would be others
+        dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
+        self._ends_ride = self.plan.layout.batched and not dynamic
 
     @property
     def provider(self) -> str:
@@ -169,6 +173,35 @@ class Engine:
         )
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
         return Attribution(joined, np.concatenate(scores))
+
+    def path_sums_and_ends(
+        self,
+        request: Request,
+        nodes: Array,
+        weights: Array,
+        *,
+        internal_batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[dict[str, Array], tuple[Array, Array]]:
+        """:meth:`path_sums` of all points, and :meth:`path_ends`, from the same Runs where that changes no sum.
+
+        The ends ride as two more points of weight 0. Where the gradient is not finite there, 0 · ∞ is in the sums, and
+        both are evaluated apart, from then on at once.
+        """
+        if self._ends_ride:
+            asked = Fraction(len(nodes), len(nodes) + 2)
+            sums, scores = self.path_sums(
+                request,
+                np.append(nodes, [1, 0]),
+                np.append(weights, [0, 0]),
+                internal_batch_size=internal_batch_size,
+                progress=None if progress is None else lambda *rows: progress(*(int(n * asked) for n in rows)),
+            )
+            self._ends_ride = all(np.isfinite(value).all() for value in sums.values())
+            if self._ends_ride:
+                return sums, (scores[-2], scores[-1])
+        sums, _ = self.path_sums(request, nodes, weights, internal_batch_size=internal_batch_size, progress=progress)
+        return sums, self.path_ends(request, internal_batch_size)
 
     def path_ends(self, request: Request, internal_batch_size: int | None = None) -> tuple[Array, Array]:
         """F at both ends of the path, of each example, from Runs whose sums, of weight 0 and perhaps NaN, are left."""
@@ -296,9 +329,15 @@ class Engine:
     ) -> None:
         """Give ``take`` the step model's results for each piece of examples × path points."""
 
+        once: dict[str, Any] = {}  # what no examples have for themselves: baselines of one row, shared inputs
+
         @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
         def placed(first: int, last: int) -> dict[str, Any]:
-            return self.session.placed(self._feeds(request, slice(first, last)))
+            own = self._feeds(request, slice(first, last))
+            if not once:
+                own_to_none = own.keys() & self._for_all(request)
+                once.update(self.session.placed({name: own[name] for name in own_to_none}))
+            return {**once, **self.session.placed({name: own[name] for name in own.keys() - once.keys()})}
 
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = filled(nodes, weights, points, size)
@@ -386,15 +425,22 @@ class Engine:
         if request.target is not None:
             targets = {_PREFIX + contract.TARGET: request.target}
         feeds.update({name: grid.rows_of(value, rows) for name, value in targets.items()})
+        for_all = self._for_all(request)
         for name, value in request.baselines.items():
-            one = value.shape[:1] == (1,) and request.inputs[name].shape[:1] != (1,)
-            whole = one and self.plan.layout.batched
-            if one and not whole:
+            key = _PREFIX + contract.BASELINE + name
+            if value.shape[:1] == (1,) and key not in for_all:
                 value = np.broadcast_to(value, request.inputs[name].shape)
-            feeds[_PREFIX + contract.BASELINE + name] = value if whole else grid.rows_of(value, rows)
+            feeds[key] = value if key in for_all else grid.rows_of(value, rows)
         return {
             n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs
         }
+
+    def _for_all(self, request: Request) -> set[str]:
+        """The feeds of which one value serves every example."""
+        if not self.plan.layout.batched:
+            return set(request.shared)
+        one_row = [n for n, x in request.baselines.items() if x.shape[:1] == (1,) != request.inputs[n].shape[:1]]
+        return {*request.shared, *(_PREFIX + contract.BASELINE + name for name in one_row)}
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)

@@ -1,6 +1,8 @@
 """The grid of examples × path points, cut into pieces that are evaluated, several at once, until all are.
 
-The one idea: a piece is one Run, of the same shape as most of the others. What does not fit in memory is halved.
+The one idea: a piece is one Run, of the same shape as the others where that is possible, and holds all path points of
+an example before it holds another example: then what is computed, uploaded and given back once per example and Run
+(its prefix, its sum) is least. What does not fit in memory is halved.
 """
 
 from __future__ import annotations
@@ -76,14 +78,16 @@ class Grid:
         return halved
 
     def pieces(self, rows: int, points: int = 1, at_once: int = 1) -> Iterator[Piece]:
-        """Each of ``rows`` / ``at_once`` rows at most, with as many path points as fit together."""
+        """Each of ``rows`` / ``at_once`` rows at most, with as many path points as fit, then as many examples."""
         rows //= at_once
         per_run = self.examples if self.layout.kind == "none" else self.layout.n or min(rows, self.examples)
-        size = self.points or (max(1, rows // per_run) if self.layout.batched else 1)
-        runs = -(-points // size)
-        if points >= at_once:
-            runs = -(-runs // at_once) * at_once
-        size = self.points or -(-points // runs)  # share the points evenly
+        size = self.points or 1
+        if self.layout.batched and self.points is None:
+            size = even_size(points, max(1, rows // (self.layout.n or 1)))
+            if points >= at_once:
+                runs = -(-points // size)
+                size = -(-points // (-(-runs // at_once) * at_once))
+            per_run = self.layout.n or even_size(self.examples, max(1, rows // size))
         for first in range(0, self.examples, per_run):
             for start in range(0, points, size):
                 yield slice(first, min(first + per_run, self.examples)), slice(start, min(start + size, points)), size
@@ -156,6 +160,15 @@ class Grid:
             middle = (rows.start + rows.stop + 1) // 2
             return [(slice(rows.start, middle), points, 1), (slice(middle, rows.stop), points, 1)]
         return None
+
+
+def even_size(total: int, at_most: int) -> int:
+    """What a piece holds of ``total``, ``at_most`` so much: as few as possible, or half as many more if all are equal.
+
+    A piece of another shape costs more than its own work: a runtime plans for it, and anew for the next one.
+    """
+    size = -(-total // -(-total // at_most))
+    return next((one for one in range(size, -(-2 * size // 3) - 1, -1) if total % one == 0), size)
 
 
 def filled(nodes: Array, weights: Array, points: slice, size: int) -> tuple[Array, Array]:

@@ -112,6 +112,8 @@ def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = 
 
 def bytes_at_once(session: AnySession) -> int:
     """How much the tensors of a Run may take."""
+    if session.device is not None:  # the host's free memory is no bound there
+        return session.working_set_bytes
     return min(session.working_set_bytes, int(free_memory() * _SHARE_OF_FREE_MEMORY))
 
 

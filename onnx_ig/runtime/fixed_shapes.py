@@ -1,10 +1,11 @@
-"""A session that on a CPU opens a model with convolutions again for fixed shapes once these keep coming.
+"""A session that opens a model again for fixed shapes once these keep coming.
 
-The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away and finds that tensors have
-equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions. Opening takes as
-long as a Run or two, so it is done for shapes that have been seen often, and each time that others come after all it
-takes longer to be done again. Without convolutions nothing is gained. Threads may run it at once: opening waits until
-no Run is under way, and Runs wait until the model is open for their shapes.
+The one idea: with every dimension known ONNX Runtime folds the arithmetic on shapes away. On a CPU it then finds that
+tensors have equal shapes, which it wants to know before it leaves them in the blocked layout of its convolutions
+(without convolutions nothing is gained there); on a GPU, which waits for that arithmetic, no node is left to the CPU.
+Opening takes as long as a Run or two, so it is done for shapes that have been seen often, and each time that others
+come after all it takes longer to be done again. Threads may run it at once: opening waits until no Run is under way,
+and Runs wait until the model is open for their shapes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.common.types import Array
@@ -22,6 +24,7 @@ from onnx_ig.runtime.serialised import ModelLike
 from onnx_ig.runtime.session import ProviderSpec, Session
 
 _OFTEN = 12  # Runs of the same shapes
+OFTEN_ON_DEVICE = 2  # a call whose path takes several Runs has them of one shape
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))
 _LONGER = 4  # times as many after each disappointment
 
@@ -34,9 +37,11 @@ class FixedShapesSession(Session):
         opened = self._now_open().session
         self._named = {x.name: list(x.shape) for x in (*opened.get_inputs(), *opened.get_overridable_initializers())}
         self._last: dict[str, int] = {}  # the named dimensions of the last Run
-        self._times, self._often = 0, _OFTEN
-        self._convolves = not isinstance(model, ir.Model) or any(
-            node.op_type in _CONVOLUTIONS for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        self._times, self._often = 0, _OFTEN if self.device is None else OFTEN_ON_DEVICE
+        self._gains = (
+            self.device is not None
+            or not isinstance(model, ir.Model)
+            or any(node.op_type in _CONVOLUTIONS for node in ir.traversal.RecursiveGraphIterator(model.graph))
         )
         self.fixed: dict[str, int] | None = {}  # those that the model is open for; None: it could not be opened
         self._entrance = threading.Lock()  # of Runs, one after the other
@@ -44,7 +49,7 @@ class FixedShapesSession(Session):
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """See :meth:`Session.run`."""
-        if self.device is not None or not self._convolves:
+        if not self._gains:
             return super().run(feeds, outputs)
         with self._open_for(self._dimensions(feeds)):
             return super().run(feeds, outputs)
@@ -85,7 +90,8 @@ class FixedShapesSession(Session):
         """The sizes of the named dimensions; none where one name has two sizes, which broadcasting allows."""
         sizes: dict[str, int] = {}
         for name, value in feeds.items():
-            for dimension, size in zip(self._named[name], value.shape, strict=False):  # of unknown rank: no names
+            shape = value.shape if isinstance(value, np.ndarray) else value.shape()  # uploaded: a method
+            for dimension, size in zip(self._named[name], shape, strict=False):  # of unknown rank: no names
                 if isinstance(dimension, str) and sizes.setdefault(dimension, size) != size:
                     return {}
         return sizes

@@ -57,6 +57,15 @@ def openable(model: ModelLike, scratch: str) -> str | bytes:
     return path
 
 
+def as_ir_model(model: ModelLike) -> ir.Model:
+    """The model as onnx_ir's, which is the model itself if it is one; the weights of a file stay there."""
+    if isinstance(model, ir.Model):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return ir.load(model)
+    return ir.from_proto(onnx.load_from_string(model) if isinstance(model, bytes) else model)
+
+
 def save_weights_apart(model: ir.Model, path: str | os.PathLike[str], data: str) -> None:
     """Write ``model`` at ``path`` and its large weights into the file ``data`` beside it, where text cannot lie."""
     initializers = [value for graph in model.graphs() for value in graph.initializers.values()]

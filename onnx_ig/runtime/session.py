@@ -17,9 +17,10 @@ from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array, Provider
 from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime import forms
+from onnx_ig.runtime.device_memory import free_device_memory
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
-from onnx_ig.runtime.serialised import ModelLike, openable, scratch_folder
+from onnx_ig.runtime.serialised import ModelLike, as_ir_model, openable, scratch_folder
 from onnx_ig.runtime.widening import BFLOAT16, in_float32
 
 # no Sequence: to a type checker every text is one of texts, and any word would be a provider
@@ -27,27 +28,33 @@ ProviderSpec = (
     Provider | list[str] | list[str | tuple[str, Mapping[str, Any]]] | tuple[str | tuple[str, Mapping[str, Any]], ...]
 )
 
-CPU = "CPUExecutionProvider"
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": (CPU, {}),
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
-    "cuda-tf32": ("CUDAExecutionProvider", {"use_tf32": "1"}),
+    "cuda": (CUDA, {"use_tf32": "0"}),
+    "cuda-tf32": (CUDA, {"use_tf32": "1"}),
     "tensorrt": ("TensorrtExecutionProvider", {}),
 }
 # Providers with a memory of their own, and what ONNX Runtime calls the device.
-_DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
+_DEVICES = {CUDA: "cuda", "TensorrtExecutionProvider": "cuda"}
 _SHARED_TYPES = frozenset((ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16))
 # Measured on two cores: from here on ResNet-50 and a vision transformer became slower by a twentieth.
 _WORKING_SET_BYTES = 160 << 20
-_WORKING_SET_BYTES_ON_DEVICE = 2 << 30  # not measured; enough to keep thousands of cores busy
+# Not measured: enough to keep thousands of cores busy, with all path points of an example of most models in one Run.
+_WORKING_SET_BYTES_ON_DEVICE = 8 << 30
+_SHARE_OF_DEVICE = 0.25  # of its free memory; a runtime's arena takes up to twice what the tensors need
+_WORKING_SET_BYTES_IF_UNTOLD = 2 << 30
 # How long a thread looks for work before it sleeps. By default it is long enough to take the core from what else runs
 # there: beside one busy process, on two cores, MobileNetV3 takes 0.64 times as long so, and alone as long as before.
 _SPIN_MICROSECONDS = "20"
 _KIND = re.compile(r"\[ONNXRuntimeError\] : \d+ : (FAIL|INVALID_ARGUMENT|RUNTIME_EXCEPTION) : ")
 _FAILED_NODE = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
 _IN_ITS_SOURCES = re.compile(r"\S*\.(?:h|cc):\d+ (?:(?:[\w:]+ )*onnxruntime::\S*?\(.*?\) (?:const )?)?")
-OUT_OF_MEMORY_SIGNS = ("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal")
+OUT_OF_MEMORY_SIGNS = (
+    *("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED"),
+)
 
 
 def import_onnxruntime() -> ModuleType:
@@ -96,6 +103,7 @@ class Session:
         self._model, self._threads = model, threads
         self._requested, self._strict = _requested_providers(import_onnxruntime(), provider)
         self.widened, self._narrow_outputs = False, frozenset[str]()
+        self._on_device: int | None = None  # bytes of a Run's tensors on a device
         self.open({})
 
     def open(self, dimensions: Mapping[str, int]) -> None:
@@ -148,6 +156,8 @@ class Session:
         with scratch_folder() as scratch:
             try:
                 model = self._model
+                if self._on_cuda():
+                    model = as_ir_model(model)  # files too: what a kernel's launch costs is not the file's size
                 if isinstance(model, ir.Model):
                     model, weights = self._fastest_form(ort, model.clone(), options)
                 session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
@@ -164,13 +174,17 @@ class Session:
         self.widened = True
         return True
 
+    def _on_cuda(self) -> bool:
+        return _name(self._requested[0]) == CUDA
+
     def _fastest_form(self, ort: ModuleType, model: ir.Model, options: Any) -> tuple[ir.Model, dict[str, Any]]:
         """``model`` changed to the form that the provider runs fastest, and ``options`` with it.
 
         With the weights that the session will read where they lie.
         """
         on_cpu = list(map(_name, self._requested)) == [CPU]
-        (forms.ONNX_RUNTIME_CPU if on_cpu else forms.ONNX_RUNTIME)(model)
+        own = forms.ONNX_RUNTIME_CUDA if self._on_cuda() else forms.ONNX_RUNTIME
+        (forms.ONNX_RUNTIME_CPU if on_cpu else own)(model)
         if not on_cpu:
             return model, {}
         tensors = {name: model.graph.initializers[name].const_value for name in read_weights_in_place(model)}
@@ -197,8 +211,20 @@ class Session:
 
     @property
     def working_set_bytes(self) -> int:
-        """How much the tensors of a Run should take: more is not faster, and costs memory."""
-        return _WORKING_SET_BYTES if self.device is None else _WORKING_SET_BYTES_ON_DEVICE
+        """How much the tensors of a Run should take: more is not faster, and costs memory.
+
+        On a device it is settled when it is first asked for: what its arena holds later is free for the next Run.
+        """
+        if self.device is None:
+            return _WORKING_SET_BYTES
+        if self._on_device is None:
+            free = free_device_memory(self._device_number())
+            share = _WORKING_SET_BYTES_IF_UNTOLD if free is None else int(free * _SHARE_OF_DEVICE)
+            self._on_device = min(_WORKING_SET_BYTES_ON_DEVICE, share)
+        return self._on_device
+
+    def _device_number(self) -> int:
+        return int(self._now_open().session.get_provider_options()[self.provider].get("device_id", 0))
 
     def placed(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """``feeds`` as :meth:`run` takes them, uploaded to the device: for values that several runs share.
@@ -209,7 +235,7 @@ class Session:
         feeds = self._fed(feeds)
         if self.device is None:
             return dict(feeds)
-        number = int(self._now_open().session.get_provider_options()[self.provider].get("device_id", 0))
+        number = self._device_number()
         upload = import_onnxruntime().OrtValue.ortvalue_from_numpy
         try:
             return {name: upload(value, self.device, number) for name, value in feeds.items()}

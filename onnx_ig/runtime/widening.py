@@ -7,16 +7,14 @@ rounding in between, of 2⁻⁸ relative at each step, is left out.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable
 
 import ml_dtypes
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnx_ig.errors import warn
-from onnx_ig.runtime.serialised import ModelLike
+from onnx_ig.runtime.serialised import ModelLike, as_ir_model
 
 NARROW, WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -28,7 +26,8 @@ def in_float32(source: ModelLike) -> tuple[ir.Model, frozenset[str]] | None:
 
     None where nothing holds it.
     """
-    model = _read(source)
+    model = as_ir_model(source)
+    model = model.clone() if model is source else model
     outputs = frozenset(str(y.name) for y in model.graph.outputs if y.dtype == NARROW)
     return (model, outputs) if _widen(model) else None
 
@@ -39,14 +38,6 @@ def warn_widened(what: str, then: str = "") -> None:
         f"{what} holds bfloat16, for which ONNX Runtime has hardly any kernels and in Python no arrays: it is computed "
         f"in float32 from the same weights and data, so bfloat16's rounding (2^-8 at each step) is left out{then}"
     )
-
-
-def _read(source: ModelLike) -> ir.Model:
-    if isinstance(source, ir.Model):
-        return source.clone()
-    if isinstance(source, (str, os.PathLike)):
-        return ir.load(source)
-    return ir.from_proto(onnx.load_from_string(source) if isinstance(source, bytes) else source)
 
 
 def _widen(model: ir.Model) -> bool:

@@ -127,10 +127,26 @@ def test_pieces_of_one_shape_are_evaluated_together() -> None:
 
     assert not Grid(_layout(), 5).evaluate(feeds, run_each, take, rows=16, points=12, at_once=2)
     assert (taken == 1).all()
-    assert together == [[(5, 1)] * 2] * 6
+    assert together == [[(1, 6)] * 2] * 5
     together.clear()
     assert not Grid(_layout(), 5).evaluate(feeds, run_each, take, rows=8, points=12, at_once=2)
-    assert together == [[(4, 1)] * 2] * 6 + [[(1, 1)] * 2] * 6
+    assert together == [[(1, 3)] * 2] * 10
+
+
+# examples, path points, rows at most: the only shape of a piece, in examples and points, and how many there are
+@pytest.mark.parametrize(
+    ("examples", "points", "rows", "shape", "pieces"),
+    [
+        (64, 48, 45, (1, 24), 128),
+        (64, 48, 150, (2, 48), 32),  # three examples would leave one over
+        (5, 50, 7, (1, 5), 50),
+        (6, 1, 4, (3, 1), 2),
+        (1, 48, 10_000, (1, 48), 1),
+    ],
+)
+def test_all_pieces_have_one_shape(examples: int, points: int, rows: int, shape: tuple[int, int], pieces: int) -> None:
+    found = [(e.stop - e.start, p.stop - p.start) for e, p, _ in Grid(_layout(), examples).pieces(rows, points)]
+    assert found == [shape] * pieces
 
 
 def test_memory_decides_the_batch() -> None:

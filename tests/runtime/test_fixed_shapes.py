@@ -1,4 +1,4 @@
-"""On the CPU a model is opened again for the shapes that keep coming."""
+"""A model is opened again for the shapes that keep coming."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx.parser
 from numpy.testing import assert_allclose, assert_array_equal
+from onnxruntime import OrtValue
 
 import onnx_ig
 from onnx_ig.runtime.fixed_shapes import _LONGER, _OFTEN, FixedShapesSession
@@ -31,6 +32,14 @@ def test_shapes_that_keep_coming_are_fixed_until_others_come() -> None:
     assert _run(session, 4, 2) == {}
     assert [_run(session, 3, 2) for _ in range(_LONGER * _OFTEN)] == [{}] * _LONGER * _OFTEN
     assert _run(session, 3, 2) == {"N": 3, "M": 2}
+
+
+def test_uploaded_values_tell_their_shapes() -> None:
+    session = FixedShapesSession(SHAPES, "cpu")
+    x, z = (OrtValue.ortvalue_from_numpy(np.ones((3, 2), np.float32)) for _ in range(2))
+    for _ in range(_OFTEN + 1):
+        session.run({"x": x, "z": z})
+    assert session.fixed == {"N": 3, "M": 2}
 
 
 def test_one_name_with_two_sizes_stays_open_for_any() -> None:

@@ -15,10 +15,14 @@ from numpy.testing import assert_allclose
 import onnx_ig
 from onnx_ig.runtime.forms import (
     ClipForHardSigmoidPass,
+    ComputeOutsideScansPass,
     HardSwishInAnyLayoutPass,
     InterleaveBySelectionPass,
     KeepRowsApartPass,
+    KeepStatisticsPass,
     MaskInAnyLayoutPass,
+    SelectByMasksPass,
+    UseRecurrentLibraryPass,
     WalkBackwardsPass,
 )
 
@@ -43,6 +47,44 @@ def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
     assert MaskInAnyLayoutPass()(changed).modified == replaced
     assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
     _agree(model, changed, feeds)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "replaced"),
+    [
+        ("y = Mul(m, dy)", True),
+        ("a = Mul(dy, m) b = Mul(m, x) y = Add(a, b)", True),
+        ("a = Mul(dy, m) y = Add(a, m)", False),  # the numbers are read too
+        ("y = Mul(m, m)", False),
+    ],
+)
+@pytest.mark.parametrize(("type_", "to"), [("float", 1), ("double", 11), ("int64", 7)])
+def test_masks_by_selection(nodes: str, replaced: bool, type_: str, to: int) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 18]> g ({type_}[N] x, {type_}[N] dy) => ({type_}[N] y)
+    {{ c = Greater(x, dy) m = Cast<to = {to}>(c) {nodes} }}"""
+    model = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text), data_prop=True)
+    changed = ir.from_proto(model)
+    SelectByMasksPass()(changed)
+    floats = to != 7
+    assert ("Where" in [node.op_type for node in changed.graph]) == (replaced and floats)
+    rng = np.random.default_rng(0)
+    feeds = {n: rng.normal(size=9).astype(onnx.helper.tensor_dtype_to_np_dtype(to)) for n in ("x", "dy")}
+    _agree(model, changed, feeds)
+
+
+def test_a_layer_normalisation_keeps_its_statistics() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[N, 3, 8] x, float[8] s, float[8] b) => (float[N, 3, 8] y)
+    { t = Sin(x) u = LayerNormalization<epsilon = 1e-12>(t, s, b) v = LayerNormalization(u, s) y = Add(u, v) }"""
+    model = onnx_ig.differentiate(onnx.parser.parse_model(text), wrt=["x"])
+    changed = ir.from_proto(model)
+    KeepStatisticsPass()(changed)
+    before, after = (Counter(node.op_type for node in graph) for graph in (ir.from_proto(model).graph, changed.graph))
+    assert before - after == Counter(ReduceMean=4, Mul=2, Add=2, Sqrt=2, Reciprocal=2) and not after - before
+    rng = np.random.default_rng(0)
+    shapes = {"x": (2, 3, 8), "s": (8,), "b": (8,), "cotangent_y": (2, 3, 8)}
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    _agree(model, changed, feeds, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("shape", "replaced"), [("N, 2, H, W", True), ("N, C, 3, 3", False), ("N, 2, 9", False)])
@@ -88,6 +130,58 @@ def test_scans_walk_backwards(kind: str, gates: int) -> None:
     assert after["Slice"] < before["Slice"]
     assert before - Counter(Slice=before["Slice"]) == after - Counter(Slice=after["Slice"])
     _agree(model, changed, feeds)
+
+
+@pytest.mark.parametrize(("kind", "gates", "left"), [("RNN", 4, 2), ("GRU", 12, 13), ("LSTM", 16, 11)])
+def test_what_feeds_no_step_is_computed_outside(kind: str, gates: int, left: int) -> None:
+    model = onnx_ig.differentiate(onnx.parser.parse_model(RECURRENT.format(kind=kind, gates=gates)))
+    rng = np.random.default_rng(0)
+    shapes = {"x": (5, 2, 3), "w": (2, gates, 3), "r": (2, gates, 4), "cotangent_y": (5, 2, 2, 4)}
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    changed = ir.from_proto(model)
+    ComputeOutsideScansPass()(changed)
+    assert [_kernels(node) for node in changed.graph if node.op_type == "Scan"][:2] == [left] * 2
+    WalkBackwardsPass()(changed)
+    _agree(model, changed, feeds)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inputs", "replaced"),
+    [
+        ("", "x, w, r, b", True),
+        ("", "x, w, r, , , h, c", True),
+        (', direction = "reverse"', "x, w, r, b", True),
+        (", input_forget = 1", "x, w, r, b", False),
+        (", clip = 0.5", "x, w, r, b", False),
+        ("", "x, w, r, b, lengths", False),
+        ("", "x, w, r, b, , , , p", False),  # peepholes
+    ],
+)
+def test_a_plain_lstm_by_the_operator(attributes: str, inputs: str, replaced: bool) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 18]>
+    g (float[5, 2, 3] x, float[1, 2, 4] h, float[1, 2, 4] c, int32[2] lengths)
+        => (float[5, 1, 2, 4] y, float[1, 2, 4] u)
+    {{ y, t, u = LSTM <hidden_size = 4{attributes}> ({inputs}) }}"""
+    forward, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
+    weights = {"w": (1, 16, 3), "r": (1, 16, 4), "b": (1, 32), "p": (1, 12)}
+    for name, shape in weights.items():
+        forward.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    model = onnx_ig.differentiate(forward, wrt=["x"])
+    changed = ir.from_proto(model)
+    ComputeOutsideScansPass()(changed)
+    UseRecurrentLibraryPass()(changed)
+    scans = [node for node in changed.graph if node.op_type == "Scan"]
+    assert ("LSTM" in [node.op_type for node in changed.graph]) == replaced
+    assert len(scans) == 2 and (_kernels(scans[0]) == 2) == replaced
+    WalkBackwardsPass()(changed)
+    shapes = {x.name: tuple(d.dim_value for d in x.type.tensor_type.shape.dim) for x in model.graph.input}
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    _agree(model, changed, feeds | {"lengths": np.array([3, 5], np.int32)}, rtol=1e-4)
+
+
+def _kernels(scan: ir.Node) -> int:
+    """The nodes of its body that compute."""
+    return sum(node.op_type != "Identity" for node in scan.attributes["body"].as_graph())
 
 
 @pytest.mark.parametrize(

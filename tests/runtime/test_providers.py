@@ -96,5 +96,4 @@ def test_inputs_are_uploaded_once_for_all_their_path_points(monkeypatch: pytest.
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", recorded)
     monkeypatch.setitem(session_module._DEVICES, CPU, "cpu")
     np.testing.assert_array_equal(method.attribute(x, **arguments), expected)
-    once = [2, 2, 1, 1, 1, 1]  # input, target and the one baseline for two examples, then for the third
-    assert uploads == once * 2  # along the path, and at its ends
+    assert uploads == [1] + [1, 1] * 3  # the one baseline, then input and target of each example

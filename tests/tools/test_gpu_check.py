@@ -41,6 +41,15 @@ def test_on_cpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert "## placement" in written.with_suffix(".md").read_text()
 
 
+def test_what_is_worth_most_comes_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--models", "digits_cnn", "MLP", "--examples", "1"])
+    rows = [(part, case["precision"], name) for part, name, case in gpu_check._ordered(gpu_check._options())]
+    assert rows[:2] == [("correctness", "fp32", "digits_cnn"), ("correctness", "fp32", "MLP")]
+    assert [part for part, *_ in rows[-6:]] == ["memory"] * 6 and len(rows) == len(set(rows)) + 3  # two layouts
+    assert check(monkeypatch, f"{DRY_RUN} correctness --minutes 0") == 1
+    assert "1 rows were left out" in capsys.readouterr().out
+
+
 def test_wrong_numbers_fail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     right = parts.ours
 

@@ -25,14 +25,17 @@ _TINY = '<ir_version: 8, opset_import: ["" : 18]> g (float[1] x) => (float[1] y)
 class Device:
     """``cuda`` or ``cpu``, as torch and :class:`onnx_ig.runtime.session.Session` call it.
 
+    ``pretended``: CUDA over tools.gpu.pretended, which torch does not see.
+
     Raises:
         ProviderError: there is no GPU, or one of the two cannot use it.
     """
 
     kind: str
+    pretended: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind == "cuda" and not torch.cuda.is_available():
+        if self.kind == "cuda" and not self.pretended and not torch.cuda.is_available():
             raise ProviderError(
                 "torch sees no GPU here: run this on a machine with an NVIDIA GPU, torch for CUDA and onnxruntime-gpu, "
                 "or with --provider cpu to try the check itself"
@@ -42,6 +45,8 @@ class Device:
     @property
     def name(self) -> str:
         """The GPU's name, or the processor's."""
+        if self.pretended:
+            return "pretended GPU"
         return torch.cuda.get_device_name() if self.kind == "cuda" else f"CPU {platform.machine()}"
 
     def providers(self, precision: str, layout: str = "contiguous", **options: str) -> list[tuple[str, dict[str, str]]]:
@@ -56,7 +61,7 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait until everything asked for is computed."""
-        if self.kind == "cuda":
+        if self.kind == "cuda" and not self.pretended:
             torch.cuda.synchronize()
 
     def bytes_in_use(self) -> int:

@@ -31,8 +31,13 @@ def step_model(subject: Subject, precision: str) -> Path:
 def opened(
     path: Path, setting: Setting, *, profiled: bool = False, **provider_options: str
 ) -> onnxruntime.InferenceSession:
-    """The model opened on the device, or an error: without a way back to the CPU."""
+    """The model opened on the device for the sizes of ``setting``, or an error: without a way back to the CPU.
+
+    With the sizes open, arithmetic on shapes is left to the CPU, and a GPU waits for it.
+    """
     options = onnxruntime.SessionOptions()
+    options.add_free_dimension_override_by_name("batch", setting.examples)
+    options.add_free_dimension_override_by_name("path_points", setting.steps)
     options.log_severity_level = 3
     options.enable_profiling = profiled
     options.profile_file_prefix = str(path.with_suffix(""))

@@ -11,12 +11,20 @@ import onnx_ir as ir
 from onnx_ig.runtime.forms.hard_sigmoid import ClipForHardSigmoidPass
 from onnx_ig.runtime.forms.hard_swish import HardSwishInAnyLayoutPass
 from onnx_ig.runtime.forms.interleaving import InterleaveBySelectionPass
+from onnx_ig.runtime.forms.kept_statistics import KeepStatisticsPass
 from onnx_ig.runtime.forms.masks import MaskInAnyLayoutPass
+from onnx_ig.runtime.forms.outside_scans import ComputeOutsideScansPass
+from onnx_ig.runtime.forms.recurrent_library import UseRecurrentLibraryPass
 from onnx_ig.runtime.forms.rows_apart import KeepRowsApartPass
 from onnx_ig.runtime.forms.scans import WalkBackwardsPass
+from onnx_ig.runtime.forms.selected_cotangents import SelectByMasksPass
 
 ONNX_RUNTIME = ir.passes.Sequential(WalkBackwardsPass())
 ONNX_RUNTIME_CPU = ir.passes.Sequential(ONNX_RUNTIME, MaskInAnyLayoutPass(), HardSwishInAnyLayoutPass())
+ONNX_RUNTIME_CUDA = ir.passes.Sequential(
+    *(ComputeOutsideScansPass(), UseRecurrentLibraryPass()),  # of Scans that walk forwards still
+    *(ONNX_RUNTIME, SelectByMasksPass(), KeepStatisticsPass()),
+)
 OPENVINO = ir.passes.Sequential(
     WalkBackwardsPass(), KeepRowsApartPass(), InterleaveBySelectionPass(), ClipForHardSigmoidPass()
 )

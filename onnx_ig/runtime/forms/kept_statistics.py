@@ -1,0 +1,85 @@
+"""The statistics that a LayerNormalization computed, read by its gradient, in ONNX Runtime on CUDA.
+
+The gradient computes mean x and r = (mean (x − mean x)² + ε)^(−½) again, in nine kernels of which four are reductions.
+The operator has them as further outputs; files leave those out, because runtimes exist that do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_ig.runtime.substitution import remove_unread
+
+_MEAN, _INVERSE_DEVIATION = 1, 2  # places among its outputs
+_NAMES = {_MEAN: "mean", _INVERSE_DEVIATION: "inverse_deviation"}
+
+
+class KeepStatisticsPass(ir.passes.InPlacePass):
+    """Replace what computes a float32 LayerNormalization's mean and inverse deviation again, in bodies too."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """See the class."""
+        return ir.passes.PassResult(model, _keep(model))
+
+
+def _keep(model: ir.Model) -> bool:
+    kept = False
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type != "LayerNormalization" or node.domain not in ("", "ai.onnx"):
+            continue
+        x = node.inputs[0]
+        if x is None or x.dtype != ir.DataType.FLOAT or node.attributes.get_int("axis", -1) != -1:
+            continue
+        for mean in _readers(x, "ReduceMean"):
+            if not _is_last_axis(mean) or mean.graph is not node.graph:
+                continue
+            for inverse in _inverse_deviations(x, mean, node.attributes.get_float("epsilon", 1e-5)):
+                _take(inverse, _output(node, _INVERSE_DEVIATION))
+            _take(mean, _output(node, _MEAN))
+            kept = True
+    return kept
+
+
+def _inverse_deviations(x: ir.Value, mean: ir.Node, epsilon: float) -> list[ir.Node]:
+    """The nodes that give (mean (x − mean)² + ε)^(−½)."""
+    found = []
+    for d in _readers(mean.outputs[0], "Sub"):
+        if d.inputs[0] is not x:
+            continue
+        squares = [n for n in _readers(d.outputs[0], "Mul") if n.inputs[0] is n.inputs[1]]
+        variances = [v for square in squares for v in _readers(square.outputs[0], "ReduceMean") if _is_last_axis(v)]
+        sums = [s for v in variances for s in _readers(v.outputs[0], "Add") if _is_number(s.inputs[1], epsilon)]
+        roots = [root for s in sums for root in _readers(s.outputs[0], "Sqrt")]
+        found += [inverse for root in roots for inverse in _readers(root.outputs[0], "Reciprocal")]
+    return found
+
+
+def _readers(x: ir.Value, op_type: str) -> list[ir.Node]:
+    return list(dict.fromkeys(node for node, _ in x.uses() if node.op_type == op_type))
+
+
+def _is_last_axis(node: ir.Node) -> bool:
+    """Whether it reduces the last axis alone and keeps it."""
+    axes = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
+    return axes is not None and axes.numpy().tolist() == [-1] and node.attributes.get_int("keepdims", 1) == 1
+
+
+def _is_number(x: ir.Value | None, number: float) -> bool:
+    """Whether it is that number, as float32 holds it."""
+    known = None if x is None or x.const_value is None else x.const_value
+    return known is not None and known.size == 1 and bool(known.numpy() == np.float32(number))
+
+
+def _output(node: ir.Node, index: int) -> ir.Value:
+    if len(node.outputs) <= index:
+        node.resize_outputs(index + 1)
+    y = node.outputs[index]
+    if y.type is None:
+        y.name, y.type = f"{node.outputs[0].name}_{_NAMES[index]}", ir.TensorType(ir.DataType.FLOAT)
+    return y
+
+
+def _take(node: ir.Node, value: ir.Value) -> None:
+    ir.convenience.replace_all_uses_with(node.outputs[0], value, replace_graph_outputs=True)
+    remove_unread(node)
