@@ -172,12 +172,13 @@ app({f"{command} out".split()!r})
 """
     done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
-    assert ("10 explained examples are kept" in done.stderr) == (number != signal.SIGKILL), done.stderr
     assert not Path("out/report.json").exists()
     refused = run(f"{command} out")
     assert refused.exit_code == 2 and "--resume" in refused.stderr
     times = {file.name: file.stat().st_mtime_ns for file in Path("out/unfinished").glob("*.npz")}
-    assert len(times) == 5
+    assert len(times) == 5 if number == signal.SIGKILL else len(times) >= 5  # what is computed is written yet
+    said = f"{2 * len(times)} explained examples are kept" in done.stderr
+    assert said == (number != signal.SIGKILL), done.stderr
     succeed(f"{command} out --resume")
     assert data_files("out") == data_files("whole") and document("out") == document("whole")
     assert all((Path("out") / name).stat().st_mtime_ns == time for name, time in times.items())
