@@ -5,6 +5,9 @@ for a row must be the same; a row that is NaN in one of the two is not. Sums ove
 thresholds on a statistic of all of them show in one row or another. Rows that cannot be taken out of their company are
 held to the same when the company changes. Rows may meet at some points of a path only (beside a threshold, where
 nothing is saturated), so some along it are compared too.
+
+A kernel chooses its order of summation by the shapes alone, so beside copies of itself a row is, to the bit, what it is
+beside others: that comparison finds rows that meet weakly.
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ _HALF = 2e-2
 # Dynamic quantisation gives all rows one scale, which is the model's own doing and small.
 _DYNAMICALLY_QUANTISED = 0.1
 _GRADIENTS = 0.1  # in the norm, because single elements at the kink of a Relu may flip
+# Beside copies: what data decide (how many elements NonZero finds) may still change the shapes inside.
+_BESIDE_COPIES = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
+_HALF_BESIDE_COPIES = 1e-3
+_GRADIENTS_BESIDE_COPIES = 5e-3  # float16 inside is scaled for all rows at once
+_COPIES = "beside copies of its example"
 _MOST_OF_A_REASON = 250  # letters
 _FAR = (-30.0, 300.0)  # times what the other rows are: beyond most thresholds, on either side
 # Of a path, or of the way to zero where the path is not at hand. What happens nearer to a baseline than that weighs
@@ -100,6 +108,10 @@ def require_independent_rows(
                 require_axis({1: single, len(company): several})
             is_near = any(row is other for other in near)
             _require_same([value[i : i + 1] for value in found], own, spread, quantised, is_near)
+    other = next((row for row, _ in alone if row is near[1]), None)  # unless the model does not take it
+    if other is not None and not quantised:  # that rounds by what is beside
+        first, copy = ([value[:1] for value in results([near[0], row])] for row in (other, near[0]))
+        _require_same(first, copy, spread, quantised, with_gradient=True, beside=_COPIES)
 
 
 def require_path_points_apart(
@@ -117,24 +129,23 @@ def require_path_points_apart(
         ModelError: the model does not run. OutOfMemoryError: not even on one point.
     """
     points = np.array(_PATH_POINTS)
-    alone = [along(point) for point in points[:, np.newaxis]]
     while len(points) > 1:
         try:
             scores, attributions = along(points)
+            alike = [along(np.full(len(points), point)) for point in points]
             break
         except OutOfMemoryError:
-            points, alone = points[1:], alone[1:]
+            points = points[1:]
     else:
         return  # no two will ever ride together
     if scores is not None:
-        own = [score for score, _ in alone if score is not None]
+        own = [value[i : i + 1] for i, (value, _) in enumerate(alike) if value is not None]
         spread = np.abs(_wide(own[0]) - _wide(own[-1]))
         for i, score in enumerate(own):
-            _require_same([scores[i : i + 1]], [score], spread, quantised, with_gradient=False)
+            _require_same([scores[i : i + 1]], [score], spread, quantised, with_gradient=False, beside=_COPIES)
     if not quantised:
-        _require_same_gradient(
-            attributions, [np.sum(parts, axis=0) for parts in zip(*(a for _, a in alone), strict=True)]
-        )
+        parts = zip(*(values for _, values in alike), strict=True)
+        _require_same_gradient(attributions, [np.sum(each, axis=0) / len(points) for each in parts], beside=_COPIES)
 
 
 def require_rows_undisturbed(
@@ -252,14 +263,15 @@ def _require_same(
 ) -> None:
     """One row's results in company and alone (or ``beside`` others): F first, by element; attributions in the norm."""
     found, own = _wide(among[0]), _wide(alone[0])
-    tolerance = _DYNAMICALLY_QUANTISED if quantised else _TOLERANCE.get(alone[0].dtype, _HALF)
+    known, otherwise = (_BESIDE_COPIES, _HALF_BESIDE_COPIES) if beside == _COPIES else (_TOLERANCE, _HALF)
+    tolerance = _DYNAMICALLY_QUANTISED if quantised else known.get(alone[0].dtype, otherwise)
     scale = max(_largest(own), _largest(spread), 1e-6)
     finite = np.isfinite(own)
     if found.shape == own.shape and np.array_equal(finite, np.isfinite(found)):
         change = np.abs(np.where(finite, found, 0) - np.where(finite, own, 0))
         if change.max(initial=0.0) <= tolerance * scale:
             if with_gradient and not quantised:
-                _require_same_gradient(among[1:], alone[1:])
+                _require_same_gradient(among[1:], alone[1:], beside)
             return
     else:
         change = (np.isfinite(found) != finite).astype(float) if found.shape == own.shape else np.zeros(own.shape)
@@ -271,12 +283,13 @@ def _require_same(
     )
 
 
-def _require_same_gradient(among: Sequence[Array], alone: Sequence[Array]) -> None:
+def _require_same_gradient(among: Sequence[Array], alone: Sequence[Array], beside: str) -> None:
+    tolerance = _GRADIENTS_BESIDE_COPIES if beside == _COPIES else _GRADIENTS
     for found, own in zip(among, alone, strict=True):
         a, b = _wide(found), _wide(own)
         finite = np.isfinite(b)
         change = np.linalg.norm((a - b)[finite]) if a.shape == b.shape else np.inf
-        if not (change <= _GRADIENTS * max(float(np.linalg.norm(b[finite])), 1e-9)):
+        if not (change <= tolerance * max(float(np.linalg.norm(b[finite])), 1e-9)):
             raise InputError(
                 "the output mixes examples: its gradient changes beside other examples, so axis 0 is not a batch of "
                 f"independent examples. {ONE_EXAMPLE}; {ON_AXIS_1}"

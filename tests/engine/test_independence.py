@@ -50,6 +50,8 @@ MIXING = {
         s = Mul (x, f)  e = Sin (x)  t = Add (s, e)  y = MatMul (t, w)""",
     "steps of a recurrence": """u = Unsqueeze (x, first)  l = LSTM <hidden_size = 2> (u, lw, lr)
         h = Squeeze (l, ends)  y = Sin (h)""",
+    "a ten-thousandth of the mean": """m = ReduceMean <keepdims = 1> (x, zeroth)  k = Mul (m, little)  d = Sub (x, k)
+        s = Exp (d)  y = MatMul (s, w)""",
     "the next row": """n = Shape <end = 1> (x)  f = Slice (x, first, n, zeroth)  b = Slice (x, zeroth, first, zeroth)
         r = Concat <axis = 0> (f, b)  p = Mul (x, r)  y = MatMul (p, w)""",
 }  # fmt: skip
@@ -82,6 +84,7 @@ def model(body: str) -> onnx.ModelProto:
         f"""<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 2] y)
         <float[3, 2] w = {{1, -2, 3, 4, -5, 6}}, int64[1] zeroth = {{0}}, int64[1] first = {{1}}, int64 zero = {{0}},
          int64[2] ends = {{1, 2}}, float half = {{0.5}}, float far = {{50}}, float zero_ = {{0}}, bool yes = {{1}},
+         float little = {{1e-4}},
          int64 two = {{2}}, float[3] ones = {{1, 1, 1}}> {{ {body} }}"""
     )
     lstm = {"lw": RNG.normal(size=(1, 8, 3)), "lr": RNG.normal(size=(1, 8, 2)), "rows": RNG.normal(size=(60, 1, 1))}
