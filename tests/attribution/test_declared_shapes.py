@@ -31,7 +31,7 @@ FIXED = """<ir_version: 8, opset_import: ["" : 18]> f (float[2, 3, 4] x) => (flo
      int64[3] r = {2, 3, 5}, int64[1] a = {1}>
     { b = Sin (x)  c = Reshape (b, s)  d = MatMul (c, w)  e = Tanh (d)  h = Reshape (e, r)
       y = ReduceSum <keepdims = 0> (h, a) }"""
-SUBJECTS = ["digits_cnn", "fixed batch", "lstm"]
+SUBJECTS = ["digits_cnn", "fixed batch", "lstm", "bert"]
 
 
 def subject(name: str) -> tuple[Any, dict[str, np.ndarray]]:
