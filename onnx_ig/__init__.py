@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.deployed.attribution_model import open as open
     from onnx_ig.differentiation import differentiate
+    from onnx_ig.engine.averaged import Noise
     from onnx_ig.errors import OnnxIgError, OnnxIgWarning
     from onnx_ig.exporting.export import export
     from onnx_ig.loading.model import Model, load
@@ -31,6 +32,7 @@ __all__ = [
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "Model",
+    "Noise",
     "OnnxIgError",
     "OnnxIgWarning",
     "PictureOptions",
@@ -56,6 +58,7 @@ _HOME = {
     "Data": "data",
     "Explanation": "methods.explanation",
     "Model": "loading.model",
+    "Noise": "engine.averaged",
     "OnnxIgError": "errors",
     "OnnxIgWarning": "errors",
     "PictureOptions": "data",

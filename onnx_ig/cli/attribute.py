@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli import drawing_options, options, picture_options
 
 if TYPE_CHECKING:
+    from onnx_ig.cli.drawing_options import Drawn
     from onnx_ig.cli.ending import Ending
     from onnx_ig.cli.place import Place
     from onnx_ig.cli.request import AttributeOptions, Explainer
+    from onnx_ig.data import PictureOptions
     from onnx_ig.loading.model import Model
 
 
@@ -65,13 +67,15 @@ if TYPE_CHECKING:
 @options.per_example
 @options.batch_axis
 @options.multiply
+@options.noise
 @click.option(
     "--internal-batch-size",
     type=click.IntRange(1),
     help="At most this many rows (path points × examples) per run. [default: from memory]",
 )
 @options.provider
-@options.pictures
+@picture_options.pictures()
+@drawing_options.drawing
 @options.sounds
 @options.texts
 @options.on_error
@@ -91,10 +95,8 @@ def attribute(
     extra: Sequence[str],
     target: str | None,
     baselines: Sequence[str],
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
-    size: str | None,
+    pictures: PictureOptions,
+    drawn: Drawn,
     sample_rate: int | None,
     mono: bool,
     tokenizer: Path | None,
@@ -128,7 +130,7 @@ def attribute(
     from onnx_ig.cli.place import Place
     from onnx_ig.cli.request import AttributeOptions
     from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.values import COLUMN, picture_options, read_target_option
+    from onnx_ig.cli.values import COLUMN, read_target_option
     from onnx_ig.data import FileOptions, SoundOptions, TableOptions, TextOptions
     from onnx_ig.inspection import contract_of
     from onnx_ig.loading.model import load_with_output
@@ -137,7 +139,6 @@ def attribute(
     sources = files_in(model, *inputs, *extra, *baselines, target, names, weights, tokenizer)
     require_place_for_report(out, sources, overwrite=overwrite)
     began = time.perf_counter()
-    pictures = picture_options(mean, std, layout, size)
     shown = read_names(names)
     if is_factory(model):
         made = open_factory(model, weights, [*inputs, *extra], pictures)
@@ -155,7 +156,7 @@ def attribute(
     request = AttributeOptions(
         inputs, extra, baselines, target=chosen_target, pictures=pictures,
         files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),
-        names=shown, output=output, **rest,
+        names=shown, output=output, draw=drawn.count, style=drawn.style, **rest,
     )  # fmt: skip
     opened = time.perf_counter() - began
     place = Place(out, sources | loaded.files, overwrite, resume)
@@ -206,6 +207,7 @@ def _attribute(
             describe=Describing(path, model, request),
             warnings=lambda: [*ending.warnings],
             opening=opening,
+            draw=request.draw,
         )  # fmt: skip
     for note in done.notes:
         click.echo(f"note: {note}", err=True)

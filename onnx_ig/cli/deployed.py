@@ -109,6 +109,8 @@ def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> Non
     Raises:
         UsageError: one asks for something else.
     """
+    if options.noise_samples or options.noise_std is not None or options.noise_kind:
+        raise UsageError("--noise-samples goes with ordinary models: attribute the model that this one was made from")
     for option, asked, baked in _pairs(contract, options):
         if asked is not None and asked != baked:
             raise UsageError(

@@ -46,11 +46,12 @@ class Describing:
                 **shown.of_features(list(attributed)),
             },
             class_names=shown.classes,
-            pictures={name: picture for name, picture in values.pictures.items() if name in attributed},
+            pictures=values.pictures,
             series={name: series for name, series in values.series.items() if name in attributed},
             table=values.rows,
             words=words,
             example_names=values.example_names if found.batched else (),
             batched=found.batched,
             straight_through=found.straight_through,
+            style=self.options.style,
         )

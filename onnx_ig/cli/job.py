@@ -61,13 +61,15 @@ def run(
     describe: Callable[[Found, Values], AttributionReport],
     warnings: Callable[[], Sequence[str]],
     opening: float,
+    draw: int,
 ) -> Done:
     """Explain all ``windows`` and write the report.
 
     Args:
         record: what two runs must share for one to continue the other.
         describe: the report of a piece.
-        warnings: those of the run, when it ends; ``opening``: the seconds that it took before.
+        warnings: those of the run, when it ends; ``opening``: the seconds that it took before; ``draw``: how many
+            examples are drawn.
 
     Raises:
         UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes. What is
@@ -84,7 +86,7 @@ def run(
         shards = Shards(stage, record, len(windows))
         shards.finished += before
         shards.write_account()
-        writer = ReportWriter(stage, shards)
+        writer = ReportWriter(stage, shards, max_pictures=draw)
         try:
             said = _explain(explainer, windows, writer, describe, before)
             notes = list(dict.fromkeys([*writer.running.said_of_left_out(), *said.notes]))

@@ -113,6 +113,24 @@ multiply = click.option(
     default=None,
     help="Keep the factor (x − baseline), or leave it out (local attribution). [default: keep]",
 )
+noise = together(
+    click.option(
+        "--noise-samples",
+        type=click.IntRange(1),
+        help="Average over this many inputs with noise (SmoothGrad). [default: without noise]",
+    ),
+    click.option(
+        "--noise-std",
+        type=click.FloatRange(0),
+        help="Its standard deviation, in the input's own units; a tenth of their range is usual.",
+    ),
+    click.option(
+        "--noise-kind",
+        type=click.Choice(("smoothgrad", "smoothgrad_sq", "vargrad")),
+        help="The mean of the attributions, of their squares, or their variance. [default: smoothgrad]",
+    ),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise."),
+)
 provider = click.option(
     "--provider",
     type=click.Choice(PROVIDERS),
@@ -135,22 +153,6 @@ example_input = click.option(
         "What package.module:factory is called with: a .npy/.npz file, or a shape such as "
         "1x3x224x224 or 2x16:int64 (random floats, zero integers). Once per argument. Of an .onnx file: data of "
         "its inputs, from which numbers of axes are taken that only a run tells."
-    ),
-)
-pictures = together(
-    click.option(
-        "--mean",
-        metavar="M[,M,M]",
-        help="Subtracted from picture pixels in [0, 1], one number or one per channel. [default: 0]",
-    ),
-    click.option("--std", metavar="S[,S,S]", help="Then divided by. [default: 1]"),
-    click.option(
-        "--layout",
-        type=click.Choice(("NCHW", "NHWC")),
-        help="Axes of a picture input. [default: from the declared shape]",
-    ),
-    click.option(
-        "--size", metavar="HxW", help="Size pictures are brought to. [default: the declared one, else the picture's]"
     ),
 )
 sounds = together(

@@ -9,14 +9,16 @@ from functools import cached_property
 from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
+from onnx_ig.cli.noise import baseline_notes, noise_notes, requested_noise
 from onnx_ig.cli.options import DEFAULT_ALGORITHM
 from onnx_ig.cli.path_options import requested_rule
 from onnx_ig.cli.pieces import bytes_of_a_row
 from onnx_ig.cli.request import AttributeOptions, Found
 from onnx_ig.cli.text import at_the_embedding
-from onnx_ig.cli.values import Values, given_names, read_values
+from onnx_ig.cli.values import Values, apart, given_names, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.data import Window
+from onnx_ig.engine.averaged import FromEach, innermost, smoothed
 from onnx_ig.engine.path_rule import FixedSteps
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
@@ -86,6 +88,7 @@ class Plain:
 
     def found(self, values: Values, progress: Progress) -> Found:
         options = self._options
+        values, many = apart(values, lambda: _batched(self._model, options, list(values.inputs)))
         _refuse_early(self._model, options, values)
         target = values.target(options.target)
         given = Arguments(
@@ -98,8 +101,9 @@ class Plain:
             options.internal_batch_size,
             progress,
         )
-        rule = self._rule
-        answer = self._method.answer(given, rule, estimate=True)
+        rule, noise = innermost(self._rule), requested_noise(options)
+        from_each = FromEach(self._rule, many) if many else self._rule
+        answer = self._method.answer(given, smoothed(from_each, noise), estimate=True)
         found, plan = answer.found, answer.engine.plan
         assert found.scores is not None
         return Found(
@@ -117,7 +121,7 @@ class Plain:
             error_estimate=found.error_estimate,
             steps_used=found.steps_used,
             missed=answer.missed,
-            notes=answer.notes.all,
+            notes=(*baseline_notes(many), *noise_notes(noise), *answer.notes.all),
             straight_through=answer.engine.straight_through,
         )
 

@@ -10,7 +10,9 @@ from onnx_ig.cli.names import Names
 from onnx_ig.cli.values import Values
 from onnx_ig.common.types import Array, Progress, Provider
 from onnx_ig.data import FileOptions, PictureOptions, Window
+from onnx_ig.engine.averaged import NoiseKind
 from onnx_ig.engine.note import Counted, Note
+from onnx_ig.report.style import Style
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,16 @@ class AttributeOptions:
     multiply_by_inputs: bool | None = None
     internal_batch_size: int | None = None
     provider: Provider = "auto"
+    noise_samples: int | None = None
+    noise_std: float | None = None
+    noise_kind: NoiseKind | None = None
+    seed: int = 0
     pictures: PictureOptions = field(default_factory=PictureOptions)
     files: FileOptions = field(default_factory=FileOptions)
     allow_nonfinite: bool = False
     names: Names = field(default_factory=Names)
+    draw: int = 16
+    style: Style = field(default_factory=Style)
 
 
 @dataclass(frozen=True)

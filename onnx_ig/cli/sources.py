@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -94,6 +95,8 @@ def files_in(*texts: str | Path | None) -> frozenset[Path]:
                 found.update(path.iterdir())
             elif name and os.path.isfile(path):
                 found.add(path)
+            elif glob.has_magic(name):
+                found.update(Path(match) for match in glob.glob(name, recursive=True))
     return frozenset(found)
 
 

@@ -29,8 +29,6 @@ from onnx_ig.data import (
     Words,
     by_default,
     class_index,
-    parse_numbers,
-    parse_size,
     parse_target,
     read_inputs,
     read_target,
@@ -90,14 +88,34 @@ class Values:
         return replace(self, inputs=inputs, extra=extra)
 
 
-def picture_options(mean: str | None, std: str | None, layout: str | None, size: str | None) -> PictureOptions:
-    """The four picture options, parsed."""
-    return PictureOptions(
-        mean=(0.0,) if mean is None else parse_numbers(mean, "--mean"),
-        std=(1.0,) if std is None else parse_numbers(std, "--std"),
-        layout=layout,
-        size=None if size is None else parse_size(size),
-    )
+def apart(values: Values, batched: Callable[[], bool]) -> tuple[Values, dict[str, Array]]:
+    """``values`` with one row of each baseline that has another number of rows than the data, and all of its rows.
+
+    Such rows are no baselines of examples: each is one of every example, and the attributions are averaged.
+
+    Raises:
+        InputError: two of them with different numbers of rows.
+    """
+    many = {
+        name: given.astype(values.inputs[name].dtype)
+        for name, given in values.baselines.items()
+        if isinstance(given, np.ndarray) and given.ndim == values.inputs[name].ndim > 0
+        and len(given) not in (0, 1, len(values.inputs[name]))
+    }  # fmt: skip
+    if not many or not batched():
+        return values, {}
+    if values.window is not None:
+        raise InputError(
+            f"the baselines of {', '.join(map(repr, many))} have other rows than the data, and are averaged over where "
+            f"all examples are one piece: give --rows-per-file {values.window.of}, or one row"
+        )
+    counts = {name: len(rows) for name, rows in many.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(
+            f"the baselines have {', '.join(f'{count} rows for {name!r}' for name, count in counts.items())}: they are "
+            "taken together row by row, so each needs as many"
+        )
+    return replace(values, baselines=values.baselines | {name: rows[:1] for name, rows in many.items()}), many
 
 
 def read_values(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli import options, picture_options
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 @click.option(
     "--provider", type=click.Choice(options.PROVIDERS), default="cpu", show_default=True, help="Where this engine runs."
 )
-@options.pictures
+@picture_options.pictures()
 @options.weights
 @options.example_input
 @options.debug
@@ -90,10 +90,7 @@ def verify(
     float64: bool,
     samples: int,
     provider: str,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
-    size: str | None,
+    pictures: PictureOptions,
     weights: Path | None,
     examples: Sequence[str],
 ) -> None:
@@ -109,10 +106,9 @@ def verify(
     """
     from onnx_ig.checking.verification import verify as verified
     from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.values import picture_options, read_target_option
+    from onnx_ig.cli.values import read_target_option
     from onnx_ig.loading.model import is_torch_source
 
-    pictures = picture_options(mean, std, layout, size)
     chosen = read_target_option(target)
     keywords: dict[str, Any] = {
         "target": None if isinstance(chosen, str) else chosen,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli import options, picture_options
 from onnx_ig.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnx_ig.data import PictureOptions
 
 
 @click.command(short_help="Write a page that explains pictures in the browser.")
@@ -16,7 +20,7 @@ from onnx_ig.errors import UsageError
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the page goes.")
 @options.output_name
 @click.option("--baseline", type=float, help="Where the path begins: a number. [default: 0]")
-@options.pictures
+@picture_options.pictures(prepared=False)
 @options.names
 @options.weights
 @options.example_input
@@ -27,10 +31,7 @@ def web(
     out: Path,
     output: str | None,
     baseline: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
-    size: str | None,
+    pictures: PictureOptions,
     names: Path | None,
     weights: Path | None,
     examples: Sequence[str],
@@ -51,13 +52,11 @@ def web(
     from onnx_ig.cli.names import read_names
     from onnx_ig.cli.obstacles import obstacles_named
     from onnx_ig.cli.sources import files_in, open_model
-    from onnx_ig.cli.values import picture_options
     from onnx_ig.inspection import contract_of
     from onnx_ig.web import require_place_for_site, write_site
 
     sources = files_in(model, names, weights, *examples)
     require_place_for_site(out, sources, overwrite=overwrite)
-    pictures = picture_options(mean, std, layout, size)
     classes = read_names(names).classes
     loaded, _ = open_model(model, weights, examples)
     if contract_of(loaded) is not None and (output is not None or baseline is not None):

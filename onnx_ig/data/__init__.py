@@ -17,6 +17,7 @@ from onnx_ig.data.options import (
     split_name,
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
+from onnx_ig.data.preprocessing import preprocessing
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
@@ -57,6 +58,7 @@ __all__ = [
     "parse_numbers",
     "parse_size",
     "parse_target",
+    "preprocessing",
     "read",
     "read_baseline",
     "read_input",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from onnx_ig.common.smoothing import smoothed
 from onnx_ig.common.types import Array
 from onnx_ig.data.files import InputValue
 from onnx_ig.data.pictures import Picture
@@ -37,15 +38,10 @@ def _median(given: InputValue, name: str, batched: bool) -> Array:
 
 def _blur(given: InputValue, name: str, _batched: bool) -> Array:
     """Each picture under a Gaussian filter; beyond its edge nothing is counted."""
-    picture, value = _picture(given, name, "blur"), given.value.astype(np.float64)
-    height, width = (picture.axes.index(axis) for axis in "HW")
-    deviation = _BLUR * min(value.shape[height], value.shape[width])
-    for axis in (height, width):
-        places = np.arange(value.shape[axis])
-        weights = np.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
-        weights /= weights.sum(axis=1, keepdims=True)
-        value = np.moveaxis(np.tensordot(weights, value, axes=(1, axis)), 0, axis)
-    return _of_type(value, given)
+    picture = _picture(given, name, "blur")
+    axes = [picture.axes.index(axis) for axis in "HW"]
+    deviation = _BLUR * min(given.value.shape[axis] for axis in axes)
+    return _of_type(smoothed(given.value, axes, deviation), given)
 
 
 _MADE: dict[str, Callable[[InputValue, str, bool], Array]] = {
@@ -64,7 +60,7 @@ def named_baseline(word: str, given: InputValue, name: str, *, batched: bool = T
 
     ======  ==========================================================================================
     black   the darkest picture, (0 − mean) / std in each channel
-    white   the brightest one, (1 − mean) / std; 255 for inputs of whole numbers
+    white   the brightest one, (scale − mean) / std; 255 for inputs of whole numbers
     mean    of each picture its mean colour; of other data the mean example; missing values (NaN) do not count
     median  likewise
     blur    each picture without detail: a Gaussian filter, a tenth of the shorter side wide
@@ -96,7 +92,7 @@ def _plain(given: InputValue, name: str, light: float) -> Array:
     picture = _picture(given, name, "black" if light == 0 else "white")
     if kind_of(given.value.dtype) != "f":
         return np.full_like(given.value, round(255 * light))
-    colour = (light - np.asarray(picture.mean)) / np.asarray(picture.std)
+    colour = (picture.scale * light - np.asarray(picture.mean)) / np.asarray(picture.std)
     if "C" in picture.axes and len(colour) > 1:
         shape = [1] * given.value.ndim
         shape[picture.axes.index("C")] = -1

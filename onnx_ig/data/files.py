@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import glob
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -114,7 +115,9 @@ def read_inputs(
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> dict[str, InputValue]:
-    """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line; FILE may be a folder.
+    """Values by input name from ``NAME=FILE`` or ``FILE`` as given on the command line; also a folder or a pattern.
+
+    Several pictures, or several sounds, of one input are examples of one batch.
 
     A bare FILE is the value of the only input, a .npz whose keys are input names, or a table whose columns are. An
     input that gets no value is absent from the result. Raises what ``read_input`` raises, and UsageError for an input
@@ -122,10 +125,15 @@ def read_inputs(
     """
     by_name = {spec.name: spec for spec in specs}
     values: dict[str, InputValue] = {}
-    for text in texts:
+    for text, several in _found(texts, by_name):
         name, file = split_name(text, by_name)
         path = Path(file)
-        if path.suffix.lower() in TEXT_SUFFIXES and path.is_file():
+        if several and (name is not None or len(specs) == 1):
+            spec = specs[0] if name is None else by_name[name]
+            where = f"{several[0]} and {len(several) - 1} more"
+            picked = options or PictureOptions(), files or FileOptions()
+            read = {spec.name: _read_several(several, where, spec, *picked, allow_nonfinite)}
+        elif path.suffix.lower() in TEXT_SUFFIXES and path.is_file():
             read = _read_text(path, specs, files or FileOptions(), name)
         elif name is not None:
             read = {name: read_input(path, by_name[name], options, files=files, allow_nonfinite=allow_nonfinite)}
@@ -164,25 +172,80 @@ def _read_folder(
     """One example for each picture, or for each sound, in ``folder``."""
     paths = _files_of_examples(folder)
     paths = paths if files.window is None else paths[files.window.within(len(paths))]
-    read = [read_input(file, spec, options, files=files, allow_nonfinite=allow_nonfinite) for file in paths]
-    first = read[0]
+    return _read_several(paths, str(folder), spec, options, files, allow_nonfinite)
+
+
+def _read_several(
+    paths: Sequence[Path],
+    where: str,
+    spec: InputSpec,
+    options: PictureOptions,
+    files: FileOptions,
+    allow_nonfinite: bool,
+) -> InputValue:
+    """One example for each file; those that cannot be read are left out, and a note names each.
+
+    Raises:
+        UsageError: files of two kinds; InputError: none can be read, or they do not go into one batch.
+    """
+    if len({file.suffix.lower() in SOUND_SUFFIXES for file in paths}) > 1:
+        raise UsageError(f"{where}: pictures and sounds together; the examples of one input are of one kind")
+    read: list[tuple[Path, InputValue]] = []
+    broken: list[InputError] = []
+    for file in paths:
+        try:
+            read.append((file, read_input(file, spec, options, files=files, allow_nonfinite=allow_nonfinite)))
+        except InputError as error:
+            broken.append(error)
+    if not read:
+        raise broken[0]
+    (first_file, first), *_ = read
     meaning = first.picture or first.series
     kind = "sound" if first.series else "picture"
     if meaning is None or not meaning.axes.startswith("N"):
-        raise InputError(f"{folder}: input {spec.name!r} ({spec.describe_shape()}) takes one {kind}, not a batch")
+        raise InputError(f"{where}: input {spec.name!r} ({spec.describe_shape()}) takes one {kind}, not a batch")
     advice = "give --size HxW" if first.picture else "cut or pad the sounds to one length"
-    for file, one in zip(paths, read, strict=True):
+    for file, one in read:
         if one.value.shape != first.value.shape:
             raise InputError(
-                f"{file} has shape {list(one.value.shape)}, {paths[0]} {list(first.value.shape)}: the files of a "
+                f"{file} has shape {list(one.value.shape)}, {first_file} {list(first.value.shape)}: the files of a "
                 f"folder become one batch; {advice}"
             )
-    notes = [note for one in read for note in one.notes]
+    notes = [note for _, one in read for note in one.notes]
     if len(notes) > _NOTES_SHOWN:
-        notes[_NOTES_SHOWN:] = [f"{folder}: {len(notes) - _NOTES_SHOWN} more note(s) of this kind"]
-    value = np.concatenate([one.value for one in read])
-    names = tuple(file.name for file in paths)
-    return InputValue(value, tuple(notes), first.picture, first.series, names)
+        notes[_NOTES_SHOWN:] = [f"{where}: {len(notes) - _NOTES_SHOWN} more note(s) of this kind"]
+    notes += [f"left out: {error}" for error in broken]
+    picture = first.picture
+    if picture is not None:
+        every = tuple(one.picture.originals[0] for _, one in read if one.picture is not None)
+        picture = replace(picture, originals=every)
+    value = np.concatenate([one.value for _, one in read])
+    return InputValue(value, tuple(notes), picture, first.series, tuple(file.name for file, _ in read))
+
+
+def _found(texts: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, list[Path]]]:
+    """Each of ``texts``, or all of one input's pictures or sounds as one, with the files of several.
+
+    A pattern (``photos/*.jpg``) stands for the files that it matches, in order of their names.
+
+    Raises:
+        UsageError: it matches none.
+    """
+    several: dict[str | None, list[Path]] = {}
+    for text in texts:
+        name, file = split_name(text, names)
+        paths = [Path(file)]
+        if glob.has_magic(file) and not paths[0].exists():
+            paths = [Path(match) for match in sorted(glob.glob(file, recursive=True))]
+            if not paths:
+                raise UsageError(f"{file}: no file is called so")
+        if all(path.suffix.lower() in _OF_ONE_EXAMPLE and path.is_file() for path in paths):
+            several.setdefault(name, []).extend(paths)
+        else:
+            yield from ((str(path) if name is None else f"{name}={path}", []) for path in paths)
+    for name, paths in several.items():
+        text = str(paths[0]) if name is None else f"{name}={paths[0]}"
+        yield text, paths if len(paths) > 1 else []
 
 
 def _files_of_examples(folder: Path) -> list[Path]:

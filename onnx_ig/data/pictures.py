@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 LAYOUTS = ("NCHW", "NHWC")
 FITS = ("stretch", "crop", "pad")
 ORDERS = ("RGB", "BGR")
-RESAMPLINGS = ("nearest", "bilinear", "bicubic", "lanczos")
+Resampling: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 _CHANNELS = (1, 3)
 
 
@@ -55,10 +55,10 @@ class PictureOptions:
     shorter: int | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1.0
-    resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    resampling: Resampling = "bilinear"
 
     def __post_init__(self) -> None:
-        allowed = {"layout": (None, *LAYOUTS), "fit": FITS, "channels": ORDERS, "resampling": RESAMPLINGS}
+        allowed = {"layout": (None, *LAYOUTS), "fit": FITS, "channels": ORDERS, "resampling": get_args(Resampling)}
         for word, known in allowed.items():
             if (value := getattr(self, word)) not in known:
                 raise UsageError(f"{word} {value!r} is none of {', '.join(name for name in known if name)}")

@@ -16,6 +16,7 @@ from onnx_ig.common.tables import columns_of, is_table
 from onnx_ig.common.types import Array, Numbers
 from onnx_ig.data import Data, names_in_metadata
 from onnx_ig.engine.advice import Notes
+from onnx_ig.engine.averaged import innermost
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.path_rule import FixedSteps, PathRule, ToTolerance
 from onnx_ig.engine.request import Attribution, Request
@@ -225,6 +226,7 @@ def explanation(
 def _report(
     answer: Answer, rule: PathRule, given: Arguments, seconds: float, warnings: tuple[str, ...]
 ) -> AttributionReport:
+    rule = innermost(rule)
     found, engine, request = answer.found, answer.engine, answer.request
     assert found.scores is not None
     model = answer.bound.model
@@ -281,7 +283,7 @@ def _as_read(report: AttributionReport, data: Data) -> AttributionReport:
         report,
         feature_names={name: names[name] for name in report.attributions if name in names},
         example_names=data.example_names if report.batched else (),
-        pictures={name: picture for name, picture in data.pictures.items() if name in report.attributions},
+        pictures=data.pictures,
         series={name: series for name, series in data.series.items() if name in report.attributions},
         table=data.rows if report.batched else None,
         words=data.words,

@@ -7,11 +7,12 @@ gradient of F(x; t), the selected output of example x.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast, overload
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
 
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.data import Data
+from onnx_ig.engine.averaged import Magnitude, Noise, smoothed
 from onnx_ig.engine.path_rule import AtInput
 from onnx_ig.methods.captum_family import wrapped
 from onnx_ig.methods.explanation import Explanation
@@ -50,6 +51,7 @@ class InputXGradient(_AtInput):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Inputs:
         """x · ∇F(x; t) for each input, in its shape, type and kind (tensor or array).
 
@@ -64,6 +66,7 @@ class InputXGradient(_AtInput):
             allow_nonfinite: accept NaN and infinity in the inputs.
             progress: True for a bar, in a terminal or a notebook; or what is called with (examples done, examples in
                 all).
+            noise: average over inputs with noise: SmoothGrad, VarGrad (:class:`onnx_ig.Noise`).
 
         Raises:
             InputError: an argument of the wrong shape, type, name or value.
@@ -73,7 +76,7 @@ class InputXGradient(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        attributions: Inputs = self._explained(given, AtInput()).attributions
+        attributions: Inputs = self._explained(given, smoothed(AtInput(), noise)).attributions
         return attributions
 
     @overload
@@ -87,6 +90,7 @@ class InputXGradient(_AtInput):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[dict[str, Array]]: ...
 
     @overload
@@ -100,6 +104,7 @@ class InputXGradient(_AtInput):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Inputs]: ...
 
     def explain(
@@ -112,6 +117,7 @@ class InputXGradient(_AtInput):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing.
 
@@ -120,7 +126,7 @@ class InputXGradient(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        return self._explained(given.unpacked(padding=False), AtInput())
+        return self._explained(given.unpacked(padding=False), smoothed(AtInput(), noise))
 
 
 class Saliency(_AtInput):
@@ -159,6 +165,7 @@ class Saliency(_AtInput):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Inputs:
         """|∇F(x; t)| for each input, in its shape, type and kind (tensor or array).
 
@@ -169,18 +176,6 @@ class Saliency(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        gradient: Inputs = self._explained(given, AtInput()).attributions
-        return cast(Inputs, _each(_magnitude, gradient)) if abs else gradient
-
-
-def _magnitude(gradient: Any) -> Any:
-    return gradient.__abs__()
-
-
-def _each(function: Callable[[Any], Any], values: Any) -> Any:
-    """``function`` of one value, or of each in a tuple, list or dict."""
-    if isinstance(values, dict):
-        return {name: function(value) for name, value in values.items()}
-    if isinstance(values, (tuple, list)):
-        return type(values)(function(value) for value in values)
-    return function(values)
+        rule = Magnitude(AtInput()) if abs else AtInput()
+        attributions: Inputs = self._explained(given, smoothed(rule, noise)).attributions
+        return attributions

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from onnx_ig.common.types import Array, Numbers, Progress, Rule
 from onnx_ig.data import Data
+from onnx_ig.engine.averaged import Noise, smoothed
 from onnx_ig.engine.path_rule import path_rule
 from onnx_ig.methods.captum_family import wrapped
 from onnx_ig.methods.explanation import Explanation, explanation
@@ -56,6 +57,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Inputs: ...
 
     @overload
@@ -75,6 +77,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> tuple[Inputs, Numbers]: ...
 
     @wrapped
@@ -94,6 +97,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Any:
         """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) for each input, in its shape, type and kind (tensor or array).
 
@@ -120,6 +124,7 @@ class IntegratedGradients(Method):
             allow_nonfinite: accept NaN and infinity in inputs and baselines.
             progress: True for a bar, in a terminal or a notebook; or what is called with (rows done, rows in all), with
                 ``tolerance`` in all that is begun.
+            noise: average over inputs with noise: SmoothGrad, VarGrad (:class:`onnx_ig.Noise`).
 
         Raises:
             UsageError: an unknown method, too few steps, or both ``tolerance`` and ``n_steps`` or ``method``.
@@ -136,7 +141,7 @@ class IntegratedGradients(Method):
             internal_batch_size,
             progress,
         )
-        rule = path_rule(n_steps, method, tolerance, max_steps)
+        rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
         found = self._explained(given, rule, ends=return_convergence_delta)
         return (found.attributions, found.convergence_delta) if return_convergence_delta else found.attributions
 
@@ -156,6 +161,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[dict[str, Array]]: ...
 
     @overload
@@ -174,6 +180,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Inputs]: ...
 
     def explain(
@@ -191,6 +198,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
 
@@ -211,7 +219,7 @@ class IntegratedGradients(Method):
             internal_batch_size,
             progress,
         )
-        rule = path_rule(n_steps, method, tolerance, max_steps)
+        rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
         return self._explained(given.unpacked(), rule, estimate=True)
 
     def explain_targets(

@@ -88,12 +88,12 @@ def frame(axes: Any, colour: str = "#c4c4c4") -> None:
         side.set_linewidth(0.8)
 
 
-def colour_limit(attribution: Array) -> float:
-    """The 99th percentile of |attribution|, its maximum if that is zero, 1 if nothing is left."""
+def colour_limit(attribution: Array, percentile: float = 99) -> float:
+    """That percentile of |attribution|, its maximum if that is zero, 1 if nothing is left."""
     size = np.abs(attribution[np.isfinite(attribution)])
     if not size.size:
         return 1.0
-    return float(np.percentile(size, 99)) or float(size.max()) or 1.0
+    return float(np.percentile(size, percentile)) or float(size.max()) or 1.0
 
 
 def colours(attribution: Array, limit: float) -> Array:

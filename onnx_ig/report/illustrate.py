@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,18 +21,34 @@ from onnx_ig.report.record import AttributionReport
 
 Drawing: TypeAlias = Picture | Series | Literal["features", "positions", "map", "line"]
 _MOST_COLUMNS = 256  # columns without names, beyond which their order says more than bars of the largest
+_LARGE = 60_000  # bytes
 _LONG = 4  # times the other axis: time
 
 
 @dataclass(frozen=True)
 class Illustration:
-    """One PNG of one tensor (None: of several) and one example (None: of all); ``alt`` says in words what it shows."""
+    """One PNG of one tensor (None: of several) and one example (None: of all); ``alt`` says in words what it shows.
+
+    ``small`` is the same of a picture at a glance, as WebP, with its ``caption``; empty for all other drawings.
+    """
 
     file: str
     tensor: str | None
     example: int | None
     alt: str
     png: bytes
+    small: bytes = b""
+    caption: str = ""
+
+    def embedded(self) -> tuple[str, bytes]:
+        """The kind and bytes for a page: of a photograph WebP, which is a tenth of its PNG."""
+        if not self.small or len(self.png) < _LARGE:
+            return "png", self.png
+        from PIL import Image
+
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(self.png)).convert("RGB").save(stream, "WEBP", quality=85)
+        return "webp", stream.getvalue()
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,17 +101,22 @@ def of_example(report: AttributionReport, example: int) -> Iterator[Illustration
     """
     _require_matplotlib()
     from onnx_ig.report.charts import draw_bars
+    from onnx_ig.report.overlay import thumbnail
 
     number = report.first + example
     for columns in columns_of(report):
         if columns.name is None:
             alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
-            yield Illustration(f"columns_{number}.png", None, number, alt, draw_bars(report, columns, example))
+            file = f"columns_{_numbered(report, example)}.png"
+            yield Illustration(file, None, number, alt, draw_bars(report, columns, example))
     for name, slug in _slugs(report.attributions).items():
         for kind in kinds_of_drawing(report, name):
             word, png = _drawn(report, name, example, kind)
             alt = _in_words(report, name, example, word)
-            yield Illustration(f"{word}_{slug}_{number}.png", name, number, alt, png)
+            file = f"{word}_{slug}_{_numbered(report, example)}.png"
+            small = thumbnail(report, name, example, kind) if isinstance(kind, Picture) else b""
+            caption = f"{report.describe_example(example)}: {report.describe_target(example)}"
+            yield Illustration(file, name, number, alt, png, small, caption)
 
 
 def summaries(
@@ -153,7 +175,8 @@ def _drawn(report: AttributionReport, name: str, example: int, kind: Drawing) ->
 def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
     """How a tensor is drawn: as the picture or series that it is known to be, else by its shape; empty for none.
 
-    * [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures.
+    * [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures; inside the graph [N, C, H, W] is a map of
+      the picture that was read, if it has its proportions.
     * [N, F] is a table, drawn together with the others where it is one column of several; a series where more than 256
       columns have no names.
     * [N, A, B] inside the graph, or with names on axis 1, is a sequence of vectors: a strip of their sums, or a
@@ -170,6 +193,8 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
         return [report.series[name]]
     named = name in report.feature_names
     if len(shape) == 4:
+        if name not in report.inputs and _is_map(report, shape):
+            return [Picture("NCHW")]
         layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] in (1, 3)]
         return [Picture(layouts[0])] if layouts else []
     if len(shape) == 2:
@@ -177,6 +202,21 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
             return []
         return [Series("NT")] if shape[1] > _MOST_COLUMNS and not named else ["features"]
     return _of_rank_3(shape[1], shape[2], named, name in report.inputs) if len(shape) == 3 else []
+
+
+def _is_map(report: AttributionReport, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor inside the graph has the proportions of the picture that was read, as a convolution's has.
+
+    Within a pixel of its own: strides and edges round.
+    """
+    from onnx_ig.report.overlay import behind
+
+    known = behind(report, 0)
+    if known is None:
+        return False
+    left, top, right, bottom = known.box
+    height, width = shape[2:]
+    return abs(width * (bottom - top) - height * (right - left)) <= max(right - left, bottom - top)
 
 
 def _of_rank_3(first: int, last: int, named: bool, is_input: bool) -> list[Drawing]:
@@ -208,11 +248,22 @@ def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> 
     return f"{what} for {of}. Largest: {largest}."
 
 
+def _numbered(report: AttributionReport, example: int) -> str:
+    """The example in a file's name: its number, and its own name where that is one of a file."""
+    if not report.example_names:
+        return str(report.first + example)
+    return f"{report.first + example}_{_slug(Path(report.example_names[example]).stem)}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:60] or "tensor"
+
+
 def _slugs(names: Iterable[str]) -> dict[str, str]:
     """File-name parts by tensor name, all different."""
     slugs: dict[str, str] = {}
     for name in names:
-        slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "tensor"
+        slug = _slug(name)
         while slug in slugs.values():
             slug += "-2"
         slugs[name] = slug

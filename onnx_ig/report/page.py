@@ -1,4 +1,4 @@
-"""report.html: one page that needs no network and no script, readable on a phone and read aloud.
+"""report.html: one page that needs no network, whole without its script, readable on a phone and read aloud.
 
 The one idea: a reader begins with all examples together and looks at a few; so the page holds a summary and the first
 ones, and names the files that hold the rest.
@@ -7,8 +7,9 @@ ones, and names the files that hold the rest.
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,7 +23,7 @@ _CONTENT = """
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 .faint { color: var(--faint); margin: 0; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .75rem 1.25rem;
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 45%), 1fr)); gap: .75rem 1.25rem;
   margin: 1.25rem 0; }
 dt { color: var(--faint); font-size: .85rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -35,8 +36,19 @@ th { font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
 .positive { color: var(--positive); }
 .negative { color: var(--negative); }
-img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px;
-  margin: .75rem 0; }
+img { display: block; box-sizing: border-box; max-width: 100%; height: auto; margin: .75rem 0;
+  border: 1px solid var(--line); border-radius: 4px; }
+.scroll > img { max-width: max(100%, 46rem); }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .75rem; padding: 0; }
+.gallery figure { margin: 0; }
+.gallery img { margin: 0; width: 100%; }
+.gallery figcaption { font-size: .85rem; overflow-wrap: anywhere; }
+a { color: inherit; }
+summary { cursor: pointer; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending] button::after { content: " ▲"; }
+th[aria-sort=descending] button::after { content: " ▼"; }
 .words { font-size: 1.15rem; line-height: 2; overflow-wrap: anywhere; }
 .words span { padding: .15rem .2rem; border-radius: 3px; }
 .warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
@@ -49,7 +61,33 @@ body {{ margin: 0 auto; max-width: 76rem; padding: 1.25rem; background: var(--pa
 # Within a page of others: light, whatever the reader's system prefers, since that page need not follow it.
 _STYLE_WITHIN = f""".onnx-ig {{ {_LIGHT} color-scheme: light; background: var(--paper); color: var(--ink);
   padding: .5rem 1rem; {_CONTENT} }}"""
+# Sorts a table by the column whose head is pressed: numbers as numbers, the rest as text. The page is whole without it.
+_SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const cell = (row) => row.cells[column].textContent.trim();
+      const compare = (a, b) => {
+        const [x, y] = [parseFloat(a), parseFloat(b)];
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b);
+        return x - y;
+      };
+      const rows = [...table.tBodies[0].rows].sort((a, b) => compare(cell(a), cell(b)) * (down ? -1 : 1));
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+"""
 SECTIONS, ROWS, ROWS_WITHIN = 16, 100, 5  # examples shown one by one; lines of scores, and within another page
+_LEAST_IN_GALLERY = 3
 _MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
 
 
@@ -79,7 +117,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">",
+        f"style-src 'unsafe-inline'; script-src 'sha256-{_hash(_SCRIPT)}'\">",
         f"<title>Attributions of {escape(model['file'])}</title><style>{_STYLE}</style></head><body><main>",
         f"<h1>Attributions of {escape(model['file'])}</h1>",
         f'<p class="faint">SHA-256 {escape(model["sha256"])}</p>' if model["sha256"] else "",
@@ -89,20 +127,24 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         _warnings(document["warnings"]),
         _overview(document["summary"]),
         *(_image(one, inside) for one in drawn if one.example is None),
+        _gallery(drawn, min(len(examples), SECTIONS) if len(examples) > ROWS else len(examples)),
         "<h2>Scores</h2>",
-        _scores(examples[:ROWS]),
+        _scores(examples[:ROWS], sortable=True),
         _rest(document["summary"]["examples"], document["files"]),
     ]
     count = document["summary"]["examples"]
     single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"]) == count}
     shown = SECTIONS if len(examples) > ROWS else len(examples)
     for index, example in enumerate(examples[:shown]):
-        parts.append(f"<section><h2>Example {escape(_called(index, example))}: target {escape(_target(example))}</h2>")
+        title = f"Example {escape(_called(index, example))}: target {escape(_target(example))}"
+        parts.append(f'<section id="example-{index}"><h2>{title}</h2>')
         parts.extend(_image(one, inside) for one in drawn if one.example == index)
         parts.append(_text(example.get("words", [])))
-        parts.append(_features(example["top_features"], len(document["tensors"]) > 1, single))
+        features = _features(example["top_features"], len(document["tensors"]) > 1, single)
+        seen = any(one.example == index and one.small for one in drawn)  # of a picture no pixel is read as a number
+        parts.append(f"<details><summary>Largest attributions</summary>{features}</details>" if seen else features)
         parts.append("</section>")
-    parts.append("</main></body></html>\n")
+    parts.append(f"</main><script>{_SCRIPT}</script></body></html>\n")
     return "\n".join(part for part in parts if part)
 
 
@@ -126,14 +168,38 @@ def fragment(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _within_the_page(drawn: Sequence[Illustration]) -> frozenset[str]:
-    """The drawings that the page holds itself: as many as fit, summaries first; the others are files beside it."""
-    inside, size = set(), 0
+def _within_the_page(drawn: Sequence[Illustration]) -> dict[str, str]:
+    """The addresses of drawings that the page holds: as many as fit, summaries first; the others lie beside it."""
+    inside, size = {}, sum(len(one.small) for one in drawn)
     for one in sorted(drawn, key=lambda one: one.example is not None):
-        size += len(one.png)
+        kind, data = one.embedded()
+        size += len(data)
         if size <= _MOST_BYTES:
-            inside.add(one.file)
-    return frozenset(inside)
+            inside[one.file] = _address(kind, data)
+    return inside
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+def _gallery(drawn: Sequence[Illustration], sections: int) -> str:
+    """All pictures at a glance, each a link to its section or, where it has none, to its file."""
+    small = [one for one in drawn if one.small]
+    if len(small) < _LEAST_IN_GALLERY:
+        return ""
+    figures = []
+    for one in small:
+        place = f"#example-{one.example}" if one.example is not None and one.example < sections else one.file
+        image = f'<img src="{_address("webp", one.small)}" alt="">'
+        figures.append(
+            f'<figure><a href="{escape(place)}">{image}<figcaption>{escape(one.caption)}</figcaption></a></figure>'
+        )
+    return f'<h2>Gallery</h2><div class="gallery">{"".join(figures)}</div>'
 
 
 def _overview(summary: dict[str, Any]) -> str:
@@ -160,7 +226,7 @@ def _rest(examples: int, files: Iterable[str]) -> str:
     return f'<p class="faint">The first {ROWS} of {examples} examples; {escape(data)} beside this page hold all.</p>'
 
 
-def _scores(examples: Iterable[dict[str, Any]]) -> str:
+def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> str:
     keys = {
         "score": "score F(x)",
         "baseline_score": "baseline score F(x′)",
@@ -175,7 +241,8 @@ def _scores(examples: Iterable[dict[str, Any]]) -> str:
         for index, example in enumerate(examples)
     ]
     caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
-    return _table(caption, ["example", "target", *keys.values()], [[escape(cell) for cell in row] for row in rows])
+    cells = [[escape(cell) for cell in row] for row in rows]
+    return _table(caption, ["example", "target", *keys.values()], cells, sortable=sortable)
 
 
 def _text(words: Sequence[tuple[str, float | None]]) -> str:
@@ -208,21 +275,23 @@ def _features(features: Sequence[dict[str, Any]], several: bool, single: Collect
     return _table(caption, ["feature", "value", "attribution"], rows)
 
 
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, sortable: bool = False) -> str:
     """``rows`` hold HTML, ``caption`` and ``head`` text."""
     heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    kind = ' class="sortable"' if sortable else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table{kind}>'
         f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _image(one: Illustration, inside: Collection[str]) -> str:
+def _image(one: Illustration, inside: Mapping[str, str]) -> str:
+    """A drawing; on a narrow screen it keeps a size at which its words are read, and is moved under the finger."""
     if one.file not in inside:
         return f'<p><a href="{escape(one.file)}">{escape(one.file)}</a>: {escape(one.alt)}</p>'
-    data = base64.b64encode(one.png).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(one.alt)}">'
+    image = f'<img src="{inside[one.file]}" alt="{escape(one.alt)}">'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Drawing">{image}</div>'
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example, names_of
+from onnx_ig.report.style import Style
 
 _OF_EXAMPLES = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used",
                 "example_names", "words")  # fmt: skip
@@ -42,7 +43,7 @@ class AttributionReport:
     examples' texts. ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
     and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
     equivalent. ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
-    a piece of more.
+    a piece of more. ``style`` is how pictures are drawn.
 
     What is bfloat16 is held in float32: numpy can neither print it in every version nor say its type in a file.
 
@@ -77,6 +78,7 @@ class AttributionReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     first: int = 0
+    style: Style = field(default_factory=Style)
 
     def __post_init__(self) -> None:
         for word in ("score", "baseline_score", "convergence_delta"):

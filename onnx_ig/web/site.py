@@ -103,6 +103,8 @@ def _settings(title: str, model: Model, pictures: PictureOptions, classes: Seque
     if declared.dtype != "float32":
         raise InputError(f"input {name!r} has type {declared.dtype}; the page feeds float32")
     shape = None if declared.shape is None else tuple(declared.shape)
+    if pictures != PictureOptions(pictures.mean, pictures.std, pictures.layout, pictures.size):
+        raise UsageError("the page stretches RGB pictures with values in [0, 1]: give mean, std, layout and size alone")
     picture, dims = declared_picture(InputSpec(name, np.dtype(declared.dtype), shape), pictures)
     scores = _class_scores(contract, inspected.outputs)
     count = scores.shape[-1] if scores.shape else None

@@ -85,7 +85,7 @@ def test_every_output_names_the_words_of_its_own_sentence() -> None:
     for words, example in zip((FIRST, SECOND), examples, strict=True):
         for feature in example["top_features"]:
             assert feature["name"] == words[feature["index"][0]]
-    page = Path("out/report.html").read_text().split("<section>")
+    page = Path("out/report.html").read_text().split("<section id=")
     for words, others, section in ((FIRST, SECOND, page[1]), (SECOND, FIRST, page[2])):
         assert sum(f"<td>{word} [" in section for word in words) > 1
         assert not any(f"<td>{word} [" in section for word in others)
