@@ -28,7 +28,7 @@ dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 4
 dt { color: var(--faint); font-size: .85rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; min-width: min(100%, 32rem); font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--faint); font-size: .85rem; padding-bottom: .25rem; }
 th, td { text-align: right; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
@@ -94,7 +94,7 @@ _MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
 def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
     """The HTML of a report from its JSON document and drawings, at most 5 MB of it."""
     model, examples = document["model"], document["examples"]
-    inside = _within_the_page(drawn)
+    inside, shown = _within_the_page(drawn), _sections(len(examples), drawn)
     facts = {
         "examples": document["summary"]["examples"],
         "algorithm": document["algorithm"],
@@ -127,23 +127,25 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         _warnings(document["warnings"]),
         _overview(document["summary"]),
         *(_image(one, inside) for one in drawn if one.example is None),
-        _gallery(drawn, min(len(examples), SECTIONS) if len(examples) > ROWS else len(examples)),
+        _gallery(drawn, shown),
         "<h2>Scores</h2>",
         _scores(examples[:ROWS], sortable=True),
         _rest(document["summary"]["examples"], document["files"]),
     ]
     count = document["summary"]["examples"]
     single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"]) == count}
-    shown = SECTIONS if len(examples) > ROWS else len(examples)
     for index, example in enumerate(examples[:shown]):
         title = f"Example {escape(_called(index, example))}: target {escape(_target(example))}"
         parts.append(f'<section id="example-{index}"><h2>{title}</h2>')
         parts.extend(_image(one, inside) for one in drawn if one.example == index)
-        parts.append(_text(example.get("words", [])))
+        words = example.get("words", [])
+        parts.append(_text(words))
         features = _features(example["top_features"], len(document["tensors"]) > 1, single)
-        seen = any(one.example == index and one.small for one in drawn)  # of a picture no pixel is read as a number
+        # no pixel, and no number of a word's embedding, is read as one
+        seen = bool(words) or any(one.example == index and one.small for one in drawn)
         parts.append(f"<details><summary>Largest attributions</summary>{features}</details>" if seen else features)
         parts.append("</section>")
+    parts.append(_further_texts(examples[shown:ROWS], shown))
     parts.append(f"</main><script>{_SCRIPT}</script></body></html>\n")
     return "\n".join(part for part in parts if part)
 
@@ -245,17 +247,36 @@ def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> st
     return _table(caption, ["example", "target", *keys.values()], cells, sortable=sortable)
 
 
+def _sections(examples: int, drawn: Sequence[Illustration]) -> int:
+    """How many examples have a section: the first 16 and, of up to 100, all that are drawn."""
+    last = max((1 + one.example for one in drawn if one.example is not None), default=0)
+    return min(examples, max(SECTIONS, last) if examples <= ROWS else SECTIONS)
+
+
+def _further_texts(examples: Sequence[dict[str, Any]], first: int) -> str:
+    """The texts that have no section, a line each."""
+    lines = [
+        f'<p class="words"><small>{escape(_called(index, example))}: {escape(_target(example))}</small> '
+        f"{_coloured(example['words'])}</p>"
+        for index, example in enumerate(examples, first)
+        if example.get("words")
+    ]
+    return "\n".join(["<h2>Further texts</h2>", *lines]) if lines else ""
+
+
 def _text(words: Sequence[tuple[str, float | None]]) -> str:
+    return f'<p class="words">{_coloured(words)}</p>' if words else ""
+
+
+def _coloured(words: Sequence[tuple[str, float | None]]) -> str:
     """The words in their order, each in the colour of its attribution."""
-    if not words:
-        return ""
     limit = max((abs(value) for _, value in words if value is not None), default=0) or 1
     spans = []
     for word, value in words:
         colour = "176, 28, 39" if (value or 0) > 0 else "27, 95, 168"
         style = f"background: rgba({colour}, {0.65 * abs(value or 0) / limit:.2f})"
         spans.append(f'<span style="{style}" title="{_shown(value)}">{escape(word)}</span>')
-    return f'<p class="words">{" ".join(spans)}</p>'
+    return " ".join(spans)
 
 
 def _features(features: Sequence[dict[str, Any]], several: bool, single: Collection[str]) -> str:

@@ -108,6 +108,18 @@ def test_a_table_is_sorted_by_the_head_that_is_pressed(pages: dict[str, Path], b
     page.close()
 
 
+def test_sections_are_of_what_is_drawn_and_further_texts_have_a_line(pages: dict[str, Path], browser: Browser) -> None:
+    """A page of a hundred tables of pixels is read by nobody; a sentence is read in a line."""
+    page = opened(browser, pages["100 pictures"], 1280, [])
+    assert page.locator("section[id^=example-]").count() == 16
+    page.close()
+    page = opened(browser, pages["200 sentences"], 1280, [])
+    assert page.locator("section[id^=example-]").count() == 16 and page.locator(".words").count() == 100
+    assert page.locator(".words").last.inner_text().startswith("99: 1 (yes) word0 word1")
+    assert not page.locator("details table").first.is_visible()
+    page.close()
+
+
 def test_without_a_script_the_page_is_whole(pages: dict[str, Path], browser: Browser) -> None:
     page = opened(browser, pages["100 pictures"], 390, [], java_script_enabled=False)
     assert page.locator("table.sortable tbody tr").count() == 100 and page.locator("th button").count() == 0
