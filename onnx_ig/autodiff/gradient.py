@@ -23,6 +23,7 @@ from onnx_ig.graph.builder import OpBuilder, names_in
 from onnx_ig.graph.constants import FoldRearrangedConstantsPass
 from onnx_ig.graph.dead_nodes import RemoveDeadNodesPass
 from onnx_ig.graph.identities import RemoveIdentitiesPass
+from onnx_ig.graph.quirks.moved_examples import PartMovedExamplesPass
 from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
 from onnx_ig.graph.quirks.transposed_weights import SeparateTransposedWeightsPass
 from onnx_ig.graph.reading import is_float
@@ -232,6 +233,7 @@ def tidy(model: ir.Model) -> None:
         passes.RemoveUnusedOpsetsPass(),
         SeparateTransposedWeightsPass(),
         NameAxesBeforePoolingPass(),
+        PartMovedExamplesPass(),
     )(model)
 
 

@@ -19,6 +19,7 @@ from onnx_ig.common.arrays import named_arrays
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
+from onnx_ig.graph.quirks.moved_examples import PartMovedExamplesPass
 from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
 from onnx_ig.loading import interface, model_file, shape_facts
 from onnx_ig.loading.observed_ranks import hold_observed_ranks
@@ -275,6 +276,7 @@ def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
         shape_facts.infer(model, shapes)
         model = to_working_opset(model)
         NameAxesBeforePoolingPass()(model)
+        PartMovedExamplesPass()(model)
         model = passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
         model = passes.LiftSubgraphInitializersToMainGraphPass()(model).model
         interface.settle_outputs(model.graph)

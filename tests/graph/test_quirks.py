@@ -5,6 +5,8 @@ A test that fails as "gone" says that the quirk of that name can be deleted, onc
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ import openvino
 import pytest
 import torch
 
+import onnx_ig
 from onnx_ig.graph.quirks.ceil_mode import SettleCeilModePass
+from onnx_ig.graph.quirks.moved_examples import PartMovedExamplesPass
 from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
 from onnx_ig.graph.quirks.squeezed_axes import NameSqueezedAxesPass
 from onnx_ig.graph.quirks.transposed_weights import SeparateTransposedWeightsPass
@@ -154,3 +158,58 @@ def test_exported_squeezes_name_no_axes(dynamo: bool, tmp_path: Path) -> None:
     changed = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
     assert NameSqueezedAxesPass()(changed).modified
     assert _plain(ir.to_proto(changed), one).shape == (1, 4)
+
+
+MOVED = "(float16[N, T, 3] x) => (float16[T, N, 4] y) { t = Transpose <perm = [1, 0, 2]> (x)  y = MatMul (t, w) }"
+MOVED_AND_CAST = """(double[N, T, 3] x) => (float[T, N, 4] y)
+    { t = Transpose <perm = [1, 0, 2]> (x)  c = Cast <to = 1> (t)  y = MatMul (c, w) }"""
+OPEN = """
+import onnxruntime, sys
+onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+"""
+
+
+@pytest.mark.parametrize(("text", "dtype"), [(MOVED, np.float16), (MOVED_AND_CAST, np.float32)])
+def test_examples_moved_before_a_product_end_no_process(text: str, dtype: type, tmp_path: Path) -> None:
+    """In a process of its own, which the fault ends."""
+    w = _rng.normal(size=(3, 4)).astype(dtype)
+    proto, path = onnx.shape_inference.infer_shapes(_parsed(text, w=w)), tmp_path / "moved.onnx"
+    onnx.save(proto, path)
+    assert subprocess.run([sys.executable, "-c", OPEN, path], check=False).returncode < 0, "gone"
+    changed = ir.from_proto(proto)
+    assert PartMovedExamplesPass()(changed).modified
+    assert not PartMovedExamplesPass()(changed).modified, "a second time"
+    x = _rng.normal(size=(2, 5, 3)).astype(
+        onnx.helper.tensor_dtype_to_np_dtype(proto.graph.input[0].type.tensor_type.elem_type)
+    )
+    expected = x.transpose(1, 0, 2).astype(np.float64) @ w.astype(np.float64)
+    np.testing.assert_allclose(_onnx_runtime(ir.to_proto(changed), x), expected, rtol=0, atol=2e-2)
+
+
+def test_examples_that_stay_or_are_multiplied_in_their_type_are_left() -> None:
+    for text in (
+        "(float16[N, 3, T] x) => (float16[N, T, 4] y) { t = Transpose <perm = [0, 2, 1]> (x)  y = MatMul (t, w) }",
+        "(float[N, T, 3] x) => (float[T, N, 4] y) { t = Transpose <perm = [1, 0, 2]> (x)  y = MatMul (t, w) }",
+    ):
+        w = np.ones((3, 4), np.float16 if "float16" in text else np.float32)
+        changed = ir.from_proto(onnx.shape_inference.infer_shapes(_parsed(text, w=w)))
+        assert not PartMovedExamplesPass()(changed).modified
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_of_float16(kind: str, tmp_path: Path) -> None:
+    """Examples first, as torch writes them: every form opens, and is near that of float32."""
+    gates = {"LSTM": 16, "GRU": 12, "RNN": 4}[kind]
+    weights = {"w": _normal(1, gates, 3), "r": _normal(1, gates, 4)}
+    text = f"""(TYPE[N, 5, 3] x) => (TYPE[N, 4] y) {{ t = Transpose <perm = [1, 0, 2]> (x)
+        s, h = {kind} <hidden_size = 4> (t, w, r)  y = Squeeze (h, zero) }}"""
+    x, found = _normal(2, 5, 3), {}
+    for name, dtype in (("float16", np.float16), ("float", np.float32)):
+        proto = _parsed(
+            text.replace("TYPE", name), zero=np.zeros(1, np.int64), **{n: v.astype(dtype) for n, v in weights.items()}
+        )
+        method = onnx_ig.IntegratedGradients(proto, provider="cpu")
+        found[name] = method.attribute(x.astype(dtype), target=1, n_steps=8).astype(np.float32)
+        file = onnx_ig.export(proto, tmp_path / f"{name}.onnx", target=1, n_steps=8)
+        np.testing.assert_allclose(onnx_ig.open(file).attribute(x.astype(dtype)), found[name], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(found["float16"], found["float"], rtol=0, atol=2e-2 * np.abs(found["float"]).max())
