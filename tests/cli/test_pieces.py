@@ -129,6 +129,14 @@ def test_pieces_are_what_all_are_together(work: Path, job: str) -> None:
     assert notes(together) == notes(apart)  # said once, of all examples
 
 
+@pytest.mark.parametrize("rows", [3, 4])
+def test_baselines_that_are_not_the_examples_are_never_taken_for_theirs(work: Path, rows: int) -> None:
+    """Also where they happen to be as many as a piece has examples."""
+    np.save("starts.npy", np.random.default_rng(1).normal(size=(rows, 3)).astype(np.float32))
+    refused = run(f"{M} x.npy --baseline @starts.npy -o out --rows-per-file 4")
+    assert refused.exit_code == 4 and "averaged" in refused.stderr and "--rows-per-file" in refused.stderr
+
+
 def test_the_first_examples_are_drawn_and_all_summed_up(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in {"pictures": True, "max_pictures": 5}.items():
         monkeypatch.setitem(ReportWriter.__init__.__kwdefaults__, key, value)
