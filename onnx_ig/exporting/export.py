@@ -207,7 +207,7 @@ def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input:
         raise UsageError("tolerance= (--tolerance) goes with integrated-gradients: input-x-gradient has no path")
     if portable:
         raise UsageError(
-            "tolerance= (--tolerance) and portable= (--portable, --for) contradict each other: the data tell how many "
+            "tolerance= (--tolerance) and portable= (--portable) contradict each other: the data tell how many "
             "path points a tolerance needs, and the portable form has a number of them"
         )
     if path_as_input:
