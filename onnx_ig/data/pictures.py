@@ -268,6 +268,11 @@ def _fitted(
         scale = options.shorter / min(wide, high)
         picture = picture.resize((round(wide * scale), round(high * scale)), method)
         height, width = size[0] or picture.height, size[1] or picture.width
+        if height > picture.height or width > picture.width:
+            raise UsageError(
+                f"--resize-shorter {options.shorter} (shorter=) makes the picture {picture.height}x{picture.width} "
+                f"(height x width), and its middle of {height}x{width} is taken: give {max(height, width)} or more"
+            )
         return _middle(picture, height, width), _centred(wide, high, width / scale, height / scale)
     if (height, width) == (high, wide):
         return picture, (0, 0, wide, high)

@@ -20,7 +20,7 @@ from onnx_ig.engine.averaged import innermost
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.path_rule import FixedSteps, PathRule, ToTolerance
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.errors import InputError, warn
+from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.answers import delta_type, first, like
 from onnx_ig.methods.bound import Bound
@@ -119,10 +119,12 @@ class Explanation(Generic[Inputs]):
         """The ``k`` attributions of one example that are largest by magnitude, over all attributed tensors.
 
         Raises:
-            InputError: no such example.
+            InputError: no such example; UsageError: a negative ``k``.
         """
         from onnx_ig.report.examples import top_features
 
+        if k < 0:
+            raise UsageError(f"k is {k}: give how many attributions are wanted, 0 or more")
         return top_features(self.report, self._example(example), k)
 
     def plot(self, example: int | None = 0, tensor: str | None = None) -> Drawings:

@@ -44,7 +44,8 @@ def test_the_table_is_what_onnx_runtime_lacks() -> None:
     lacking = kernels("float") - kernels("double")
     by_other_types = {"OneHot", "NonZero"}  # with other indices than float64; of other types than float64
     bodies = {"Celu", "Gelu", "HardSwish", "Mish"}  # of Elu, Erf, HardSigmoid and Softplus
-    assert lacking - BODIES - NO_FLOAT64 - REFUSED - OF_OLD == FORMULAS.keys() - by_other_types - bodies | (
+    unready = {"GRU", "LSTM"}  # registered, and "does not support double yet" when it is opened
+    assert lacking - BODIES - NO_FLOAT64 - REFUSED - OF_OLD == FORMULAS.keys() - by_other_types - bodies - unready | (
         lacking & (by_other_types | bodies)
     )
 
@@ -122,7 +123,8 @@ def seeded(module: nn.Module) -> nn.Module:
     return module.double().eval()
 
 
-CONV1D, RNN = seeded(nn.Conv1d(4, 3, 5, padding=2)), seeded(nn.RNN(7, 3, batch_first=True))
+CONV1D = seeded(nn.Conv1d(4, 3, 5, padding=2))
+RNN, GRU, LSTM = (seeded(kind(7, 3, batch_first=True)) for kind in (nn.RNN, nn.GRU, nn.LSTM))
 
 
 def of_float32_attributes(x: Tensor) -> Tensor:
@@ -158,6 +160,8 @@ ROWS: dict[str, tuple[Any, float]] = {
     "interpolation by a fraction": (lambda x: F.interpolate(x, size=(5, 11), mode="bicubic"), 1e-5),
     "fold": (folded, 1e-14),
     "recurrent": (lambda x: RNN(x[:, 0])[0], 1e-13),
+    "gated": (lambda x: GRU(x[:, 0])[0], 1e-13),
+    "long memory": (lambda x: LSTM(x[:, 0])[0], 1e-13),
     "activations": (activations, 1e-13),
     "of float32 attributes": (of_float32_attributes, 1e-7),
 }

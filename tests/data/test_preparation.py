@@ -116,6 +116,11 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], message: s
         PictureOptions(**options)
 
 
+def test_a_middle_larger_than_the_picture_is_refused(photo: Path) -> None:
+    with pytest.raises(UsageError, match=r"--resize-shorter 16 .* 16x24 .* middle of 20x20 .* 20 or more"):
+        read(photo, shorter=16, size=(20, 20))
+
+
 @pytest.mark.parametrize("suffix", ["webp", "bmp", "tiff"])
 def test_further_kinds(suffix: str, photo: Path, tmp_path: Path) -> None:
     file = tmp_path / f"photo.{suffix}"

@@ -60,6 +60,8 @@ def test_the_largest_come_first(found: onnx_ig.Explanation[Any]) -> None:
     assert [entry.name for entry in found.top(5, example=-1)] == ["height", "width"]
     with pytest.raises(InputError, match="there is no example 3: 3 were explained"):
         found.top(1, example=3)
+    with pytest.raises(onnx_ig.OnnxIgError, match="k is -1"):
+        found.top(-1)
 
 
 def test_drawings(found: onnx_ig.Explanation[Any], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.float64 import functions, windows
 from onnx_ig.autodiff.lowering import rewrite
-from onnx_ig.autodiff.rules.loops.recurrent import rnn
+from onnx_ig.autodiff.rules.loops.recurrent import gru, lstm, rnn
 from onnx_ig.graph.builder import OpBuilder
 
 Formula = Callable[[OpBuilder, ir.Node], Sequence[ir.Value | None]]
@@ -26,6 +26,8 @@ def _single(formula: Callable[[OpBuilder, ir.Node], ir.Value]) -> Formula:
 FORMULAS: Mapping[str, Formula] = {
     **{name: _single(formula) for name, formula in {**windows.FORMULAS, **functions.FORMULAS}.items()},
     "RNN": rnn,
+    "GRU": gru,
+    "LSTM": lstm,
 }
 
 

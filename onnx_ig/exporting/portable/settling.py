@@ -57,7 +57,7 @@ def _fold(model: ir.Model) -> None:
         for y in node.outputs:
             if not y.is_graph_output():
                 y.shape = None  # what was inferred for any size
-    logger = logging.getLogger("onnxscript.optimizer")
+    logger = logging.getLogger("onnxscript.optimizer._constant_folding")  # it tells of every node that it leaves
     disabled, logger.disabled = logger.disabled, True
     try:
         onnxscript.optimizer.fold_constants(
