@@ -127,14 +127,11 @@ def export(
     target_path = Path(path)
     files = {Path(file) for file in (source, weights) if isinstance(file, (str, os.PathLike)) and os.path.exists(file)}
     require_free_file(target_path, files, overwrite=overwrite)
-    needs = needs_of(for_runtime) if for_runtime is not None else ANY if portable else None
-    if batch is not None and (needs is None or batch < 1):
-        raise UsageError("batch= (--batch) goes with portable= (--portable), and is 1 or more")
+    needs = _needs(for_runtime, portable, batch)
     require_place_for_data_sets(target_path, wanted=with_test_data is not False, overwrite=overwrite)
     rule = path_rule(n_steps, method, tolerance, max_steps)
     _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input, portable=needs is not None)
     is_open = path_as_input or form == "step" or algorithm == "input-x-gradient"
-    baked = path_nodes_and_weights(rule.method, rule.n_steps) if isinstance(rule, FixedSteps) and not is_open else None
     model, chosen_output = load_with_output(
         source, output, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
@@ -161,18 +158,16 @@ def export(
         **chosen,
         declared_rows=declared_rows,
         in_sequence=needs is not None,
-        path_points=_path_points(needs, form, rule.n_steps if isinstance(rule, FixedSteps) else None, steps_per_run),
+        path_points=_path_points(needs, form, rule, steps_per_run),
         algorithm=algorithm,
         form=form,
         target=target,
         baselines=baselines,
-        path=baked,
         steps_per_run=steps_per_run,
         per_example=per_example,
         multiply_by_inputs=multiply_by_inputs,
-        method=rule.method if isinstance(rule, FixedSteps) and baked is not None else None,
         prefix=prefix,
-        to_tolerance=(rule.tolerance, rule.max_steps) if isinstance(rule, ToTolerance) else None,
+        **_baked_path(rule, is_open=is_open),
     )
     for reason in [] if needs is None else needs.refusals(plan.target, plan.layout.n):
         raise UsageError(reason)
@@ -188,15 +183,36 @@ def export(
         contract = Contract.from_json(built.metadata_props[CONTRACT])
         try_out(draft, model, contract, example, weight_bytes(built), plan.baselines)
         if with_test_data is not False:
-            from onnx_ig.checking.conformance_data import write_test_data  # runs the model, which export alone does not
-
-            write_test_data(
-                draft,
-                module=source if reference is None and hasattr(source, "state_dict") else reference,
-                arguments=example if with_test_data is True else {**model.defaults, **in_rows(plan, with_test_data)},
-                baselines={name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)},
-            )
+            given = example if with_test_data is True else {**model.defaults, **in_rows(plan, with_test_data)}
+            module = source if reference is None and hasattr(source, "state_dict") else reference
+            _write_test_data(draft, module, given, plan)
     return target_path
+
+
+def _needs(for_runtime: str | None, portable: bool, batch: int | None) -> Needs | None:
+    """What the portable form is written for; None where it is not asked for.
+
+    Raises:
+        UsageError: no such runtime, or a number of examples without the portable form.
+    """
+    needs = needs_of(for_runtime) if for_runtime is not None else ANY if portable else None
+    if batch is not None and (needs is None or batch < 1):
+        raise UsageError("batch= (--batch) goes with portable= (--portable), and is 1 or more")
+    return needs
+
+
+def _baked_path(rule: FixedSteps | ToTolerance, *, is_open: bool) -> dict[str, Any]:
+    """What a plan says of a path that the file holds; nothing of one that its caller gives, or of none."""
+    if isinstance(rule, ToTolerance):
+        return {"to_tolerance": (rule.tolerance, rule.max_steps)}
+    return {} if is_open else {"path": path_nodes_and_weights(rule.method, rule.n_steps), "method": rule.method}
+
+
+def _write_test_data(draft: Path, module: Any, arguments: Mapping[str, Array], plan: Plan) -> None:
+    from onnx_ig.checking.conformance_data import write_test_data  # runs the model, which export alone does not
+
+    baked = {name: b for name, b in plan.baselines.items() if isinstance(b, np.ndarray)}
+    write_test_data(draft, module=module, arguments=arguments, baselines=baked)
 
 
 def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input: bool, portable: bool) -> None:
@@ -217,11 +233,13 @@ def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input:
         )
 
 
-def _path_points(needs: Needs | None, form: Form, n_steps: int | None, steps_per_run: int | None) -> int | None:
+def _path_points(
+    needs: Needs | None, form: Form, rule: FixedSteps | ToTolerance, steps_per_run: int | None
+) -> int | None:
     """The length of a path that is an input: open, but in the portable form."""
-    if needs is None:
+    if needs is None or isinstance(rule, ToTolerance):
         return None
-    return (steps_per_run or STEPS_PER_RUN) if form == "step" else n_steps
+    return (steps_per_run or STEPS_PER_RUN) if form == "step" else rule.n_steps
 
 
 @contextmanager
