@@ -5,8 +5,8 @@ The one idea: a baseline is read as the data are that it is the baseline of, by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,7 +21,6 @@ from onnx_ig.data import (
     parse_baseline,
     read_baseline,
 )
-from onnx_ig.data.window import OpenFiles
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import of_text
 
@@ -71,7 +70,9 @@ def read_baselines(
             value = parsed.value
             if isinstance(value, Path):
                 options = (files or FileOptions()).beside_the_data(given[name].features if name in given else ())
-                starts.read[name] = _in_file(value, by_name[name], pictures, options, allow_nonfinite)
+                starts.read[name] = read_baseline(
+                    value, by_name[name], pictures, files=options, allow_nonfinite=allow_nonfinite
+                )
                 found[name] = starts.read[name].value
             elif value in MADE_BASELINES and name not in of_text(specs):
                 if name not in given:
@@ -86,28 +87,12 @@ def read_baselines(
     return starts
 
 
-def _in_file(
-    path: Path, spec: InputSpec, pictures: PictureOptions, files: FileOptions, allow_nonfinite: bool
-) -> InputValue:
-    """The baselines in a file, for the examples of the piece that is read, where there is one for each of all.
-
-    Raises:
-        InputError: the file has as many rows as a piece of the data has examples, but not as all have: a row would be
-            taken for the baseline of the example at its place.
-    """
-    read = read_baseline(path, spec, pictures, files=files, allow_nonfinite=allow_nonfinite)
-    window = files.window
-    if window is None or len(read.value.shape) == 0:
-        return read
-    rows = window.rows.stop - window.rows.start
-    if 1 < rows == len(read.value) < window.of:
-        first = replace(files, window=replace(window, rows=slice(0, 1), opened=OpenFiles()))
-        if len(read_baseline(path, spec, pictures, files=first, allow_nonfinite=allow_nonfinite).value) != 1:
-            raise InputError(
-                f"the {rows} baselines of {spec.name!r} have other rows than the data, and are averaged over where all "
-                f"examples are one piece: give --rows-per-file {window.of}, or one row"
-            )
-    return read
+def averaged_over(names: Iterable[str], examples: int) -> InputError:
+    """Baselines of other rows than the data, of which only all examples in one piece tell the average."""
+    return InputError(
+        f"the baselines of {', '.join(map(repr, names))} have other rows than the data, and are averaged over where "
+        f"all examples are one piece: give --rows-per-file {examples}, or one row"
+    )
 
 
 def _of_numbers(specs: Sequence[InputSpec]) -> list[str]:

@@ -79,6 +79,11 @@ class Names:
                 )
         return dict(self.features)
 
+    def of_each_example(self) -> list[FeatureNames]:
+        """Those that are a list for each example."""
+        lists = list(self.features.values()) if isinstance(self.features, Mapping) else [self.features]
+        return [names for names in lists if is_per_example(names)]
+
     def within(self, window: Window | None) -> Names:
         """The same for some of the examples, which may have names of their own."""
         if window is None:

@@ -1,27 +1,35 @@
 """Into which pieces the examples of a call are cut, so that memory does not grow with their number.
 
-The one idea: a piece is as large as the work of starting it asks for and no larger, and what cannot be cut is one.
+The one idea: a piece is as large as the work of starting it asks for and no larger, and what cannot be cut is one:
+nor can files of which one has other rows than the examples; reading all of them says what does not fit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from onnx_ig.cli.baselines import averaged_over
 from onnx_ig.cli.request import AttributeOptions, Explainer
 from onnx_ig.data import (
+    SUFFIXES_OF_ONE_EXAMPLE,
     TABLE_SUFFIXES,
+    FileOptions,
     InputSpec,
     OpenFiles,
     Window,
-    examples_in,
     npy_shape,
+    parse_baseline,
     read_input,
+    rows_in,
     split_name,
 )
 from onnx_ig.errors import InputError
+from onnx_ig.graph.declared import of_text
 
 _BYTES, _MOST_ROWS = 64 << 20, 8192  # of a piece's inputs and attributions; of its examples
 _UNKNOWN = 128  # what an axis of unknown size is taken for
@@ -47,15 +55,68 @@ def pieces(
     given = [split_name(text, names) for text in options.inputs]
     if any(_is_one_example(Path(file), [names[name]] if name else specs) for name, file in given):
         return [None]
-    paths = [Path(file) for _, file in given if Path(file).exists()]
-    if len(paths) < len(given):
-        return [None]  # reading them says what is missing
-    examples = max(examples_in(path, options.files, opened) for path in paths)
+    attributed = _rows(given, names, by_row, options.files, opened)
+    beside = _rows([split_name(text, names) for text in options.extra], names, by_row, options.files, opened)
+    if not attributed or beside is None:
+        return [None]
+    examples = max(count for _, count in attributed)
     size = rows or max(1, min(_MOST_ROWS, _BYTES // max(1, explainer.row_bytes())))
     if examples <= size:
         return [None]
+    named = {name for name, _ in given}
+    if any(count != examples and (count != 1 or name in named) for name, count in (*attributed, *beside)):
+        return [None]
+    if any(count not in (1, examples) for count in _told_of_each(options)):
+        return [None]
+    _require_rows_of_baselines(examples, names, by_row, options, opened)
     whole = Window(slice(0, examples), examples, frozenset(by_row), opened)
     return [whole.piece(number, size) for number in range(-(-examples // size))]
+
+
+def _rows(
+    given: Sequence[tuple[str | None, str]],
+    specs: Mapping[str, InputSpec],
+    by_row: Collection[str],
+    files: FileOptions,
+    opened: OpenFiles,
+) -> list[tuple[str, int]] | None:
+    """The rows of files that may have one for each example, with the input's name, "" where reading tells it.
+
+    None where no row can be read alone: a file is missing, or a pattern, or several are of one input.
+    """
+    found: list[tuple[str, int]] = []
+    single = [name for name, file in given if Path(file).suffix.lower() in SUFFIXES_OF_ONE_EXAMPLE]
+    if len({*single}) < len(single) or not all(Path(file).exists() for _, file in given):
+        return None
+    for name, file in given:
+        rows = rows_in(Path(file), files, opened)
+        name = next(iter(specs)) if name is None and len(specs) == 1 else name
+        if name is not None:
+            rows = {name: rows.get(name, max(rows.values()))}
+        found += [(key, count) for key, count in rows.items() if not key or key in by_row]
+    return found
+
+
+def _told_of_each(options: AttributeOptions) -> list[int]:
+    """Of how many examples the targets and the names of features tell, each where it tells of every one."""
+    targets = [options.target] if isinstance(options.target, np.ndarray) and options.target.ndim else []
+    return [*map(len, targets), *map(len, options.names.of_each_example())]
+
+
+def _require_rows_of_baselines(
+    examples: int, specs: Mapping[str, InputSpec], by_row: Collection[str], options: AttributeOptions, opened: OpenFiles
+) -> None:
+    """Whether each file of baselines has one for every example, or one for all.
+
+    Raises:
+        UsageError: a missing file; InputError: other rows, which would be taken for those of a piece that has as many.
+    """
+    parsed = [parse_baseline(text, specs, of_text([*specs.values()])) for text in options.baselines]
+    given = [(one.name, str(one.value)) for one in parsed if isinstance(one.value, Path)]
+    rows = _rows(given, specs, by_row, options.files, opened) or ()
+    many = [name for name, count in rows if count not in (1, examples)]
+    if many:
+        raise averaged_over(many, examples)
 
 
 def bytes_of_a_row(specs: Sequence[InputSpec], options: AttributeOptions) -> int:

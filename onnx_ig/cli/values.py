@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from onnx_ig.cli.baselines import read_baselines
+from onnx_ig.cli.baselines import averaged_over, read_baselines
 from onnx_ig.cli.rows import rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
@@ -105,10 +105,7 @@ def apart(values: Values, batched: Callable[[], bool]) -> tuple[Values, dict[str
     if not many or not batched():
         return values, {}
     if values.window is not None:
-        raise InputError(
-            f"the baselines of {', '.join(map(repr, many))} have other rows than the data, and are averaged over where "
-            f"all examples are one piece: give --rows-per-file {values.window.of}, or one row"
-        )
+        raise averaged_over(many, values.window.of)
     counts = {name: len(rows) for name, rows in many.items()}
     if len(set(counts.values())) > 1:
         raise InputError(

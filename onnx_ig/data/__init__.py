@@ -2,7 +2,15 @@
 
 from onnx_ig.data.arrays import npy_shape
 from onnx_ig.data.baselines import named_baseline
-from onnx_ig.data.files import FileOptions, InputValue, examples_in, read_baseline, read_input, read_inputs
+from onnx_ig.data.files import (
+    SUFFIXES_OF_ONE_EXAMPLE,
+    FileOptions,
+    InputValue,
+    read_baseline,
+    read_input,
+    read_inputs,
+    rows_in,
+)
 from onnx_ig.data.of_model import Data, by_default, read
 from onnx_ig.data.options import (
     MADE_BASELINES,
@@ -28,6 +36,7 @@ from onnx_ig.graph.declared import InputSpec
 __all__ = [
     "LAYOUTS",
     "MADE_BASELINES",
+    "SUFFIXES_OF_ONE_EXAMPLE",
     "TABLE_SUFFIXES",
     "TEXT_SUFFIXES",
     "Baseline",
@@ -50,7 +59,6 @@ __all__ = [
     "by_default",
     "class_index",
     "declared_picture",
-    "examples_in",
     "named_baseline",
     "names_in_metadata",
     "npy_shape",
@@ -64,6 +72,7 @@ __all__ = [
     "read_input",
     "read_inputs",
     "read_target",
+    "rows_in",
     "split_name",
     "token_input",
 ]

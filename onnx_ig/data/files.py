@@ -23,7 +23,7 @@ from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
 
 _SUFFIXES = (*READERS, *TABLE_SUFFIXES, *TEXT_SUFFIXES, *PICTURE_SUFFIXES, *SOUND_SUFFIXES)
-_OF_ONE_EXAMPLE = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)  # what a folder may hold
+SUFFIXES_OF_ONE_EXAMPLE = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)  # what a folder may hold
 _NOTES_SHOWN = 3  # of a folder's files
 
 
@@ -171,7 +171,7 @@ def _read_folder(
 ) -> InputValue:
     """One example for each picture, or for each sound, in ``folder``."""
     paths = _files_of_examples(folder)
-    paths = paths if files.window is None else paths[files.window.within(len(paths))]
+    paths = paths if files.window is None else paths[files.window.within(len(paths), spec.name)]
     return _read_several(paths, str(folder), spec, options, files, allow_nonfinite)
 
 
@@ -239,7 +239,7 @@ def _found(texts: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, 
             paths = [Path(match) for match in sorted(glob.glob(file, recursive=True))]
             if not paths:
                 raise UsageError(f"{file}: no file is called so")
-        if all(path.suffix.lower() in _OF_ONE_EXAMPLE and path.is_file() for path in paths):
+        if all(path.suffix.lower() in SUFFIXES_OF_ONE_EXAMPLE and path.is_file() for path in paths):
             several.setdefault(name, []).extend(paths)
         else:
             yield from ((str(path) if name is None else f"{name}={path}", []) for path in paths)
@@ -249,37 +249,41 @@ def _found(texts: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, 
 
 
 def _files_of_examples(folder: Path) -> list[Path]:
-    paths = sorted(file for file in folder.iterdir() if file.suffix.lower() in _OF_ONE_EXAMPLE)
+    paths = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES_OF_ONE_EXAMPLE)
     if not paths:
-        raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(_OF_ONE_EXAMPLE)})")
+        raise UsageError(f"{folder}: a folder without pictures or sounds ({', '.join(SUFFIXES_OF_ONE_EXAMPLE)})")
     if len({file.suffix.lower() in SOUND_SUFFIXES for file in paths}) > 1:
         raise UsageError(f"{folder}: a folder of pictures and sounds; the examples of one input are of one kind")
     return paths
 
 
-def examples_in(path: Path, files: FileOptions, opened: OpenFiles) -> int:
-    """How many examples a file or a folder holds, where its rows are some; errors as :func:`read_input`."""
+def rows_in(path: Path, files: FileOptions, opened: OpenFiles) -> dict[str, int]:
+    """How many rows a file has, by the names of its arrays, "" where they have none; of a folder, how many files.
+
+    Raises:
+        UsageError, InputError: as :func:`read_input`.
+    """
     if path.is_dir():
-        return len(_files_of_examples(path))
+        return {"": len(_files_of_examples(path))}
     suffix = _suffix(path, ["an input"])
     if suffix in TABLE_SUFFIXES:
-        return int(opened.get("table", path, Table).count)
+        return {"": int(opened.get("table", path, Table).count)}
     if suffix in TEXT_SUFFIXES:
-        return len(opened.get("sentences", path, lambda path: read_sentences(path, files.texts.key)))
+        return {"": len(opened.get("sentences", path, lambda path: read_sentences(path, files.texts.key)))}
     if suffix == ".npy":
         shape, _ = npy_shape(path)
-        return shape[0] if shape else 1
+        return {"": shape[0] if shape else 1}
     if suffix in READERS:
-        arrays = opened.get("arrays", path, READERS[suffix]).values()
-        return max((len(array) for array in arrays if array.ndim), default=1)
-    return 1
+        arrays = opened.get("arrays", path, READERS[suffix])
+        return {key: len(array) if array.ndim else 1 for key, array in arrays.items()}
+    return {"": 1}
 
 
 def _read_by_key(
     path: Path, by_name: Mapping[str, InputSpec], window: Window | None, allow_nonfinite: bool
 ) -> dict[str, InputValue]:
     """Keys are input names; when there is one array and one input, the key does not matter."""
-    arrays = read_arrays(path, window)
+    arrays = read_arrays(path, window, next(iter(by_name)) if len(by_name) == 1 else None)
     if len(arrays) == 1 and len(by_name) == 1:
         arrays = dict(zip(by_name, arrays.values(), strict=True))
     unknown = [key for key in arrays if key not in by_name]

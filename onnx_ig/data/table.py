@@ -129,7 +129,8 @@ def read_columns(
         UsageError: a column for the target that is not there, or beside one example.
     """
     table = Table(path) if window is None else window.opened.get("table", path, Table)
-    chosen_rows = slice(0, table.count) if window is None else window.within(table.count)
+    alone = specs[0].name if len(specs) == 1 else None
+    chosen_rows = slice(0, table.count) if window is None else window.within(table.count, alone)
     columns, notes, first = table.columns(chosen_rows), list(table.notes), chosen_rows.start
     if options.target is not None and options.target not in columns:
         raise UsageError(

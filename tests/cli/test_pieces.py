@@ -45,6 +45,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("x.npy", x)
     np.save("by_column.npy", np.asfortranarray(x))
     np.savez("x.npz", x=x)
+    np.savez("other_name.npz", values=x)
     np.save("shift.npy", np.full((1, 3), 0.25, np.float32))
     np.save("start.npy", x[::-1] / 2)
     np.save("targets.npy", np.arange(ROWS) % 2)
@@ -99,6 +100,7 @@ JOBS = {
     "an array": f"{M} x.npy",
     "an array by columns": f"{M} x=by_column.npy",
     "a compressed array": f"{M} x.npz",
+    "an input beside by another name": "attribute m.onnx -i x=x.npy --extra other_name.npz",
     "a table": f"{M} x=x.csv",
     "a table by record batches": f"{M} x=x.parquet",
     "a table with holes": f"{M} x=holes.csv --on-error skip",
@@ -127,6 +129,40 @@ def test_pieces_are_what_all_are_together(work: Path, job: str) -> None:
     assert first["tensors"].keys() == second["tensors"].keys() and first["left_out"] == second["left_out"]
     assert first["summary"]["targets"] == second["summary"]["targets"]
     assert notes(together) == notes(apart)  # said once, of all examples
+
+
+PAIRS = """<ir_version: 10, opset_import: ["": 21]>
+    model (float[N, 3] x, float[N, 3] y) => (float[N, 3] z) { z = Mul(x, y) }"""
+OTHER_ROWS = {
+    "targets": "-i x=x8.npy --extra y=x8.npy --target @t4.npy",
+    "a further input": "-i x=x8.npy -i y=x4.npy --target 0",
+    "a further input of one row": "-i x=x8.npy -i y=x1.npy --target 0",
+    "an input beside": "-i x=x8.npy --extra y=x4.npy --target 0",
+    "an input beside, without a name": "-i x=x8.npy --extra x4.npy --target 0",
+    "an input of a larger archive": "-i uneven.npz --target 0",
+    "a table beside": "-i x=x8.npy --extra y=x4.csv --target 0",
+    "names of features": "-i x=x8.npy --extra y=x8.npy --target 0 --names names.json",
+}
+
+
+@pytest.mark.parametrize("given", OTHER_ROWS)
+@pytest.mark.parametrize("size", [3, 4])
+def test_what_has_other_rows_than_the_examples_is_refused_as_it_is_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, size: int
+) -> None:
+    """Also where it has as many as a piece: each of its rows would be taken for an example of every piece."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.parser.parse_model(PAIRS), "pairs.onnx")
+    for rows in (1, 4, 8):
+        np.save(f"x{rows}.npy", np.arange(3 * rows, dtype=np.float32).reshape(rows, 3))
+    np.savez("uneven.npz", x=np.load("x8.npy"), y=np.load("x4.npy"))
+    np.savetxt("x4.csv", np.load("x4.npy"), delimiter=",", header="a,b,c", comments="")
+    np.save("t4.npy", np.arange(4) % 3)
+    Path("names.json").write_text(json.dumps({"features": {"x": [["a", "b", "c"]] * 4}}))
+    command = f"attribute pairs.onnx {OTHER_ROWS[given]} -o out"
+    together, apart = run(command), run(f"{command} --rows-per-file {size}")
+    assert together.exit_code == 4 and not Path("out").exists()
+    assert (apart.exit_code, apart.stderr) == (4, together.stderr)
 
 
 @pytest.mark.parametrize("rows", [3, 4])
