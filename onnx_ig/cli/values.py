@@ -149,7 +149,7 @@ def read_values(
         pictures,
         read,
         of_all=_of_all(
-            read, files, lambda whole: _read_attributed(specs, default, inputs, (), pictures, whole, True)[0]
+            read, files, lambda whole: _read_attributed(specs, default, inputs, (), pictures, whole, allow_nonfinite)[0]
         ),
         batched=lambda: batched(list(read)),
         files=files,

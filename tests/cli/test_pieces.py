@@ -106,6 +106,7 @@ JOBS = {
     "a table with holes": f"{M} x=holes.csv --on-error skip",
     "targets and baselines of their own": f"{M} x.npy --target @targets.npy --baseline @start.npy",
     "a baseline of all examples": f"{M} x=x.csv --baseline median",
+    "a baseline of the examples that are taken": f"{M} x=holes.csv --on-error skip --baseline median",
     "a tolerance": f"{M} x.npy --tolerance 0.01",
     "no path": f"{M} x.npy --algorithm input-x-gradient",
     "a folder": "attribute p.onnx -i photos --target 1",
