@@ -19,6 +19,7 @@ from onnx_ig.common.atomic import UNFINISHED, publish
 from onnx_ig.data import Window
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.model import Model
+from onnx_ig.loading.packed import packed
 from onnx_ig.report.shards import Shard, read_account
 from onnx_ig.report.write import MANIFEST
 
@@ -90,12 +91,15 @@ def _record_in(manifest: Path) -> dict[str, Any] | None:
 def record_of(
     model: Model, options: AttributeOptions, windows: Sequence[Window | None], files: Collection[Path]
 ) -> dict[str, Any]:
-    """What makes two runs the same: versions, and SHA-256 of the model, the options and the data."""
+    """What makes two runs the same: versions, and SHA-256 of the model, the options and the data.
+
+    Of a model that was made by a program, and read from no file, what was made is hashed.
+    """
     first = windows[0]
     size = None if first is None else first.rows.stop
     return {
         "onnx_ig": version("onnx-ig"),
-        "model": model.source_sha256 or sha256_of(model.name),
+        "model": model.source_sha256 or packed(model.ir_model).sha256(),
         "options": sha256_of(options, size),
         "data": sha256_of(*sorted(path for path in files if path.is_file())),
     }

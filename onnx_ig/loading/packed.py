@@ -5,9 +5,11 @@ The one idea: a protocol buffer holds less than 2 GiB, and arrays are pickled wi
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -30,6 +32,14 @@ class PackedModel:
 
     def __deepcopy__(self, memo: Any) -> PackedModel:
         return self  # as a clone of the model would, the copy shares the weights' memory
+
+    def sha256(self) -> str:
+        """Of the graph and all weights: two models that differ in either have another."""
+        digest = hashlib.sha256(self.message)
+        for dtype, numbers in self.weights:
+            digest.update(f"{dtype.name} {numbers.shape}".encode())
+            digest.update(np.ascontiguousarray(numbers).reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
 
     def unpacked(self) -> ir.Model:
         """The model."""

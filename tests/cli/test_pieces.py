@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -291,6 +292,44 @@ def test_other_work_is_not_continued(work: Path, monkeypatch: pytest.MonkeyPatch
     assert (refused.exit_code == 2 and f"{changed} changed" in refused.stderr) or "data changed" in refused.stderr
     succeed(f"{command} --overwrite{more}")
     assert not Path("out/unfinished").exists()
+
+
+FACTORY = """import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed({seed})
+        self.wide = torch.nn.Linear(3, {width})
+    def forward(self, x):
+        return torch.{function}(self.wide(x))
+"""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seed": 1}, {"function": "sigmoid"}, {"seed": 1, "width": 6000}],
+    ids=["weights", "function", "large weights"],
+)
+def test_another_module_of_the_same_factory_is_not_continued(
+    work: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    pytest.importorskip("torch")
+    first = {"seed": 0, "function": "tanh", "width": other.get("width", 2)}
+    command = "attribute made_for_pieces:Net -i x.npy --target 1 --n-steps 2 --rows-per-file 4 -o out"
+
+    def write(values: dict[str, Any]) -> None:
+        Path("made_for_pieces.py").write_text(FACTORY.format(**values))
+        sys.modules.pop("made_for_pieces", None)
+        importlib.invalidate_caches()
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write(first)
+    interrupt(monkeypatch, command)
+    write(first | other)
+    refused = run(f"{command} --resume")
+    assert refused.exit_code == 2 and "model changed" in refused.stderr
+    write(first)
+    succeed(f"{command} --resume")
 
 
 def test_a_damaged_piece_is_computed_again(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
