@@ -187,7 +187,6 @@ def _attribute(
     from onnx_ig.cli.place import record_of
     from onnx_ig.cli.plain import Plain
     from onnx_ig.deployed.attribution_model import AttributionModel
-    from onnx_ig.errors import ToleranceError
     from onnx_ig.graph.declared import spec_of
     from onnx_ig.inspection import contract_of
 
@@ -199,8 +198,10 @@ def _attribute(
             explainer = Deployed(AttributionModel(model, file=path, provider=request.provider), request)
         windows = pieces(explainer, [spec_of(x) for x in model.inputs], request, rows)
         record = record_of(model, request, windows, place.sources)
-        if place.is_done(record):
+        report = place.finished(record)
+        if report is not None:
             click.echo(f"nothing to do: {place.out} holds the report of the same work")
+            _require_reached(report.get("missed"))
             return
         done = run(
             explainer, windows, place, record,
@@ -218,5 +219,12 @@ def _attribute(
     if done.head.straight_through:
         click.echo(straight_through(done.head.straight_through))
     click.echo(f"wrote {', '.join(done.shown_files())} to {place.out}")
-    if done.missed:
-        raise ToleranceError(f"{done.missed}. The report holds the best values")
+    _require_reached(done.missed)
+
+
+def _require_reached(missed: str | None) -> None:
+    """Raise ToleranceError where the report says what was ``missed``."""
+    from onnx_ig.errors import ToleranceError
+
+    if missed:
+        raise ToleranceError(f"{missed}. The report holds the best values")

@@ -90,15 +90,16 @@ def run(
         try:
             said = _explain(explainer, windows, writer, describe, before)
             notes = list(dict.fromkeys([*writer.running.said_of_left_out(), *said.notes]))
-            missed = [] if said.missed is None else [in_options(said.missed)]
+            missed = None if said.missed is None else in_options(said.missed)
             names = writer.finish(
-                [*warnings(), *notes, *missed],
+                [*warnings(), *notes, *([] if missed is None else [missed])],
                 {"opening": opening, "attribution": said.seconds, "all": opening + time.perf_counter() - began},
+                missed,
             )
         except BaseException:
             _say_what_is_kept(place, shards, len(windows))
             raise
-    return Done(names, writer.head, writer.running.examples, notes, said.missed)
+    return Done(names, writer.head, writer.running.examples, notes, missed)
 
 
 @dataclass(frozen=True)

@@ -69,21 +69,23 @@ class Place:
             )
         return finished
 
-    def is_done(self, record: Mapping[str, Any]) -> bool:
-        """Whether the same work is finished here; what was interrupted while files moved into place is moved."""
+    def finished(self, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """report.json where the same work is finished here; files whose move into place was interrupted are moved."""
         if not self.resume:
-            return False
-        if _record_in(self.unfinished / MANIFEST.name) == dict(record):
+            return None
+        if _report_of(self.unfinished, record) is not None:
             publish(self.unfinished, self.out, MANIFEST)
-        done = _record_in(self.out / MANIFEST.name) == dict(record)
-        if done:
+        report = _report_of(self.out, record)
+        if report is not None:
             shutil.rmtree(self.unfinished, ignore_errors=True)
-        return done
+        return report
 
 
-def _record_in(manifest: Path) -> dict[str, Any] | None:
+def _report_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """report.json in the ``folder``, if it is of the work that ``record`` tells of."""
     try:
-        return dict(json.loads(manifest.read_text("utf-8"))["record"])
+        report = dict(json.loads((folder / MANIFEST.name).read_text("utf-8")))
+        return report if dict(report["record"]) == dict(record) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

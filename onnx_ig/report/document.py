@@ -19,6 +19,7 @@ def document(
     files: Iterable[str],
     data: Sequence[Mapping[str, Any]] = (),
     record: Mapping[str, Any] = MappingProxyType({}),
+    missed: str | None = None,
 ) -> dict[str, Any]:
     """The content of report.json. Numbers that are NaN or infinite are written as null.
 
@@ -53,6 +54,7 @@ def document(
                             the example axis), ``name`` (or null), ``attribution``, ``value`` (the input's, or
                             null)
     ``warnings``            list of sentences
+    ``missed``              the one of them that says which examples did not reach a tolerance, or null
     ``files``               names of the files of this report
     ``data``                the files that hold all examples, as objects of ``first``, ``examples`` (their numbers),
                             ``sha256`` (by file name)
@@ -75,6 +77,7 @@ def document(
         "summary": running.summary(),
         "examples": running.listed,
         "warnings": list(piece.warnings),
+        "missed": missed,
         "files": sorted(files),
         "data": list(data),
         "record": dict(record),

@@ -78,8 +78,11 @@ class ReportWriter:
         """What is said of all examples so far."""
         return self._running
 
-    def finish(self, warnings: Sequence[str], seconds: Mapping[str, float]) -> list[str]:
-        """Write what stands beside the data; the names of all files."""
+    def finish(self, warnings: Sequence[str], seconds: Mapping[str, float], missed: str | None = None) -> list[str]:
+        """Write what stands beside the data; the names of all files.
+
+        ``missed``: a sentence where it is less exact than was asked for.
+        """
         examples = self._running.examples
         piece = replace(self.head, warnings=(*warnings, *self._notes), seconds=seconds)
         if self._drawn:
@@ -88,7 +91,7 @@ class ReportWriter:
                 piece = replace(piece, warnings=(*piece.warnings, note))
             self._drawn = [*summaries(piece, self._running.tables(), examples), *self._drawn]
         names = [*self.shards.names(), MANIFEST.name, PAGE, *(one.file for one in self._drawn)]
-        content = document(piece, self._running, names, self.shards.listed(), self.shards.record)
+        content = document(piece, self._running, names, self.shards.listed(), self.shards.record, missed)
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self._folder.parent):
             for one in self._drawn:

@@ -294,6 +294,15 @@ def test_other_work_is_not_continued(work: Path, monkeypatch: pytest.MonkeyPatch
     assert not Path("out/unfinished").exists()
 
 
+def test_a_finished_report_that_missed_its_tolerance_still_does(work: Path) -> None:
+    command = f"{M} x.npy --tolerance 1e-12 --max-steps 8 -o out"
+    first, again = run(command), run(f"{command} --resume")
+    assert "nothing to do" in again.stdout
+    assert (first.exit_code, again.exit_code) == (7, 7)
+    assert again.stderr.splitlines()[-1] == first.stderr.splitlines()[-1]
+    assert document("out")["missed"] in first.stderr
+
+
 FACTORY = """import torch
 class Net(torch.nn.Module):
     def __init__(self):
