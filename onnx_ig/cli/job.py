@@ -48,7 +48,9 @@ class Done:
 
     def shown_files(self) -> list[str]:
         """The files by name, those of further pieces as one entry."""
-        further = [name for name in self.files if DATA.fullmatch(name) and "-" in name and "-00000." not in name]
+        numbers = {name: found[1] for name in self.files if (found := DATA.fullmatch(name)) and found[1]}
+        first = min(numbers.values(), key=lambda number: (len(number), number), default="")
+        further = [name for name, number in numbers.items() if number != first]
         rest = [name for name in self.files if name not in further]
         return [*rest, f"and {len(further)} more files of data"] if further else rest
 
@@ -156,12 +158,12 @@ def _explain(
 
 def _has_finished(stage: Path) -> bool:
     account = read_account(stage)
-    return account is not None and bool(account[1])
+    return account is not None and any(piece.examples for piece in account[1])
 
 
 def _say_what_is_kept(place: Place, shards: Shards, pieces: int) -> None:
-    if shards.finished and pieces > 1:
-        kept = sum(one.examples for one in shards.finished)
+    kept = sum(one.examples for one in shards.finished)
+    if kept and pieces > 1:
         click.echo(f"{kept:,} explained examples are kept in {place.unfinished}: --resume continues", err=True)
 
 

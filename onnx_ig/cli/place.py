@@ -54,9 +54,10 @@ class Place:
             raise UsageError(f"{self.unfinished} was not made by this command: move it, or choose another directory")
         earlier, finished = account or ({}, [])
         if not self.resume:
-            if finished and not self.overwrite:
+            examples = sum(one.examples for one in finished)
+            if examples and not self.overwrite:
                 raise UsageError(
-                    f"{self.unfinished} holds {sum(one.examples for one in finished)} explained examples of a run that "
+                    f"{self.unfinished} holds {examples} explained examples of a run that "
                     "did not end: continue it with --resume, or begin again with --overwrite"
                 )
             shutil.rmtree(self.unfinished, ignore_errors=True)

@@ -194,6 +194,24 @@ def test_rows_that_are_left_out_are_listed(work: Path) -> None:
     assert rows == [str(row) for row in range(ROWS) if row not in (4, 5, 6, 7, 20)]
 
 
+def test_where_no_row_is_left_nothing_is_kept(work: Path) -> None:
+    Path("empty.csv").write_text("a,b,c\n" + "1,2,\n" * 9)
+    command = f"{M} x=empty.csv --on-error skip --rows-per-file 4 -o out"
+    refused = run(command)
+    assert refused.exit_code == 4 and "no example is left" in refused.stderr and "--resume" not in refused.stderr
+    assert not Path("out").exists()
+    again = run(command)
+    assert (again.exit_code, again.stderr) == (4, refused.stderr)
+
+
+def test_the_first_file_of_data_is_named_where_no_row_of_the_first_piece_is_left(work: Path) -> None:
+    lines = Path("x.csv").read_text().splitlines()
+    Path("late.csv").write_text("\n".join([lines[0], *["1,2,"] * 4, *lines[5:]]) + "\n")
+    done = succeed(f"{M} x=late.csv --on-error skip --rows-per-file 4 -o out")
+    assert "wrote attributions-00001.csv, attributions-00001.npz, " in done.stdout
+    assert "and 8 more files of data to out" in done.stdout  # two each of pieces 2 to 5
+
+
 def data_files(folder: str) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in Path(folder).glob("attributions*")}
 
