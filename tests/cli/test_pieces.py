@@ -176,10 +176,9 @@ def test_baselines_that_are_not_the_examples_are_never_taken_for_theirs(work: Pa
 
 
 def test_the_first_examples_are_drawn_and_all_summed_up(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in {"pictures": True, "max_pictures": 5}.items():
-        monkeypatch.setitem(ReportWriter.__init__.__kwdefaults__, key, value)
-    succeed(f"{JOBS['a table']} -o together")
-    succeed(f"{JOBS['a table']} -o apart --rows-per-file 4")
+    monkeypatch.setitem(ReportWriter.__init__.__kwdefaults__, "pictures", True)
+    succeed(f"{JOBS['a table']} --draw 5 -o together")
+    succeed(f"{JOBS['a table']} --draw 5 -o apart --rows-per-file 4")
     pictures = [file.name for file in sorted(Path("together").glob("*.png"))]
     assert pictures == [*(f"features_x_{place}.png" for place in range(5)), "summary_x.png"]
     for name in pictures:  # the mean of sums differs by rounding
