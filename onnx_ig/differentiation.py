@@ -47,13 +47,30 @@ def differentiate(
     >>> [x.name for x in gradient.graph.input], [y.name for y in gradient.graph.output]
     (['x', 'cotangent_y'], ['y', 'grad_x'])
     """
-    loaded = load(model)
-    refuse_attribution_model(loaded)
-    result = gradient_model(loaded.ir_model, wrt, outputs, without=loaded.defaults)
-    put_defaults_back(result.graph, loaded.defaults)
+    result = _gradient(model, wrt, outputs)
     tensors = [value.const_value for value in result.graph.initializers.values()]
     outside = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
     if outside:
         files = ", ".join(sorted({str(tensor.location) for tensor in outside}))
         warn(f"too large for a message: weights stay in {files}; save the result in {outside[0].base_dir}, beside them")
     return ir.to_proto(result)
+
+
+def exact_gradient(
+    model: Source, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+) -> onnx.ModelProto:
+    """What :func:`differentiate` gives, for an evaluator that has every operator in float64.
+
+    Of a model in float64 it has the operators that it has of one in float32: what is judged in float64 is what runs.
+    """
+    return ir.to_proto(_gradient(model, wrt, outputs, spell_out=False))
+
+
+def _gradient(
+    model: Source, wrt: Sequence[str] | None, outputs: Sequence[str] | None, *, spell_out: bool = True
+) -> ir.Model:
+    loaded = load(model)
+    refuse_attribution_model(loaded)
+    result = gradient_model(loaded.ir_model, wrt, outputs, without=loaded.defaults, spell_out=spell_out)
+    put_defaults_back(result.graph, loaded.defaults)
+    return result

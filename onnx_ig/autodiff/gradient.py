@@ -98,12 +98,14 @@ def gradient_model(
     outputs: Sequence[str] | None = None,
     *,
     without: Collection[str] = (),
+    spell_out: bool = True,
 ) -> ir.Model:
     """:func:`onnx_ig.differentiate` on a normalised graph (weights shared, not copied).
 
-    ``without``: inputs by which it is not differentiated unless ``wrt`` names them, or all inputs are among them.
+    ``without``: inputs by which it is not differentiated unless ``wrt`` names them, or all inputs are among them;
+    ``spell_out``: see :func:`tidy`.
     """
-    adjoint = adjoint_of(lowered_graph(model, wrt, outputs, without=without))
+    adjoint = adjoint_of(lowered_graph(model, wrt, outputs, without=without), spell_out=spell_out)
     adjoint.model.metadata_props[STRAIGHT_THROUGH] = json.dumps(adjoint.straight_through)
     return adjoint.model
 
@@ -149,8 +151,8 @@ def lowered_graph(
     return LoweredGraph(result, op, model, sources, ends, wrt is not None, prefix, weights)
 
 
-def adjoint_of(lowered: LoweredGraph, at: Sequence[ir.Value] | None = None) -> Adjoint:
-    """The reverse walk from the outputs to ``wrt``, or to the tensors ``at`` instead.
+def adjoint_of(lowered: LoweredGraph, at: Sequence[ir.Value] | None = None, *, spell_out: bool = True) -> Adjoint:
+    """The reverse walk from the outputs to ``wrt``, or to the tensors ``at`` instead; ``spell_out``: see :func:`tidy`.
 
     Those of ``at`` are independent of each other, whatever computes them, and the gradient reads nothing from before
     them; they and those of ``wrt`` stay tensors of the graph.
@@ -197,7 +199,7 @@ def adjoint_of(lowered: LoweredGraph, at: Sequence[ir.Value] | None = None) -> A
     passed = [y for node in _with_bodies(nodes) for y in node.outputs if PASSED in y.meta]
     straight_through = straight_through_operators(passed)
     forget_surrogates(graph)
-    tidy(result)
+    tidy(result, spell_out=spell_out)
     join_again(graph, cut, own_outputs)
     inputs, outputs = ({str(v.name): v for v in values} for values in (graph.inputs, graph.outputs))
     return Adjoint(
@@ -219,12 +221,13 @@ def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
                 yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
 
 
-def tidy(model: ir.Model) -> None:
-    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused; write
-    what has no kernel of float64 in what has.
+def tidy(model: ir.Model, *, spell_out: bool = True) -> None:
+    """Remove what nothing reads (dead nodes, unused initialisers, Identity nodes); part what is not to be fused.
+
+    ``spell_out``: write what ONNX Runtime has no kernel of float64 for in what it has.
     """
     ir.passes.Sequential(
-        SpellOutFloat64Pass(),
+        *([SpellOutFloat64Pass()] if spell_out else []),
         RemoveIdentitiesPass(),
         CancelTransposesPass(),
         passes.CommonSubexpressionEliminationPass(),

@@ -221,7 +221,8 @@ def test_what_is_finished_is_kept_and_continued(work: Path, number: signal.Signa
     command = f"{M} x=x.csv --rows-per-file 2 --target 1 -o"
     succeed(f"{command} whole")
     ended = f"""
-import os, threading
+import os, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background of a shell is born without
 from onnx_ig.report import shards
 from onnx_ig.report.write import ReportWriter
 write = shards.Shards.write_account

@@ -20,6 +20,7 @@ import onnx_ig
 from onnx_ig.autodiff.registry import lookup_name
 from onnx_ig.checking.exact.forward import Forward
 from onnx_ig.checking.exact.widening import all_nodes, as_float64
+from onnx_ig.differentiation import exact_gradient
 from onnx_ig.errors import ModelError, NoGradientPathError, NotDifferentiableError, OnnxIgError, OnnxIgWarning
 from onnx_ig.runtime.session import Session
 from tests.judging.declaring import declared
@@ -137,7 +138,7 @@ def _compare(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OnnxIgWarning)
-            exact = onnx_ig.differentiate(wide, wrt=sources, outputs=ends)
+            exact = exact_gradient(wide, wrt=sources, outputs=ends)
     except NoGradientPathError as error:
         return Verdict(case.name, "zero" if zero else "wrong", _line(error))
     except NotDifferentiableError as error:

@@ -19,7 +19,7 @@ from onnx_ig.autodiff.gradient import COTANGENT, GRAD, STRAIGHT_THROUGH
 from onnx_ig.checking.exact.forward import Forward
 from onnx_ig.checking.exact.widening import as_float64
 from onnx_ig.common.types import Array
-from onnx_ig.differentiation import differentiate
+from onnx_ig.differentiation import exact_gradient
 from onnx_ig.errors import ModelError, NoGradientPathError, OnnxIgError, OnnxIgWarning
 from onnx_ig.loading.model import Model, tensors_of
 
@@ -65,7 +65,7 @@ class Exact:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OnnxIgWarning)
-                gradient = differentiate(wide, wrt=self.sources, outputs=[output])
+                gradient = exact_gradient(wide, wrt=self.sources, outputs=[output])
             self.straight_through = {p.value for p in gradient.metadata_props if p.key == STRAIGHT_THROUGH} - {"{}"}
             self._gradient: Forward | None = Forward(gradient)
         except NoGradientPathError:  # the derivative is zero
