@@ -7,15 +7,15 @@ from typing import Any, NoReturn
 
 import click
 
-from onnx_ig.cli.attribute import attribute
-from onnx_ig.cli.bench import bench
-from onnx_ig.cli.conform import conform
-from onnx_ig.cli.doctor import doctor
-from onnx_ig.cli.ending import Ending
-from onnx_ig.cli.export import export
-from onnx_ig.cli.inspect import inspect
-from onnx_ig.cli.verify import verify
-from onnx_ig.cli.web import web
+from onnx_ig.cli.commands.attribute import attribute
+from onnx_ig.cli.commands.bench import bench
+from onnx_ig.cli.commands.conform import conform
+from onnx_ig.cli.commands.doctor import doctor
+from onnx_ig.cli.commands.export import export
+from onnx_ig.cli.commands.inspect import inspect
+from onnx_ig.cli.commands.verify import verify
+from onnx_ig.cli.commands.web import web
+from onnx_ig.cli.terminal.ending import Ending
 from onnx_ig.common.suggestions import nearest
 
 

@@ -19,7 +19,7 @@ import pytest
 
 import onnx_ig
 from onnx_ig.attribution import Contract
-from onnx_ig.cli.display import call_signature
+from onnx_ig.cli.terminal.display import call_signature
 from onnx_ig.inspection import inspect
 from onnx_ig.quadrature import path_nodes_and_weights
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 import onnx_ig
 from onnx_ig.cli.app import app
-from onnx_ig.cli.wording import in_options
+from onnx_ig.cli.terminal.wording import in_options
 from onnx_ig.errors import UsageError
 from tests.helpers import cli_models
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import onnx_ig
 from onnx_ig.checking.kernels import RUNTIMES, findings, table
 from onnx_ig.cli.app import app
-from onnx_ig.cli.inspect import RUNTIMES as OFFERED
+from onnx_ig.cli.commands.inspect import RUNTIMES as OFFERED
 from onnx_ig.errors import UsageError
 from tests.judging.node_tests import standard_cases
 from tools.kernel_table import cpu_kernels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx_ig.cli.options import DEFAULT_ALGORITHM
+from onnx_ig.cli.options.shared import DEFAULT_ALGORITHM
 from onnx_ig.engine.path_rule import AtInput, PathRule, path_rule
 from onnx_ig.errors import UsageError
 

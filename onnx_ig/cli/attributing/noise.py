@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnx_ig.cli.request import AttributeOptions
+from onnx_ig.cli.attributing.request import AttributeOptions
 from onnx_ig.common.types import Array
 from onnx_ig.engine.averaged import Noise
 from onnx_ig.errors import UsageError

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import options, picture_options
+from onnx_ig.cli.options import picture, shared
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_ig.checking.comparison import VerificationReport
-    from onnx_ig.cli.values import Values
+    from onnx_ig.cli.reading.values import Values
     from onnx_ig.data import PictureOptions
 
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         "package.module:factory also a shape such as 1x3x224x224. Repeatable."
     ),
 )
-@options.extra
+@shared.extra
 @click.option(
     "--target",
     metavar="T",
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     metavar="[NAME=]B",
     help="Where the path begins: a number or @FILE. Once per input. [default: 0]",
 )
-@options.method
-@options.n_steps
-@options.output_name
+@shared.method
+@shared.n_steps
+@shared.output_name
 @click.option(
     "--at",
     metavar="NAME",
     help="Verify the gradient by this tensor inside the graph (an embedding, a layer) instead of the inputs'.",
 )
-@options.batch_axis
+@shared.batch_axis
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
@@ -69,12 +69,12 @@ if TYPE_CHECKING:
     help="How many random inputs beside the given one.",
 )
 @click.option(
-    "--provider", type=click.Choice(options.PROVIDERS), default="cpu", show_default=True, help="Where this engine runs."
+    "--provider", type=click.Choice(shared.PROVIDERS), default="cpu", show_default=True, help="Where this engine runs."
 )
-@picture_options.pictures()
-@options.weights
-@options.example_input
-@options.debug
+@picture.pictures()
+@shared.weights
+@shared.example_input
+@shared.debug
 def verify(
     source: str,
     inputs: Sequence[str],
@@ -105,8 +105,8 @@ def verify(
       onnx-ig verify models.digits_cnn.model:digits_cnn --weights digits_cnn.safetensors -i seven.npy --float64
     """
     from onnx_ig.checking.verification import verify as verified
-    from onnx_ig.cli.sources import is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.values import read_target_option
+    from onnx_ig.cli.reading.sources import is_factory, open_factory, refuse_torch_options
+    from onnx_ig.cli.reading.values import read_target_option
     from onnx_ig.loading.model import is_torch_source
 
     chosen = read_target_option(target)
@@ -122,8 +122,8 @@ def verify(
         if at is not None:
             raise UsageError("--at goes with .onnx files: torch's reference explains the inputs")
         keywords |= {
-            "n_steps": n_steps or options.DEFAULT_STEPS,
-            "method": method or options.DEFAULT_METHOD,
+            "n_steps": n_steps or shared.DEFAULT_STEPS,
+            "method": method or shared.DEFAULT_METHOD,
             "float64": float64,
         }
     else:
@@ -172,7 +172,7 @@ def _values(
     """Data for the inputs that a model declares, in their order."""
     from onnx_ig.attribution import default_inputs
     from onnx_ig.attribution.batch_axis import examples_first
-    from onnx_ig.cli.values import read_values
+    from onnx_ig.cli.reading.values import read_values
     from onnx_ig.graph.declared import spec_of
     from onnx_ig.loading.model import load_with_output
 
@@ -192,7 +192,7 @@ def _values(
 def _starts(
     texts: Sequence[str], arguments: dict[str, Any], attributed: Sequence[str], pictures: PictureOptions
 ) -> dict[str, Any]:
-    from onnx_ig.cli.baselines import read_baselines
+    from onnx_ig.cli.reading.baselines import read_baselines
     from onnx_ig.data import InputSpec
 
     specs = [InputSpec(name, arguments[name].dtype, arguments[name].shape) for name in attributed]
@@ -212,7 +212,7 @@ def _in_order(baselines: dict[str, Any], names: Sequence[str]) -> Any:
 
 
 def _finish(report: VerificationReport) -> None:
-    from onnx_ig.cli.display import print_table
+    from onnx_ig.cli.terminal.display import print_table
 
     columns = ["quantity", "max relative error", "median relative error", "cosine", "delta", "tolerance", "result"]
     rows = [

@@ -9,13 +9,13 @@ from functools import cached_property
 from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
-from onnx_ig.cli.noise import baseline_notes, noise_notes, requested_noise
-from onnx_ig.cli.options import DEFAULT_ALGORITHM
-from onnx_ig.cli.path_options import requested_rule
-from onnx_ig.cli.pieces import bytes_of_a_row
-from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.text import at_the_embedding
-from onnx_ig.cli.values import Values, apart, given_names, read_values
+from onnx_ig.cli.attributing.noise import baseline_notes, noise_notes, requested_noise
+from onnx_ig.cli.attributing.pieces import bytes_of_a_row
+from onnx_ig.cli.attributing.request import AttributeOptions, Found
+from onnx_ig.cli.attributing.text import at_the_embedding
+from onnx_ig.cli.options.path import requested_rule
+from onnx_ig.cli.options.shared import DEFAULT_ALGORITHM
+from onnx_ig.cli.reading.values import Values, apart, given_names, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.data import Window
 from onnx_ig.engine.averaged import FromEach, innermost, smoothed
@@ -58,7 +58,7 @@ class Plain:
         )
 
     def cut(self) -> Collection[str] | None:
-        """As :class:`onnx_ig.cli.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
+        """As :class:`.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
         try:
             names = [*given_names(self._options.inputs, [spec_of(x) for x in self._model.inputs])] or self._default()
         except InputError:

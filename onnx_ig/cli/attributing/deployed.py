@@ -8,9 +8,9 @@ from typing import Any
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
-from onnx_ig.cli.pieces import bytes_of_a_row
-from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Values, read_values
+from onnx_ig.cli.attributing.pieces import bytes_of_a_row
+from onnx_ig.cli.attributing.request import AttributeOptions, Found
+from onnx_ig.cli.reading.values import Values, read_values
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.data import Window
 from onnx_ig.deployed.attribution_model import AttributionModel, output_dims
@@ -40,7 +40,7 @@ class Deployed:
         self._batched = self._contract.layout != "none"
 
     def cut(self) -> Collection[str] | None:
-        """As :class:`onnx_ig.cli.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
+        """As :class:`.request.Explainer` says; so :meth:`row_bytes`, :meth:`read`, :meth:`found`."""
         if not self._batched or layout_in_file(self._contract).whole:
             return None
         return {*self._attributed, *self._contract.named("per_example")}

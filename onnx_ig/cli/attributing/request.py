@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from onnx_ig.cli.names import Names
-from onnx_ig.cli.values import Values
+from onnx_ig.cli.reading.names import Names
+from onnx_ig.cli.reading.values import Values
 from onnx_ig.common.types import Array, Progress, Provider
 from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
@@ -110,7 +110,7 @@ class Explainer(Protocol):
         """The values of some examples.
 
         Raises:
-            UsageError, InputError: see :func:`onnx_ig.cli.values.read_values`.
+            UsageError, InputError: see :func:`onnx_ig.cli.reading.values.read_values`.
         """
 
     def found(self, values: Values, progress: Progress) -> Found:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from onnx_ig.cli.request import AttributeOptions
+from onnx_ig.cli.attributing.request import AttributeOptions
 from onnx_ig.common.atomic import UNFINISHED, publish
 from onnx_ig.data import Window
 from onnx_ig.errors import UsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli.options import shared
 
 RUNTIMES = (
     "onnxruntime", "reference", "openvino", "node", "web",
@@ -33,7 +33,7 @@ RUNTIMES = (
     show_default=True,
     help="On the largest difference, relative to the output's largest element.",
 )
-@options.debug
+@shared.debug
 def conform(model: Path, runtime: str, tolerance: float) -> None:
     """Run the test data beside MODEL in a runtime; exit code 8 where its numbers differ from the expected ones.
 
@@ -48,7 +48,7 @@ def conform(model: Path, runtime: str, tolerance: float) -> None:
       onnx-ig conform phone/model.onnx --runtime litert
     """
     from onnx_ig.checking.conformance import conform as conformed
-    from onnx_ig.cli.display import print_table
+    from onnx_ig.cli.terminal.display import print_table
 
     report = conformed(model, runtime, tolerance)
     rows = [

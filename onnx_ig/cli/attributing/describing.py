@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx_ig.cli.request import AttributeOptions, Found
-from onnx_ig.cli.values import Values
+from onnx_ig.cli.attributing.request import AttributeOptions, Found
+from onnx_ig.cli.reading.values import Values
 from onnx_ig.loading.model import Model
 from onnx_ig.report import AttributionReport
 from onnx_ig.report.words import token_names

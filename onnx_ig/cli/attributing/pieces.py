@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from onnx_ig.cli.baselines import averaged_over
-from onnx_ig.cli.request import AttributeOptions, Explainer
+from onnx_ig.cli.attributing.request import AttributeOptions, Explainer
+from onnx_ig.cli.reading.baselines import averaged_over
 from onnx_ig.data import (
     SUFFIXES_OF_ONE_EXAMPLE,
     TABLE_SUFFIXES,

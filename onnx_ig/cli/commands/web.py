@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onnx_ig.cli import options, picture_options
+from onnx_ig.cli.options import picture, shared
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @click.command(short_help="Write a page that explains pictures in the browser.")
 @click.argument("model")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the page goes.")
-@options.output_name
+@shared.output_name
 @click.option("--baseline", type=float, help="Where the path begins: a number. [default: 0]")
-@picture_options.pictures(prepared=False)
-@options.names
-@options.weights
-@options.example_input
-@options.overwrite
-@options.debug
+@picture.pictures(prepared=False)
+@shared.names
+@shared.weights
+@shared.example_input
+@shared.overwrite
+@shared.debug
 def web(
     model: str,
     out: Path,
@@ -49,9 +49,9 @@ def web(
       onnx-ig web digits.onnx -o page && python -m http.server --directory page
       onnx-ig web squeezenet.onnx -o page --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --names imagenet.json
     """
-    from onnx_ig.cli.names import read_names
-    from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import files_in, open_model
+    from onnx_ig.cli.reading.names import read_names
+    from onnx_ig.cli.reading.sources import files_in, open_model
+    from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.inspection import contract_of
     from onnx_ig.web import require_place_for_site, write_site
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli.options import shared
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,9 +33,9 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--output", metavar="NAME", help="Of a PyTorch model that returns several results, the one to show.")
-@options.weights
-@options.example_input
-@options.debug
+@shared.weights
+@shared.example_input
+@shared.debug
 def inspect(
     source: str,
     runtime: str | None,
@@ -57,7 +57,7 @@ def inspect(
       onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
     """
     from onnx_ig.checking.kernels import findings
-    from onnx_ig.cli.sources import open_model
+    from onnx_ig.cli.reading.sources import open_model
     from onnx_ig.errors import UsageError
     from onnx_ig.inspection import inspect as inspected
     from onnx_ig.loading.model import is_torch_source
@@ -93,7 +93,7 @@ def _runtime_lines(runtime: str, found: Sequence[Finding]) -> list[str]:
 
 def _lines(source: str, found: Inspection) -> list[str]:
     from onnx_ig.attribution.contract import Contract
-    from onnx_ig.cli.display import aligned, call_signature, shown
+    from onnx_ig.cli.terminal.display import aligned, call_signature, shown
 
     counts = [f"{name} {count}" for name, count in found.operators.items()]
     operators = ", ".join([*counts[:_OPERATORS_PRINTED], "..."] if len(counts) > _OPERATORS_PRINTED else counts)
@@ -117,7 +117,7 @@ def _lines(source: str, found: Inspection) -> list[str]:
 
 
 def _gradient_lines(gradients: Sequence[Gradient]) -> list[str]:
-    from onnx_ig.cli.display import counted
+    from onnx_ig.cli.terminal.display import counted
 
     words = {
         "yes": "can be differentiated",
@@ -140,7 +140,7 @@ def _obstacle_line(one: Obstacle) -> str:
 
 
 def _layer_lines(heading: str, layers: Sequence[Layer], in_all: int) -> list[str]:
-    from onnx_ig.cli.display import aligned, shown
+    from onnx_ig.cli.terminal.display import aligned, shown
 
     if not layers:
         return []

@@ -6,12 +6,12 @@ import json
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli.options import shared
 
 
 @click.command(short_help="What works here, what is missing, how to mend it.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@options.debug
+@shared.debug
 def doctor(as_json: bool) -> None:
     """Show versions, providers and the machine; what is missing and the pip line that installs it.
 
@@ -23,7 +23,7 @@ def doctor(as_json: bool) -> None:
       onnx-ig doctor --json
     """
     from onnx_ig.checking.installation import PURPOSES, examine
-    from onnx_ig.cli.display import print_table
+    from onnx_ig.cli.terminal.display import print_table
     from onnx_ig.errors import ProviderError
 
     found = examine()

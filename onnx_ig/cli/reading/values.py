@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from onnx_ig.cli.baselines import averaged_over, read_baselines
-from onnx_ig.cli.rows import rows_of
+from onnx_ig.cli.reading.baselines import averaged_over, read_baselines
+from onnx_ig.cli.reading.rows import rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (

@@ -18,10 +18,10 @@ from typing import Any
 
 import click
 
-from onnx_ig.cli.place import Place
-from onnx_ig.cli.request import Explainer, Found, found_before
-from onnx_ig.cli.values import Values
-from onnx_ig.cli.wording import in_options
+from onnx_ig.cli.attributing.place import Place
+from onnx_ig.cli.attributing.request import Explainer, Found, found_before
+from onnx_ig.cli.reading.values import Values
+from onnx_ig.cli.terminal.wording import in_options
 from onnx_ig.common.atomic import staged
 from onnx_ig.common.pipeline import WriteBehind, read_ahead
 from onnx_ig.common.progress import Bar

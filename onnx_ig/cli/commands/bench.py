@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli.options import shared
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Examples in one call, where they are drawn and the model takes any number.",
 )
-@options.algorithm
-@options.method
-@options.n_steps
-@options.tolerance
-@options.output_name
-@options.at
-@options.batch_axis
+@shared.algorithm
+@shared.method
+@shared.n_steps
+@shared.tolerance
+@shared.output_name
+@shared.at
+@shared.batch_axis
 @click.option(
     "--provider",
     "providers",
-    type=click.Choice(options.PROVIDERS),
+    type=click.Choice(shared.PROVIDERS),
     multiple=True,
     default=("auto",),
     show_default=True,
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="How long each kind of call is repeated, three times at least.",
 )
-@options.weights
-@options.example_input
+@shared.weights
+@shared.example_input
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON array, times in seconds.")
-@options.debug
+@shared.debug
 def bench(
     model: str,
     batch: int,
@@ -82,9 +82,9 @@ def bench(
       onnx-ig bench resnet.onnx --batch 8 --n-steps 20 --provider cpu --provider openvino
       onnx-ig bench explained.onnx --json
     """
-    from onnx_ig.cli.display import print_table
-    from onnx_ig.cli.path_options import requested_rule
-    from onnx_ig.cli.sources import is_factory, open_model, read_arguments
+    from onnx_ig.cli.options.path import requested_rule
+    from onnx_ig.cli.reading.sources import is_factory, open_model, read_arguments
+    from onnx_ig.cli.terminal.display import print_table
     from onnx_ig.inspection import contract_of
     from onnx_ig.timing import time_model
 

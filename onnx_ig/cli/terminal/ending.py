@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from onnx_ig.cli.wording import in_options
+from onnx_ig.cli.terminal.wording import in_options
 from onnx_ig.errors import OnnxIgError, OnnxIgWarning, OutOfMemoryError
 
 INTERRUPTED = 130

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnx_ig.autodiff.entrances import entrances
-from onnx_ig.cli.request import AttributeOptions
+from onnx_ig.cli.attributing.request import AttributeOptions
 from onnx_ig.data import TEXT_SUFFIXES, split_name, token_input
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of

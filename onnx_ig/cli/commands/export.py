@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import options
+from onnx_ig.cli.options import shared
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PORTABLE_FOR = (
         "DIR/1/model.onnx, or the next version. It is served under DIR's last name."
     ),
 )
-@options.algorithm
+@shared.algorithm
 @click.option(
     "--form",
     type=click.Choice(("complete", "step")),
@@ -51,8 +51,8 @@ PORTABLE_FOR = (
     metavar="NAME",
     help="An attributed input. Repeatable. [default: the only float input, or all columns]",
 )
-@options.output_name
-@options.at
+@shared.output_name
+@shared.at
 @click.option(
     "--target",
     default="input",
@@ -73,9 +73,9 @@ PORTABLE_FOR = (
         "per input. [default: 0]"
     ),
 )
-@options.method
-@options.n_steps
-@options.tolerance
+@shared.method
+@shared.n_steps
+@shared.tolerance
 @click.option(
     "--path-as-input",
     is_flag=True,
@@ -86,9 +86,9 @@ PORTABLE_FOR = (
     type=click.IntRange(0),
     help="Path points per turn of the loop in the complete form; 0: no loop. [default: 16]",
 )
-@options.multiply
-@options.per_example
-@options.batch_axis
+@shared.multiply
+@shared.per_example
+@shared.batch_axis
 @click.option(
     "--prefix",
     default="",
@@ -114,14 +114,14 @@ PORTABLE_FOR = (
 @click.option(
     "--batch", type=click.IntRange(1), metavar="N", help="The number of examples of the portable form. [default: 1]"
 )
-@options.weights
-@options.example_input
+@shared.weights
+@shared.example_input
 @click.option(
     "--overwrite",
     is_flag=True,
     help="Replace the file, or a config.pbtxt that was changed by hand; never a file that the model is made from.",
 )
-@options.debug
+@shared.debug
 def export(
     source: str,
     out: Path | None,
@@ -165,16 +165,16 @@ def export(
       onnx-ig export digits.onnx -o digits_ig.onnx --for litert --target predicted
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
-    from onnx_ig.cli.fixed_at_export import fixed_baselines, fixed_target, refuse_what_is_left_to_the_caller
-    from onnx_ig.cli.names import Names
-    from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.sources import files_in
+    from onnx_ig.cli.reading.fixed_at_export import fixed_baselines, fixed_target, refuse_what_is_left_to_the_caller
+    from onnx_ig.cli.reading.names import Names
+    from onnx_ig.cli.reading.sources import files_in
+    from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.exporting.export import export as exported
     from onnx_ig.exporting.portable.runtimes import needs_of
     from onnx_ig.exporting.triton import repository_entry
     from onnx_ig.graph.declared import spec_of
 
-    algorithm = algorithm or options.DEFAULT_ALGORITHM
+    algorithm = algorithm or shared.DEFAULT_ALGORITHM
     refuse_what_is_left_to_the_caller(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
     read = files_in(source, weights, *baselines, *examples)
     given = _free_place(out, triton, read, overwrite)
@@ -233,7 +233,7 @@ def _opened(
     source: str, weights: Path | None, examples: Sequence[str], output: str | None, batch_axis: int | None
 ) -> _Opened:
     from onnx_ig.attribution.batch_axis import examples_first
-    from onnx_ig.cli.sources import is_factory, open_factory, open_model, read_arguments
+    from onnx_ig.cli.reading.sources import is_factory, open_factory, open_model, read_arguments
     from onnx_ig.loading.model import load_with_output
 
     if is_factory(source):
@@ -265,7 +265,7 @@ def _free_place(out: Path | None, triton: Path | None, read: frozenset[Path], ov
 def _lines(file: Path, given: Path, with_test_data: bool) -> list[str]:
     """What to say of the file that was written."""
     from onnx_ig.checking.conformance import FOLDER, NOTE
-    from onnx_ig.cli.display import call_signature
+    from onnx_ig.cli.terminal.display import call_signature
     from onnx_ig.inspection import contract_of, inspect
     from onnx_ig.loading.model import load
 

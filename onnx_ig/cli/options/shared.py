@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from onnx_ig.cli.ending import Ending
+from onnx_ig.cli.terminal.ending import Ending
 
 if TYPE_CHECKING:  # numpy is not needed for --help
     from onnx_ig.common.types import Algorithm, Rule

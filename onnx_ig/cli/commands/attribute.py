@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_ig.cli import drawing_options, options, picture_options
+from onnx_ig.cli.options import drawing, picture, shared
 
 if TYPE_CHECKING:
-    from onnx_ig.cli.drawing_options import Drawn
-    from onnx_ig.cli.ending import Ending
-    from onnx_ig.cli.place import Place
-    from onnx_ig.cli.request import AttributeOptions, Explainer
+    from onnx_ig.cli.attributing.place import Place
+    from onnx_ig.cli.attributing.request import AttributeOptions, Explainer
+    from onnx_ig.cli.options.drawing import Drawn
+    from onnx_ig.cli.terminal.ending import Ending
     from onnx_ig.data import PictureOptions
     from onnx_ig.loading.model import Model
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the report goes."
 )
-@options.extra
-@options.algorithm
+@shared.extra
+@shared.algorithm
 @click.option(
     "--target",
     metavar="T",
@@ -59,32 +59,32 @@ if TYPE_CHECKING:
         "blur (pictures), mean or median (a picture's colour, or over the examples). Once per input. [default: 0]"
     ),
 )
-@options.method
-@options.n_steps
-@options.tolerance
-@options.output_name
-@options.at
-@options.per_example
-@options.batch_axis
-@options.multiply
-@options.noise
+@shared.method
+@shared.n_steps
+@shared.tolerance
+@shared.output_name
+@shared.at
+@shared.per_example
+@shared.batch_axis
+@shared.multiply
+@shared.noise
 @click.option(
     "--internal-batch-size",
     type=click.IntRange(1),
     help="At most this many rows (path points × examples) per run. [default: from memory]",
 )
-@options.provider
-@picture_options.pictures()
-@drawing_options.drawing
-@options.sounds
-@options.texts
-@options.on_error
-@options.names
-@options.weights
-@options.pieces
-@options.overwrite
-@options.allow_nonfinite
-@options.debug
+@shared.provider
+@picture.pictures()
+@drawing.drawing
+@shared.sounds
+@shared.texts
+@shared.on_error
+@shared.names
+@shared.weights
+@shared.pieces
+@shared.overwrite
+@shared.allow_nonfinite
+@shared.debug
 @click.pass_obj
 def attribute(
     ending: Ending,
@@ -126,11 +126,11 @@ def attribute(
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
     """
-    from onnx_ig.cli.names import read_names
-    from onnx_ig.cli.place import Place
-    from onnx_ig.cli.request import AttributeOptions
-    from onnx_ig.cli.sources import files_in, is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.values import COLUMN, read_target_option
+    from onnx_ig.cli.attributing.place import Place
+    from onnx_ig.cli.attributing.request import AttributeOptions
+    from onnx_ig.cli.reading.names import read_names
+    from onnx_ig.cli.reading.sources import files_in, is_factory, open_factory, refuse_torch_options
+    from onnx_ig.cli.reading.values import COLUMN, read_target_option
     from onnx_ig.data import FileOptions, SoundOptions, TableOptions, TextOptions
     from onnx_ig.inspection import contract_of
     from onnx_ig.loading.model import load_with_output
@@ -178,14 +178,14 @@ def _attribute(
     Raises:
         ToleranceError: afterwards, where a tolerance was not reached.
     """
-    from onnx_ig.cli.deployed import Deployed
-    from onnx_ig.cli.describing import Describing
-    from onnx_ig.cli.display import print_attributions, straight_through
-    from onnx_ig.cli.job import run
-    from onnx_ig.cli.obstacles import obstacles_named
-    from onnx_ig.cli.pieces import pieces
-    from onnx_ig.cli.place import record_of
-    from onnx_ig.cli.plain import Plain
+    from onnx_ig.cli.attributing.deployed import Deployed
+    from onnx_ig.cli.attributing.describing import Describing
+    from onnx_ig.cli.attributing.job import run
+    from onnx_ig.cli.attributing.pieces import pieces
+    from onnx_ig.cli.attributing.place import record_of
+    from onnx_ig.cli.attributing.plain import Plain
+    from onnx_ig.cli.terminal.display import print_attributions, straight_through
+    from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.graph.declared import spec_of
     from onnx_ig.inspection import contract_of

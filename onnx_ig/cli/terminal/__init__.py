@@ -1,0 +1,1 @@
+"""What commands print, how they end, and in whose words."""
