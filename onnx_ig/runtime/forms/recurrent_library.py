@@ -10,9 +10,10 @@ float32 Scans with the body of the plain cell; one with peepholes, lengths, clip
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -20,7 +21,21 @@ import onnx_ir as ir
 from onnx_ig.runtime.substitution import remove_unread
 
 _GATES = ("Sigmoid", "Sigmoid", "Sigmoid", "Tanh")  # i, o, f and g
-_CELL = Counter(Gemm=1, Split=1, Sigmoid=3, Tanh=2, Mul=3, Add=1)
+
+# A value as what it is computed from: a name, or an operator with its operands, of Add and Mul in any order; "" is none
+# of these. So the values of the plain cell are known by what they mean.
+_Term: TypeAlias = Hashable
+
+
+def _plain_cell() -> dict[_Term, str]:
+    i, o, f, g = ((op, (f"z_{gate}",)) for op, gate in zip(_GATES, "iofg", strict=True))
+    c = ("Add", frozenset({("Mul", frozenset({f, "c_before"})), ("Mul", frozenset({i, g}))}))
+    hc = ("Tanh", (c,))
+    h = ("Mul", frozenset({o, hc}))
+    return {i: "i", o: "o", f: "f", g: "g", c: "c", hc: "hc", h: "h", "h_before": "h_before", "c_before": "c_before"}
+
+
+_PLAIN = _plain_cell()
 
 
 class UseRecurrentLibraryPass(ir.passes.InPlacePass):
@@ -35,67 +50,61 @@ class UseRecurrentLibraryPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, bool(cells))
 
 
-def _cell(node: ir.Node) -> dict[str, ir.Value] | None:
-    """The values of the plain cell in a Scan's body, by their names in the module's docstring; None: another body."""
+@dataclass(frozen=True)
+class _Cell:
+    """A plain cell: its recurrent weights [4·H, H], and which of its values, by name, the body's outputs are."""
+
+    recurrent: np.ndarray
+    written: tuple[str, ...]
+
+
+def _cell(node: ir.Node) -> _Cell | None:
+    """The plain cell in a Scan's body; None: another body, or a Scan that does not go through its axis 0 in order."""
     body = node.attributes["body"].as_graph()
-    operators = Counter(n.op_type for n in body if n.op_type != "Identity")
-    if operators != _CELL or len(node.inputs) != 3 or node.attributes["num_scan_inputs"].as_int() != 1:
+    orders = ("scan_input_axes", "scan_output_axes", "scan_input_directions", "scan_output_directions")
+    turned = any(any(node.attributes[name].as_ints()) for name in orders if name in node.attributes)
+    if len(node.inputs) != 3 or node.attributes["num_scan_inputs"].as_int() != 1 or turned:
         return None
-    names = ("scan_input_axes", "scan_output_axes", "scan_input_directions", "scan_output_directions")
-    if any(any(node.attributes[name].as_ints()) for name in names if name in node.attributes):
+    split = next((n for n in body if n.op_type == "Split"), None)
+    recurrent = None if split is None else _recurrent_weights(split, *body.inputs)
+    if split is None or recurrent is None:
         return None
-    h_before, c_before, x = body.inputs
-    gemm, split = (next(n for n in body if n.op_type == op) for op in ("Gemm", "Split"))
-    weight = gemm.inputs[1]
-    transposed = gemm.attributes.get_int("transB", 0) == 1 and not gemm.attributes.get_int("transA", 0)
-    plain = all(gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-    if not (transposed and plain and (gemm.inputs[0], gemm.inputs[2]) == (h_before, x)) or len(split.outputs) != 4:
-        return None
-    if weight is None or weight.const_value is None or weight.const_value.dtype != ir.DataType.FLOAT:
-        return None
-    if split.inputs[0] is not gemm.outputs[0] or split.attributes.get_int("axis", 0) not in (1, -1):
-        return None
-    gates = [_only_reader(z, op) for z, op in zip(split.outputs, _GATES, strict=True)]
-    if None in gates:
-        return None
-    i, o, f, g = (gate for gate in gates if gate is not None)
-    products = {frozenset(n.inputs): n.outputs[0] for n in body if n.op_type == "Mul"}
-    kept, new = products.get(frozenset((f, c_before))), products.get(frozenset((i, g)))
-    (total,) = (n for n in body if n.op_type == "Add")
-    c = total.outputs[0]
-    hc = next((n.outputs[0] for n in body if n.op_type == "Tanh" and n.inputs[0] is c), None)
-    h = products.get(frozenset((o, hc)))
-    if None in (kept, new, h) or set(total.inputs) != {kept, new} or hc is None or h is None:
-        return None
-    if [_behind_identity(y) for y in list(body.outputs)[:2]] != [h, c]:
-        return None
-    cell = {"i": i, "o": o, "f": f, "g": g, "c": c, "hc": hc, "h": h, "c_before": c_before, "h_before": h_before}
-    written = {_behind_identity(y) for y in list(body.outputs)[2:]}
-    return {**cell, "weight": weight} if written <= set(cell.values()) else None
+    terms: dict[ir.Value | None, _Term] = dict(zip(body.inputs[:2], ("h_before", "c_before"), strict=True))
+    terms |= {z: f"z_{gate}" for z, gate in zip(split.outputs, "iofg", strict=True)}
+    for n in body:
+        if n.op_type == "Identity":
+            terms[n.outputs[0]] = terms.get(n.inputs[0], "")
+        elif n is not split:
+            read = [terms.get(x, "") for x in n.inputs]
+            terms[n.outputs[0]] = (n.op_type, frozenset(read) if n.op_type in ("Add", "Mul") else tuple(read))
+    written = tuple(_PLAIN.get(terms.get(y, ""), "") for y in body.outputs)
+    return _Cell(recurrent, written) if written[:2] == ("h", "c") and all(written) else None
 
 
-def _only_reader(z: ir.Value, op_type: str) -> ir.Value | None:
-    readers = [node for node, _ in z.uses()]
-    return readers[0].outputs[0] if [n.op_type for n in readers] == [op_type] and not z.is_graph_output() else None
-
-
-def _behind_identity(y: ir.Value) -> ir.Value | None:
-    node = y.producer()
-    return node.inputs[0] if node is not None and node.op_type == "Identity" else y
+def _recurrent_weights(split: ir.Node, h_before: ir.Value, c_before: ir.Value, x: ir.Value) -> np.ndarray | None:
+    """R [4·H, H] of the h₋ Rᵀ + x that ``split`` takes the gates from; None: it takes them from something else."""
+    gemm = None if split.inputs[0] is None else split.inputs[0].producer()
+    if gemm is None or gemm.op_type != "Gemm" or gemm.inputs[0] is not h_before or tuple(gemm.inputs[2:]) != (x,):
+        return None
+    factors = [gemm.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+    turned = [gemm.attributes.get_int(name, 0) for name in ("transA", "transB")]
+    quarters = len(split.outputs) == 4 and split.attributes.get_int("axis", 0) in (1, -1)
+    weight = None if gemm.inputs[1] is None else gemm.inputs[1].const_value
+    if factors != [1.0, 1.0] or turned != [0, 1] or not quarters or weight is None:
+        return None
+    return weight.numpy() if weight.dtype == ir.DataType.FLOAT else None
 
 
 class _Layer:
     """One direction of one layer: what is read of it, made when it is first asked for."""
 
-    def __init__(self, model: ir.Model, node: ir.Node, cell: dict[str, ir.Value]) -> None:
-        self._model, self._node, self._cell = model, node, cell
+    def __init__(self, model: ir.Model, node: ir.Node, cell: _Cell) -> None:
+        self._model, self._node, self._written = model, node, cell.written
         self._named = 0  # values that got a name
         h0, c0, x = node.inputs
         assert h0 is not None and c0 is not None and x is not None
         self._h0, self._c0, self._x = h0, c0, x
-        weight = cell["weight"].const_value
-        assert weight is not None
-        self._recurrent: np.ndarray = weight.numpy()  # [4·H, H]
+        self._recurrent = cell.recurrent  # [4·H, H]
         self._size = self._recurrent.shape[1]
 
     def replace(self) -> None:
@@ -111,17 +120,12 @@ class _Layer:
             "c_before": lambda: self._before(self._c0, self._c[1]),
             "h_before": lambda: self._h_before,
         }
-        names = {value: name for name, value in self._cell.items()}
-        body = self._node.attributes["body"].as_graph()
         _, last_h, last_c = self._lstm
         wanted: list[Callable[[], ir.Value]] = [
             lambda: self._op("Squeeze", last_h, self._numbers([0])),
             lambda: self._op("Squeeze", last_c, self._numbers([0])),
         ]
-        for inner in list(body.outputs)[2:]:
-            value = _behind_identity(inner)
-            assert value is not None
-            wanted.append(made[names[value]])
+        wanted += [made[name] for name in self._written[2:]]
         for y, make in zip(self._node.outputs, wanted, strict=True):
             if y.uses() or y.is_graph_output():
                 ir.convenience.replace_all_uses_with(y, make(), replace_graph_outputs=True)
@@ -221,7 +225,7 @@ class _Layer:
 
     def _fresh(self, name: str) -> str:
         self._named += 1
-        return f"{self._cell['h'].name}_{name}_{self._named}"
+        return f"{self._node.outputs[0].name}_{name}_{self._named}"
 
 
 def _float(name: str) -> ir.Value:
