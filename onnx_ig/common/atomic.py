@@ -1,4 +1,8 @@
-"""Publishing files together: written whole into a folder of their own, then renamed into place."""
+"""Publishing files: written whole into a folder of their own on the same disk, then renamed into place.
+
+The one idea: whoever looks finds what was there before or all that is new, and of several files the one that makes the
+rest count appears last.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,19 @@ from onnx_ig.common.destination import require_not_source, require_place_for_fol
 from onnx_ig.errors import UsageError
 
 UNFINISHED = "unfinished"  # the folder in which files wait for the rest
+
+
+@contextmanager
+def drafts(directory: Path) -> Iterator[Path]:
+    """A folder in ``directory`` for drafts, from which :func:`move` is a renaming; it vanishes with the block."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".onnx_ig_") as folder:
+        yield Path(folder)
+
+
+def move(names: Iterable[str], folder: Path, directory: Path, *, last: str = "") -> None:
+    """Move the files ``names`` of ``folder`` into ``directory``, where they replace theirs, ``last`` after the rest."""
+    for name in sorted(names, key=lambda name: name == last):
+        os.replace(folder / name, directory / name)
 
 
 @dataclass(frozen=True)
@@ -98,8 +116,7 @@ def publish(stage: Path, directory: Path, manifest: Manifest) -> None:
     new = {path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)}
     for name in sorted(_own_files(directory, manifest), key=lambda name: name == manifest.name):
         (directory / name).unlink(missing_ok=True)
-    for name in sorted(new, key=lambda name: name == manifest.name):
-        os.replace(stage / name, directory / name)
+    move(new, stage, directory, last=manifest.name)
     shutil.rmtree(stage)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from onnx_ig.attribution.layout import require_row_each
 from onnx_ig.attribution.plan import STEPS_PER_RUN, BaselineSpec, Plan, TargetSpec
 from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_place_for_data_sets
 from onnx_ig.common.arrays import as_tuple, named_arrays
+from onnx_ig.common.atomic import drafts, move
 from onnx_ig.common.destination import require_free_file, writing
 from onnx_ig.common.types import Algorithm, Array, Form, Rule
 from onnx_ig.engine.batching import free_batch
@@ -249,18 +249,15 @@ def _published(path: Path, sources: Collection[Path], overwrite: bool) -> Iterat
     Raises:
         UsageError: one of them would replace a file of ``sources``, or another without ``overwrite``; no room.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx_ig_") as folder:
-        draft = Path(folder) / path.name
-        yield draft
-        made = [file for file in Path(folder).iterdir() if file.is_file()]
-        for file in made:
-            require_free_file(path.parent / file.name, sources, overwrite=overwrite)
-        wanted = any(Path(folder).glob(f"{FOLDER}*"))
-        require_place_for_data_sets(path, wanted=wanted, overwrite=overwrite)
+    with drafts(path.parent) as folder:
+        yield folder / path.name
+        made = [file.name for file in folder.iterdir() if file.is_file()]
+        for name in made:
+            require_free_file(path.parent / name, sources, overwrite=overwrite)
+        require_place_for_data_sets(path, wanted=any(folder.glob(f"{FOLDER}*")), overwrite=overwrite)
         with writing(path):
-            replace_data_sets(Path(folder), path)
-            for file in sorted(made, key=lambda file: file == draft):  # the model last: it makes the rest visible
-                file.replace(path.parent / file.name)
+            replace_data_sets(folder, path)
+            move(made, folder, path.parent, last=path.name)  # the model makes the rest visible
 
 
 def _with_free_batch(model: Model, chosen: Mapping[str, Any]) -> tuple[Model, int | None]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from onnx_ig.common.atomic import drafts, move
 from onnx_ig.common.destination import require_folder, require_free_file, writing
 from onnx_ig.errors import ModelError
 from onnx_ig.inspection import Tensor, contract_of, inspect
@@ -42,17 +42,17 @@ def repository_entry(folder: Path, sources: Collection[Path] = (), *, overwrite:
         ModelError: a tensor whose number of axes is unknown.
     """
     require_place_for_entry(folder, sources, overwrite=overwrite)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".onnx_ig_") as scratch:
-        version = Path(scratch) / "version"
+    with drafts(folder.parent) as scratch:
+        version = scratch / "version"
         version.mkdir()
         yield version / "model.onnx"
         text = configuration(version / "model.onnx", folder.name)
         with writing(folder):
-            (Path(scratch) / _CONFIGURATION).write_text(_signature(text) + text, encoding="utf-8")
+            (scratch / _CONFIGURATION).write_text(_signature(text) + text, encoding="utf-8")
             folder.mkdir(exist_ok=True)
             older = [int(name) for name in os.listdir(folder) if name.isdecimal()]
             version.rename(folder / str(max(older, default=0) + 1))
-            (Path(scratch) / _CONFIGURATION).replace(folder / _CONFIGURATION)
+            move([_CONFIGURATION], scratch, folder)
 
 
 def require_place_for_entry(folder: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx_ig.common.atomic import drafts, move
 from onnx_ig.common.destination import writing
 from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
@@ -72,10 +72,9 @@ class Shards:
     def write_account(self) -> None:
         """Replace the account, whole or not at all."""
         content = {"format": FORMAT, "record": self.record, "finished": [asdict(one) for one in self.finished]}
-        beside = self.folder / f"{ACCOUNT}.new"
-        with writing(self.folder.parent):
-            beside.write_text(json.dumps(content), "utf-8")
-            os.replace(beside, self.folder / ACCOUNT)
+        with writing(self.folder.parent), drafts(self.folder) as folder:
+            (folder / ACCOUNT).write_text(json.dumps(content), "utf-8")
+            move([ACCOUNT], folder, self.folder)
 
     def names(self) -> list[str]:
         """The files that are written."""
