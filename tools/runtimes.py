@@ -3,7 +3,7 @@
     python -m tools.runtimes                                     all of it
     python -m tools.runtimes lstm bert                           these models
     python -m tools.runtimes --portable                          the portable form in the runtimes that it is for
-    python -m tools.runtimes --out tools/results/runtimes.md
+    python -m tools.runtimes --write                             into tools/results/runtimes.md
 
 The one idea: every cell is a file that was exported, its test data and ``onnx-ig conform``, as users have them.
 """
@@ -15,8 +15,6 @@ import datetime
 import functools
 import os
 import platform
-import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -28,16 +26,19 @@ from typing import Any
 import numpy as np
 
 import onnx_ig
-from onnx_ig.checking.conformance import FOLDER, TOLERANCE, conform, read_data_sets
-from onnx_ig.checking.runtimes import PORTABLE_RUNTIMES, RUNTIMES, Timed, runtime_named
+from onnx_ig.checking.conformance import TOLERANCE, conform, read_data_sets
+from onnx_ig.checking.runtimes import RUNTIMES, Timed, runtime_named
 from onnx_ig.errors import MissingDependencyError, ModelError
 from onnx_ig.loading.model import Model, load
 from tests.helpers.architectures.resnet import resnet18
 from tests.helpers.networks import NETWORKS, Network
 from tests.helpers.node_runtime import node_path
+from tools import portable_table
 
 _MODELS = Path(__file__).parent.parent / "models"
 _STEPS = 9
+RESULTS = Path(__file__).parent / "results" / "runtimes.md"
+_PORTABLE = "## The portable form"
 
 # what is exported of each model; keyword arguments of onnx_ig.export
 FORMS: dict[str, dict[str, Any]] = {
@@ -149,51 +150,6 @@ def make_portable(subject: Subject, form: str, folder: Path, for_runtime: str | 
         )
 
 
-def portable_table(models: Iterable[str]) -> list[Cell]:
-    """Every model's portable forms in the runtimes that they are for, with the test data that all of them share."""
-    cells = []
-    for name in models:
-        subject = SUBJECTS[name]()
-        for form in PORTABLE_FORMS:
-            with tempfile.TemporaryDirectory(prefix="onnx_ig_") as place:
-                expected = make_portable(subject, form, Path(place), None).parent / f"{FOLDER}0"
-                for runtime in PORTABLE_RUNTIMES:
-                    with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
-                        try:
-                            path = make_portable(subject, form, Path(folder), named_by_export(runtime), test_data=False)
-                        except ModelError as error:
-                            cells.append(Cell(name, form, runtime, None, f"by export: {error}"))
-                            continue
-                        shutil.copytree(expected, Path(folder) / expected.name)
-                        cells.append(judge(name, form, path, runtime))
-                        print(cells[-1], file=sys.stderr, flush=True)
-    return cells
-
-
-def named_by_export(runtime: str) -> str:
-    """What export calls it, which knows OpenCV 4 and 5 apart."""
-    four = runtime == "opencv" and _version(runtime).startswith("4")
-    return "opencv4" if four else runtime
-
-
-def portable_markdown(cells: list[Cell]) -> str:
-    """The table of the portable form, every refusal explained below it."""
-    shown = [r for r in PORTABLE_RUNTIMES if any(c.runtime == r for c in cells)]
-    lines = [
-        f"Made by `python -m tools.runtimes --portable` on {datetime.date.today().isoformat()}, "
-        f"{platform.system()} {platform.machine()}, CPU: files of `onnx-ig export --for RUNTIME`, one example, the "
-        f"largest relative error of any output against torch in float64; beyond {TOLERANCE:.0e} marked **wrong**.",
-        "",
-        "| model | target | " + " | ".join(f"{PORTABLE_RUNTIMES[r].title} {_version(r)}" for r in shown) + " |",
-        "|---|---|" + "---|" * len(shown),
-    ]
-    notes: dict[str, int] = {}
-    for name, form in dict.fromkeys((c.model, c.form) for c in cells):
-        row = {c.runtime: c for c in cells if (c.model, c.form) == (name, form)}
-        lines.append(f"| {name} | {form} | " + " | ".join(_shown(row[r], row[r], notes) for r in shown) + " |")
-    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in notes.items())]).rstrip() + "\n"
-
-
 def judge(name: str, form: str, path: Path, runtime: str, times: bool = False) -> Cell:
     """Run the test data of ``path`` in ``runtime``."""
     try:
@@ -272,20 +228,48 @@ def main() -> int:
     """Print the table; exit status 1 if a cell is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="*", choices=[[], *SUBJECTS], help="default: all")
-    parser.add_argument("--portable", action="store_true", help="only the portable form")
-    parser.add_argument("--out", type=Path, help="also write the table here")
+    parser.add_argument("--portable", action="store_true", help="the portable form, in the runtimes that it is for")
+    parser.add_argument("--only", default=",".join(portable_table.COLUMNS), help="of the portable form: r1,r2,...")
+    parser.add_argument(
+        "--packages", action="append", default=[], metavar="RUNTIME=PATH", help="where its packages are"
+    )
+    parser.add_argument("--patience", type=float, default=900, help="seconds that one cell of these may take")
+    parser.add_argument("--write", action="store_true", help=f"into {RESULTS}, whose other part stays")
     options = parser.parse_args()
     os.environ["NODE_PATH"] = node_path()
-    portable = portable_table(options.models or SUBJECTS)
-    ordinary = [] if options.portable else table(options.models or SUBJECTS)
-    cells = [*ordinary, *portable]
-    text = "## The portable form\n\n" + portable_markdown(portable)
-    if ordinary:
-        text = markdown(ordinary) + "\n" + text
+    models = options.models or list(SUBJECTS)
+    if options.portable:
+        return _portable(models, options.only.split(","), dict(p.split("=", 1) for p in options.packages), options)
+    cells = table(models)
+    text = markdown(cells)
     print(text)
-    if options.out is not None:
-        options.out.write_text(f"# Runtimes\n\n{text}", encoding="utf-8")
+    if options.write:
+        write_part(0, text)
     return int(any(c.error is not None and not c.error <= TOLERANCE for c in cells))
+
+
+def _portable(models: list[str], runtimes: list[str], packages: dict[str, str], options: argparse.Namespace) -> int:
+    """Model by model, so that what was measured stays measured when it is ended."""
+    measured: list[portable_table.PortableCell] = []
+    text = ""
+    for model in models:
+        new = portable_table.measure([model], runtimes, packages, options.patience)
+        measured += new
+        text = portable_table.markdown(
+            portable_table.keep(new) if options.write else portable_table.merged([], measured)
+        )
+        if options.write:
+            write_part(1, text)
+    print(text)
+    return int(any(cell.result == portable_table.WRONG for cell in measured))
+
+
+def write_part(part: int, text: str) -> None:
+    """Into the file of results: 0, the five runtimes of the full standard; 1, the portable form."""
+    parts = RESULTS.read_text("utf-8").split(_PORTABLE) if RESULTS.is_file() else ["# Runtimes\n\n"]
+    parts = [*parts, ""][:2]
+    parts[part] = "\n\n" + text if part else f"# Runtimes\n\n{text}\n"
+    RESULTS.write_text(parts[0].rstrip() + "\n\n" + _PORTABLE + parts[1] if parts[1] else parts[0], "utf-8")
 
 
 if __name__ == "__main__":

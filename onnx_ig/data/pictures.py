@@ -26,6 +26,7 @@ FITS = ("stretch", "crop", "pad")
 ORDERS = ("RGB", "BGR")
 Resampling: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 _CHANNELS = (1, 3)
+_ANY = 8  # a height or width where any will do
 
 
 @dataclass(frozen=True)
@@ -134,22 +135,23 @@ def _meant(axes: str, options: PictureOptions, originals: tuple[Original, ...] =
     return Picture(axes, options.mean, options.std, options.scale, options.channels, originals)
 
 
-def declared_picture(spec: InputSpec, options: PictureOptions) -> tuple[Picture, tuple[int, ...]]:
+def declared_picture(spec: InputSpec, options: PictureOptions) -> tuple[Picture, tuple[int | None, ...]]:
     """How any picture lies in input ``spec``, and the shape of its array: what a reader elsewhere needs to know.
 
-    Raises: InputError where the input takes no picture, or neither it nor ``options`` state the sizes; UsageError for
-    ``mean``/``std`` that contradict the channel count.
+    A height or width of None is the picture's own, where neither the input nor ``options`` states it.
+
+    Raises: InputError where the input takes no picture, or does not state its channels; UsageError for ``mean``/``std``
+    that contradict the channel count.
     """
     axes = _axes_of(spec, options.layout)
     channels, height, width = _declared_sizes(spec, axes, options)
-    if channels is None or height is None or width is None:
-        raise InputError(
-            f"input {spec.name!r} declares {spec.describe_shape()}: its channels must be stated, and its height and "
-            "width, or --size HxW given"
-        )
-    grey = _normalised(np.full((height, width, channels), 0.5), spec, options)
+    if channels is None:
+        raise InputError(f"input {spec.name!r} declares {spec.describe_shape()}: its channels must be stated")
+    grey = _normalised(np.full((height or _ANY, width or _ANY, channels), 0.5), spec, options)
     array, _ = fit(_arranged(grey, axes).astype(spec.dtype), spec, "a picture")
-    return _meant(axes, options), array.shape
+    own = {axis for axis, size in (("H", height), ("W", width)) if size is None}
+    shape = tuple(None if axis in own else size for axis, size in zip(axes, array.shape, strict=True))
+    return _meant(axes, options), shape
 
 
 def _axes_of(spec: InputSpec, layout: str | None) -> str:

@@ -29,7 +29,11 @@ from onnx_ig.loading.model import Model, load
 
 _STATIC = Path(__file__).with_name("static")
 _MODEL = "model.onnx"
-_RUNTIME = {"ort.wasm.bundle.min.mjs": "ort.js", "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm"}
+# of the npm package, by what computes: a browser loads one of the two
+_RUNTIMES = {
+    "wasm": {"ort.wasm.bundle.min.mjs": "ort.js", "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm"},
+    "webgpu": {"ort.webgpu.bundle.min.mjs": "ort-webgpu.js", "ort-wasm-simd-threaded.asyncify.wasm": "ort-webgpu.wasm"},
+}
 _STEPS_PER_RUN = 4  # path points held at once: a phone's page has little memory, and more were not faster
 _MANIFEST = Manifest("settings.json", "onnx-ig page", re.compile(r"[a-z-]+\.(html|css|js|json|onnx|svg|wasm)"))
 
@@ -73,7 +77,7 @@ def write_site(
         settings = _settings(model.name, load(file), pictures or PictureOptions(), classes)
         for source in _STATIC.iterdir():
             shutil.copyfile(source, stage / source.name)
-        for source_name, name in _RUNTIME.items():
+        for source_name, name in (pair for one in _RUNTIMES.values() for pair in one.items()):
             shutil.copyfile(runtime / source_name, stage / name)
         files = sorted([_MANIFEST.name, *(path.name for path in stage.iterdir())])
         text = json.dumps({"format": _MANIFEST.format, **settings, "files": files}, indent=2, ensure_ascii=False)
@@ -115,6 +119,7 @@ def _settings(title: str, model: Model, pictures: PictureOptions, classes: Seque
         "title": title,
         "input": {"name": name, "axes": picture.axes, "dims": dims, "mean": picture.mean, "std": picture.std},
         "classes": list(classes or []),
+        "runtimes": {provider: list(files.values()) for provider, files in _RUNTIMES.items()},
         "names": {
             "target": contract.named("target")[0],
             "path_nodes": path_nodes,

@@ -29,9 +29,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium, the one that onnx_ig finds; an error that says what to install where there is none."""
+def chromium(provider: str = "wasm") -> Iterator[Browser]:
+    """Chromium, the one that onnx_ig finds, with or without WebGPU (computed by the CPU); an error that says what to
+    install where there is none."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(**web.launch_options())
+        started = playwright.chromium.launch(**web.launch_options(provider=provider))
         yield started
         started.close()

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from playwright.sync_api import Page, expect
 
-from onnx_ig.data import PictureOptions
+import onnx_ig
+from onnx_ig.data import InputSpec, PictureOptions, read_input
 from tests.helpers.node_runtime import ROOT
 
 expect.set_options(timeout=60_000)  # a browser on a busy machine is slow, not wrong
@@ -40,6 +41,18 @@ def not_finite() -> onnx.ModelProto:
         """<ir_version: 8, opset_import: ["" : 18]>
         f (float[N, 1, 4, 4] x) => (float[N, 16] y) { z = Sqrt(x)  w = Div(z, z)  y = Flatten(w) }"""
     )
+
+
+def expected(model: onnx.ModelProto, picture: Path, options: PictureOptions) -> tuple[int, float, np.ndarray]:
+    """The predicted class of a picture, F(x), and what Python attributes to each pixel."""
+    (x,) = onnx_ig.load(model).inputs
+    assert x.shape is not None
+    spec = InputSpec(str(x.name), np.dtype("float32"), tuple(d if isinstance(d, int) else d.value for d in x.shape))
+    value = read_input(picture, spec, options).value
+    scores = onnx.reference.ReferenceEvaluator(model).run(None, {spec.name: value})[0][0]
+    target = int(scores.argmax())
+    attribution = onnx_ig.IntegratedGradients(model, provider="cpu").attribute(value, target=target)
+    return target, float(scores[target]), attribution[0].sum(axis=0)
 
 
 class Site:

@@ -25,8 +25,11 @@ def test_every_runtime_gives_the_reference_s_numbers(
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "lstm"])
-@pytest.mark.parametrize("runtime", ["opencv", "tract", "mnn"])
-def test_the_portable_form_in_the_runtimes_that_it_is_for(runtime: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["opencv", "tract", "mnn", "webgpu"])
+def test_the_portable_form_in_the_runtimes_that_it_is_for(
+    runtime: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_PATH", node_path())
     path = runtimes.make_portable(runtimes.SUBJECTS[name](), "predicted", tmp_path, runtime)
     cell = runtimes.judge(name, "predicted", path, runtime)
     assert cell.error is not None and cell.error <= 1e-4, cell

@@ -53,8 +53,8 @@ def test_writing_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert write_site(site, model, overwrite=True) == files
     with pytest.raises(InputError, match="2 class names"):
         write_site(site, model, classes=["no", "yes"])
-    with pytest.raises(InputError, match="--size"):
-        write_site(site, onnx_ig.load(rgb_classifier()))
+    write_site(tmp_path / "open", onnx_ig.load(rgb_classifier()))
+    assert json.loads((tmp_path / "open" / "settings.json").read_text())["input"]["dims"] == [1, 3, None, None]
     with pytest.raises(UsageError, match="3 numbers"):
         write_site(site, model, pictures=RGB)
     monkeypatch.delenv("NODE_PATH")
@@ -64,17 +64,17 @@ def test_writing_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 COMMANDS: dict[str, tuple[str, int, str]] = {
-    "a plain model": (f"{DIGITS}", 0, "wrote 13 files"),
-    "an attribution model": ("open.onnx --names digits.json", 0, "wrote 13 files"),
+    "a plain model": (f"{DIGITS}", 0, "wrote 17 files"),
+    "an attribution model": ("open.onnx --names digits.json", 0, "wrote 17 files"),
     "a torch source": (
         f"models.digits_cnn.model:digits_cnn --weights {DIGITS.with_suffix('.safetensors')} --example-input 1x1x8x8",
         0,
-        "wrote 13 files",
+        "wrote 17 files",
     ),
     "what is baked": ("baked.onnx", 2, "the path baked in"),
     "an option for plain models": ("open.onnx --baseline 1", 2, "--baseline"),
     "no picture": (f"{ROOT / 'models' / 'tabular_mlp' / 'tabular_mlp.onnx'}", 4, "rank 4"),
-    "no size": ("rgb.onnx", 4, "--size"),
+    "any size": ("rgb.onnx", 0, "wrote 17 files"),
     "no model": ("absent.onnx", 2, "absent.onnx"),
 }
 

@@ -17,7 +17,7 @@ from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.web import write_site
 from tests.helpers.browser import chromium, served
 from tests.helpers.node_runtime import node_path
-from tests.helpers.web_page import CLASSES, DIGITS, RGB, SEVEN, Site, not_finite, rgb_classifier
+from tests.helpers.web_page import CLASSES, DIGITS, RGB, SEVEN, Site, expected, not_finite, rgb_classifier
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_site(folder / "digits", onnx_ig.load(DIGITS))
         write_site(folder / "rgb", onnx_ig.load(rgb_classifier()), pictures=RGB, classes=CLASSES)
         write_site(folder / "nan", onnx_ig.load(not_finite()))
+        write_site(folder / "any-size", onnx_ig.load(rgb_classifier()), classes=CLASSES)
     with served(folder) as address:
         yield address
 
@@ -57,18 +58,6 @@ def colours(canvas: Locator) -> np.ndarray:
     """The canvas's pixels, [H · W, 3]."""
     data = canvas.evaluate("(c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     return np.reshape(data, (-1, 4))[:, :3]
-
-
-def expected(model: onnx.ModelProto, picture: Path, options: PictureOptions) -> tuple[int, float, np.ndarray]:
-    """The predicted class of a picture, F(x), and what Python attributes to each pixel."""
-    (x,) = onnx_ig.load(model).inputs
-    assert x.shape is not None
-    spec = InputSpec(str(x.name), np.dtype("float32"), tuple(d if isinstance(d, int) else d.value for d in x.shape))
-    value = read_input(picture, spec, options).value
-    scores = onnx.reference.ReferenceEvaluator(model).run(None, {spec.name: value})[0][0]
-    target = int(scores.argmax())
-    attribution = onnx_ig.IntegratedGradients(model, provider="cpu").attribute(value, target=target)
-    return target, float(scores[target]), attribution[0].sum(axis=0)
 
 
 def test_a_drawn_seven_is_read_and_explained(open_site: Any, tmp_path: Path) -> None:
@@ -125,6 +114,36 @@ def test_a_picture_gives_python_s_numbers(name: str, way: str, open_site: Any, p
         assert value == pytest.approx(per_pixel[row, column], rel=5e-2)
 
 
+def test_a_model_of_any_size_takes_the_picture_s_own(open_site: Any, photo: Path) -> None:
+    site = open_site("any-size")
+    for longest, size in (("256", (60, 44)), ("30", (30, 22))):
+        site.page.get_by_label("Longest side").fill(longest)
+        site.page.get_by_label("Longest side").press("Enter")
+        site.give(photo, "choose")
+        target, score, per_pixel = expected(rgb_classifier(), photo, PictureOptions(size=size))
+        site.says(f"Predicted {CLASSES[target]}")
+        expect(site.page.locator("#heatmap")).to_have_attribute("height", str(size[0]))
+        assert site.page.locator("#heatmap").get_attribute("width") == str(size[1])
+        assert site.number("score") == pytest.approx(score, rel=1e-2)
+        row, column, value = site.strongest()[0]
+        assert value == pytest.approx(per_pixel[row, column], rel=5e-2)
+
+
+def test_a_page_opened_once_works_without_its_server(browser: Browser, sites: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NODE_PATH", node_path())
+        write_site(tmp_path / "page", onnx_ig.load(DIGITS))
+    with browser.new_context() as context:
+        with served(tmp_path) as address:
+            site = Site(context.new_page(), f"{address}page/")
+            expect(site.page.locator("#offline")).to_have_text("· works without a network now")
+        context.set_offline(True)
+        site.page.reload()
+        site.give(SEVEN, "choose")
+        site.says("Predicted 7")
+        assert site.text("runtime") == "WebAssembly" and site.problems == []
+
+
 def test_the_keyboard_is_enough(open_site: Any) -> None:
     site = open_site("digits")
     keys = site.page.keyboard
@@ -158,7 +177,7 @@ def test_a_phone_shows_all_of_it(open_site: Any) -> None:
     site.says("Predicted 7")
     site.shot("phone")
     assert site.page.evaluate("document.documentElement.scrollWidth") == 360
-    for control in site.page.locator("button:visible, .button, select, input[type=number]").all():
+    for control in site.page.locator("button:visible, .button, select, input[type=number]:visible").all():
         box = control.bounding_box()
         assert box is not None and box["height"] >= 35, control
 

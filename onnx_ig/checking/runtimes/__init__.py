@@ -41,6 +41,7 @@ PORTABLE_RUNTIMES: dict[str, Runtime] = {
         iree.RUNTIME,
         tinygrad.RUNTIME,
         c.RUNTIME,
+        web.WEBGPU,
     )
 }
 

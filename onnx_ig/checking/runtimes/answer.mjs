@@ -1,5 +1,6 @@
 // Answers one request with an ONNX Runtime for JavaScript, in Node and in a page alike; tensors travel as base64.
-//   request  {model: path or address | null, feeds: [{name, type, dims, data}] | null, runs: 1 where left out}
+//   request  {model: path or address | null, feeds: [{name, type, dims, data}] | null, runs: 1 where left out,
+//             provider: the runtime's own choice where left out}
 //   answer   {outputs: [{name, type, dims, data}], milliseconds: of one run, the median}
 // Without feeds the model is opened only. The model opened last stays open for the requests that follow.
 const ARRAYS = {
@@ -18,12 +19,13 @@ function written(name, { type, dims, data }) {
   return { name, type, dims, data: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
 }
 
-export async function answer(ort, { model, feeds, runs = 1 }) {
+export async function answer(ort, { model, feeds, runs = 1, provider }) {
   if (model && model !== opened?.model) {
     const previous = opened;
     opened = null;
     await previous?.session.release();
-    opened = { model, session: await ort.InferenceSession.create(model, { logSeverityLevel: 3 }) };
+    const options = { logSeverityLevel: 3, ...(provider && { executionProviders: [provider] }) };
+    opened = { model, session: await ort.InferenceSession.create(model, options) };
   }
   if (!feeds) return { outputs: [] };
   const inputs = Object.fromEntries(feeds.map((feed) => [feed.name, read(ort, feed)]));

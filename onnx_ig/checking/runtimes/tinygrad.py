@@ -43,6 +43,12 @@ def _tinygrad() -> Any:
         raise MissingDependencyError(
             "running a model in tinygrad needs the package tinygrad: pip install tinygrad"
         ) from error
+    try:
+        tinygrad.Device.DEFAULT  # noqa: B018  (looked for when it is asked for)
+    except RuntimeError as error:
+        raise MissingDependencyError(
+            f"tinygrad computes on nothing here ({error}): for the CPU install clang (Debian: apt install clang)"
+        ) from error
     return tinygrad
 
 

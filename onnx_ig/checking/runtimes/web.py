@@ -1,4 +1,5 @@
-"""ONNX Runtime in a browser (npm package onnxruntime-web, WebAssembly): a page in headless Chromium runs the model.
+"""ONNX Runtime in a browser (npm package onnxruntime-web): a page in headless Chromium runs the model, by WebAssembly
+or by WebGPU.
 
 The one idea: Playwright drives the browser from a thread of its own, so that any thread may ask, an event loop's too.
 It is started once and ends with this process; what the page loads is given to it from files, by no server.
@@ -13,6 +14,7 @@ import os
 import shutil
 import threading
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +30,46 @@ if TYPE_CHECKING:
 _TITLE = "onnxruntime-web"
 _ADDRESS = "http://onnx-ig.localhost/"
 _PAGE = '<!doctype html><title>onnx-ig</title><input type="file"><script type="module" src="browser.mjs"></script>'
-_WASM = "ort-wasm-simd-threaded.wasm"
 _TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm"}
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _STARTING = 180_000  # milliseconds, on a busy machine
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What computes: the package's bundle with its WebAssembly (WebGPU has it too, for what has no shader), and what
+    Chromium is started with."""
+
+    provider: str
+    title: str
+    bundle: str
+    binary: str
+    switches: tuple[str, ...]
+
+
+_KINDS = {
+    "wasm": _Kind("wasm", _TITLE, "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", ("--disable-gpu",)),
+    "webgpu": _Kind(
+        "webgpu",
+        f"{_TITLE} (WebGPU)",
+        "ort.webgpu.bundle.min.mjs",
+        "ort-wasm-simd-threaded.asyncify.wasm",
+        ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),  # a GPU's shaders, computed by the CPU
+    ),
+}
+
+
 class _Page:
     """One page in one browser."""
 
-    def __init__(self, package: Path, program: str) -> None:
+    def __init__(self, package: Path, program: str, kind: _Kind) -> None:
         here = Path(__file__).parent
+        self._kind = kind
         self._files = {
             "browser.mjs": here / "browser.mjs",
             "answer.mjs": here / "answer.mjs",
-            "ort.mjs": package / "dist" / "ort.wasm.bundle.min.mjs",
-            _WASM: package / "dist" / _WASM,
+            "ort.mjs": package / "dist" / kind.bundle,
+            kind.binary: package / "dist" / kind.binary,
         }
         self._one_at_a_time, self._ended = threading.Lock(), False
         self._loop = asyncio.new_event_loop()
@@ -63,9 +89,9 @@ class _Page:
             ModelError: onnxruntime-web refused, or the browser ended.
         """
         with self._one_at_a_time:
-            answer = self._driven(self._answer(request))
+            answer = self._driven(self._answer({**request, "provider": self._kind.provider}))
         if "error" in answer:
-            raise refused(_TITLE, doing, str(answer["error"]))
+            raise refused(self._kind.title, doing, str(answer["error"]))
         return dict(answer)
 
     def close(self) -> None:
@@ -83,13 +109,13 @@ class _Page:
 
         if self._ended:  # nothing runs on its loop any more, so an answer would never come
             work.close()
-            raise refused(_TITLE, "run", "the browser ended; open the model again")
+            raise refused(self._kind.title, "run", "the browser ended; open the model again")
         doing = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return doing.result()
         except Error as error:
             self.close()
-            raise refused(_TITLE, "run", f"the browser ended: {str(error).splitlines()[0]}") from error
+            raise refused(self._kind.title, "run", f"the browser ended: {str(error).splitlines()[0]}") from error
         finally:
             doing.cancel()  # if this thread was interrupted
 
@@ -97,7 +123,7 @@ class _Page:
         from playwright.async_api import async_playwright
 
         self._playwright = await async_playwright().start()
-        browser = await self._playwright.chromium.launch(**launch_options(program))
+        browser = await self._playwright.chromium.launch(**launch_options(program, self._kind.provider))
         self._page = await browser.new_page()
         await self._page.route("**/*", self._give)
         await self._page.goto(_ADDRESS, timeout=_STARTING)
@@ -120,8 +146,8 @@ class _Page:
 
 
 class _Model:
-    def __init__(self, path: Path) -> None:
-        self._page = _page(_package(), _program())
+    def __init__(self, path: Path, kind: _Kind) -> None:
+        self._page = _page(_package(), _program(), kind)
         self._address = self._page.open(path)
         self._page.ask({"model": self._address, "feeds": None}, "open the model")
 
@@ -137,12 +163,13 @@ class _Model:
 _page = functools.cache(_Page)
 
 
-def launch_options(program: str | None = None) -> dict[str, Any]:
-    """How Playwright starts Chromium: without a GPU, and with no business of its own with the network."""
+def launch_options(program: str | None = None, provider: str = "wasm") -> dict[str, Any]:
+    """How Playwright starts Chromium for ``provider`` (wasm: without a GPU), with no business of its own with the
+    network."""
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # with its sandbox it does not start then
     return {
         "executable_path": program or _program(),
-        "args": ["--disable-gpu", "--disable-quic", "--disable-sync"],
+        "args": [*_KINDS[provider].switches, "--disable-quic", "--disable-sync"],
         "chromium_sandbox": not as_root,
         "timeout": _STARTING,
     }
@@ -190,7 +217,12 @@ def _version() -> str:
 
 
 def _open(path: Path) -> Opened:
-    return _Model(path)
+    return _Model(path, _KINDS["wasm"])
+
+
+def _open_on_gpu(path: Path) -> Opened:
+    return _Model(path, _KINDS["webgpu"])
 
 
 RUNTIME = Runtime("web", _TITLE, _version, _open)
+WEBGPU = Runtime("webgpu", _KINDS["webgpu"].title, _version, _open_on_gpu)

@@ -10,7 +10,7 @@ from onnx_ig.cli.options import shared
 
 RUNTIMES = (
     "onnxruntime", "reference", "openvino", "node", "web",
-    "opencv", "tract", "mnn", "litert", "tvm", "iree", "tinygrad", "c",
+    "opencv", "tract", "mnn", "litert", "tvm", "iree", "tinygrad", "c", "webgpu",
 )  # fmt: skip
 
 
@@ -23,7 +23,8 @@ RUNTIMES = (
     show_default=True,
     help=(
         "Where to run; reference: the reference evaluator of the onnx package; node: onnxruntime-node; web: "
-        "onnxruntime-web in Chromium. opencv to c read files of `onnx-ig export --for`; c: by emx-onnx-cgen."
+        "onnxruntime-web in Chromium. opencv to c read files of `onnx-ig export --for`; c: by emx-onnx-cgen; webgpu: "
+        "onnxruntime-web in Chromium, by WebGPU's shaders."
     ),
 )
 @click.option(

@@ -1,7 +1,8 @@
 // The page: takes a picture, asks the worker for its attribution, shows it.
 import { drawPanels, limitOf, perPixel } from "./heatmap.js";
+import { keepOffline } from "./offline.js";
 import { drawingPad, showOn } from "./pad.js";
-import { axesOf, prepared } from "./picture.js";
+import { axesOf, prepared, sized } from "./picture.js";
 
 const SHOWN = 5; // classes, and strongest pixels
 const PATIENCE = 400; // milliseconds before it is said that something is being computed
@@ -14,7 +15,6 @@ const settings = await fetch("settings.json")
     fail(`settings.json is missing or damaged: ${error.message}`);
     throw error;
   });
-const sizes = axesOf(settings.input);
 const nameOf = (index) => settings.classes[index] ?? String(index);
 
 let source = null; // the canvas or bitmap to explain
@@ -37,11 +37,11 @@ worker.onmessage = ({ data: { id, result, error } }) => {
 };
 worker.onerror = (event) => calls.get(null)?.reject(new Error(event.message || "worker.js could not be loaded"));
 
-function attribute(values, target, steps) {
+function attribute({ values, input }, target, steps) {
   const id = ++asked;
   return new Promise((resolve, reject) => {
     calls.set(id, { resolve, reject });
-    worker.postMessage({ id, values, target, steps });
+    worker.postMessage({ id, values, dims: input.dims, target, steps });
   });
 }
 
@@ -73,31 +73,37 @@ async function update() {
 }
 
 async function explain() {
-  const steps = element("steps");
-  if (!steps.checkValidity()) throw new Error(`Steps: give a whole number from ${steps.min} to ${steps.max}.`);
+  const [steps, side] = [wholeNumber("steps", "Steps"), wholeNumber("side", "Longest side")];
   if (stale || !seen) {
     stale = false; // before waiting: what changes meanwhile makes it stale again
     seen = null;
-    const picture = prepared(source, settings.input, element("invert").checked);
-    const { scores } = await attribute(picture.values, 0, 1); // any target: the scores come with it
+    const input = sized(settings.input, source, side);
+    const picture = { input, ...prepared(source, input, element("invert").checked) };
+    const { scores } = await attribute(picture, 0, 1); // any target: the scores come with it
     seen = { picture, scores };
     offerTargets(scores.length);
   }
   const { picture, scores } = seen;
   const chosen = element("target").value;
   const target = chosen === "" ? scores.indexOf(Math.max(...scores)) : Number(chosen);
-  const result = await attribute(picture.values, target, steps.valueAsNumber);
+  const result = await attribute(picture, target, steps);
   if (![result.score, result.delta, ...result.attribution].every(Number.isFinite)) {
     throw new Error("The attribution is not finite: the model cannot take this picture or this class.");
   }
   if (source) show(picture, scores, target, result); // it may have been cleared meanwhile
 }
 
+function wholeNumber(id, label) {
+  const control = element(id);
+  if (!control.checkValidity()) throw new Error(`${label}: give a whole number from ${control.min} to ${control.max}.`);
+  return control.valueAsNumber;
+}
+
 // -- what is shown ----------------------------------------------------------------------------------------------------
 
 function show(picture, scores, target, result) {
   element("error").hidden = true;
-  const sums = perPixel(result.attribution, settings.input);
+  const sums = perPixel(result.attribution, picture.input);
   const limit = limitOf(sums);
   drawPanels({ seen: element("seen"), heatmap: element("heatmap"), overlay: element("overlay") }, picture, sums, limit);
   const order = [...sums.keys()].sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a])).slice(0, SHOWN);
@@ -115,11 +121,17 @@ function show(picture, scores, target, result) {
   const change = Math.abs(result.score - result.baselineScore);
   element("relative").textContent = change ? `${percent(Math.abs(result.delta) / change)} of F(x) − F(x′)` : "";
   element("time").textContent = duration(result.milliseconds);
+  showRuntime(result.runtime);
   showClasses(probabilities(scores), target);
   const predicted = scores.indexOf(Math.max(...scores));
   element("status").textContent =
     `Predicted ${nameOf(predicted)}` + (target === predicted ? "" : `, explained ${nameOf(target)}`);
   element("result").hidden = false;
+}
+
+function showRuntime({ name, note }) {
+  element("runtime").textContent = name;
+  element("runtime-note").textContent = note;
 }
 
 function showClasses(shares, target) {
@@ -211,6 +223,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 element("invert").addEventListener("change", changed);
 element("target").addEventListener("change", update);
 element("steps").addEventListener("change", update);
+element("side").addEventListener("change", changed);
 element("settings").addEventListener("submit", (event) => event.preventDefault());
 element("classes").addEventListener("click", ({ target }) => {
   const button = target.closest("button");
@@ -223,11 +236,12 @@ element("classes").addEventListener("click", ({ target }) => {
 
 document.title = `${settings.title}: what did the model see?`;
 element("title").textContent = settings.title;
-const drawable = sizes.C[0] === 1;
+const { C, W } = axesOf(settings.input);
+const drawable = C[0] === 1;
 const invitation = drawable ? "Draw, or choose a picture." : "Choose a picture.";
 const canvas = element("pad");
 if (drawable) {
-  const pad = drawingPad(canvas, sizes.W[0], () => {
+  const pad = drawingPad(canvas, W[0] ?? canvas.width, () => {
     source = canvas;
     changed();
   });
@@ -244,11 +258,22 @@ if (drawable) {
   canvas.removeAttribute("tabindex");
   Object.assign(canvas, { role: "img", ariaLabel: "The picture that was chosen" });
 }
+element("open-size").hidden = !settings.input.dims.includes(null);
+let runtime = null;
 try {
-  await opened;
+  ({ runtime } = await opened);
+  showRuntime(runtime);
   element("status").textContent = invitation;
 } catch (error) {
   fail(`The model could not be opened: ${error.message}`);
 }
 element("explanation").setAttribute("aria-busy", String(working));
 element("explanation").dataset.state = "open";
+if (runtime) {
+  const others = Object.values(settings.runtimes).flat().filter((file) => !runtime.files.includes(file));
+  const needed = ["./", ...settings.files.filter((file) => !others.includes(file))];
+  keepOffline(needed).then(
+    (kept) => (element("offline").hidden = !kept),
+    (error) => Object.assign(element("offline"), { hidden: false, textContent: `Not kept for use offline: ${error.message}` }),
+  );
+}

@@ -12,7 +12,15 @@ export function axesOf({ axes, dims }) {
   return found;
 }
 
-/** The input's values for anything that a canvas can draw, and the picture as the model sees it, RGB in [0, 1]. */
+/** The input with the sizes that it leaves open (null) as the picture has them, none above ``longest``. */
+export function sized(input, source, longest) {
+  const scale = Math.min(1, longest / Math.max(source.width, source.height));
+  const own = { H: source.height, W: source.width };
+  const dims = input.dims.map((size, i) => size ?? Math.max(1, Math.round(own[input.axes[i]] * scale)));
+  return { ...input, dims };
+}
+
+/** The values for an input of known sizes of what a canvas can draw, and the picture as the model sees it, in [0, 1]. */
 export function prepared(source, input, invert) {
   const {
     C: [channels, c],

@@ -1,13 +1,14 @@
-// Holds the model and runs it beside the page, which stays responsive meanwhile.
-//   in   {id, values: Float32Array, target, steps}
-//   out  {id: null} once the model is open; {id, result}; {id, error}
-import * as ort from "./ort.js";
+// Holds the model and runs it beside the page, which stays responsive meanwhile: on the GPU where the browser offers one
+// (WebGPU), else by WebAssembly. What fails on the GPU is computed by WebAssembly, and why is handed to the page.
+//   in   {id, values: Float32Array, dims, target, steps}
+//   out  {id: null, result: {runtime}} once the model is open; {id, result}; {id, error}
+//        runtime: {name, files, note}: what computes, its files of this folder, and why not the GPU, where it failed
 import { gaussLegendre } from "./quadrature.js";
 
-ort.env.wasm.numThreads = 1; // more take headers that a static server does not send
-const opening = open();
+const NAMES = { webgpu: "WebGPU", wasm: "WebAssembly" };
+let opening = open();
 opening.then(
-  () => postMessage({ id: null }),
+  ({ runtime }) => postMessage({ id: null, result: { runtime } }),
   (error) => postMessage({ id: null, error: error.message }),
 );
 
@@ -21,23 +22,47 @@ onmessage = async ({ data }) => {
 
 async function open() {
   const settings = await (await fetch("settings.json")).json();
-  return { settings, session: await ort.InferenceSession.create("model.onnx", { logSeverityLevel: 3 }) };
+  const gpu = await navigator.gpu?.requestAdapter();
+  return gpu ? openOn("webgpu", settings).catch((error) => withoutGpu(error, settings)) : openOn("wasm", settings);
 }
 
-async function attribute({ values, target, steps }) {
-  const {
-    settings: { input, names },
-    session,
-  } = await opening;
+async function openOn(provider, settings, note = "") {
+  const files = settings.runtimes[provider];
+  const ort = await import(`./${files[0]}`);
+  ort.env.wasm.numThreads = 1; // more take headers that a static server does not send
+  ort.env.wasm.wasmPaths = { wasm: new URL(files[1], import.meta.url).href };
+  const session = await ort.InferenceSession.create("model.onnx", {
+    logSeverityLevel: 3,
+    executionProviders: [provider],
+  });
+  return { settings, ort, session, provider, runtime: { name: NAMES[provider], files, note } };
+}
+
+const withoutGpu = (error, settings) => openOn("wasm", settings, `WebGPU failed: ${error.message}`);
+
+async function attribute(call) {
+  const opened = await opening;
+  try {
+    return await attributeIn(opened, call);
+  } catch (error) {
+    if (opened.provider !== "webgpu") throw error;
+    opening = withoutGpu(error, opened.settings);
+    return attributeIn(await opening, call);
+  }
+}
+
+async function attributeIn({ ort, session, runtime, settings }, { values, dims, target, steps }) {
+  const { input, names } = settings;
   const { nodes, weights } = gaussLegendre(steps);
   const began = performance.now();
   const outputs = await session.run({
-    [input.name]: new ort.Tensor("float32", values, input.dims),
+    [input.name]: new ort.Tensor("float32", values, dims),
     [names.target]: new ort.Tensor("int64", [BigInt(target)], [1]),
     [names.path_nodes]: new ort.Tensor("float32", nodes, [steps]),
     [names.path_weights]: new ort.Tensor("float32", weights, [steps]),
   });
   return {
+    runtime,
     milliseconds: performance.now() - began,
     scores: outputs[names.scores].data,
     attribution: outputs[names.attribution].data,
