@@ -11,12 +11,13 @@ import numpy as np
 
 from onnx_ig.common.types import Array
 from onnx_ig.data.arrays import npy_shape
+from onnx_ig.data.finite import finite_rows
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
 from onnx_ig.data.readers import READERS, read_arrays
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
-from onnx_ig.data.table import Rows, TableOptions, read_columns
-from onnx_ig.data.table_file import TABLE_SUFFIXES, Table
+from onnx_ig.data.table import Rows, TableOptions, open_table, read_columns
+from onnx_ig.data.table_file import TABLE_SUFFIXES
 from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, read_sentences, read_text
 from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.errors import InputError, UsageError
@@ -103,8 +104,11 @@ def read_input(
     if len(arrays) > 1 and spec.name not in arrays:
         raise InputError(f"{path}: no array is called {spec.name!r}; the file holds {_listed(arrays)}")
     array = arrays[spec.name] if spec.name in arrays else next(iter(arrays.values()))
+    rows, notes = None, list[str]()
+    if files.tables.skip and not allow_nonfinite:
+        (array,), rows, notes = finite_rows([array], path, files.window)
     value, changes = fit(array, spec, str(path), allow_nonfinite=allow_nonfinite)
-    return InputValue(value, tuple(changes))
+    return InputValue(value, (*notes, *changes), rows=rows)
 
 
 def read_inputs(
@@ -138,7 +142,7 @@ def read_inputs(
         elif name is not None:
             read = {name: read_input(path, by_name[name], options, files=files, allow_nonfinite=allow_nonfinite)}
         elif not path.is_dir() and _suffix(path, by_name) == ".npz":
-            read = _read_by_key(path, by_name, (files or FileOptions()).window, allow_nonfinite)
+            read = _read_by_key(path, by_name, files or FileOptions(), allow_nonfinite)
         elif path.suffix.lower() in TABLE_SUFFIXES:
             read = _read_by_column(path, specs, files or FileOptions(), allow_nonfinite)
         elif len(specs) == 1:
@@ -267,7 +271,7 @@ def rows_in(path: Path, files: FileOptions, opened: OpenFiles) -> dict[str, int]
         return {"": len(_files_of_examples(path))}
     suffix = _suffix(path, ["an input"])
     if suffix in TABLE_SUFFIXES:
-        return {"": int(opened.get("table", path, Table).count)}
+        return {"": int(open_table(path, files.tables, opened).count)}
     if suffix in TEXT_SUFFIXES:
         return {"": len(opened.get("sentences", path, lambda path: read_sentences(path, files.texts.key)))}
     if suffix == ".npy":
@@ -280,19 +284,25 @@ def rows_in(path: Path, files: FileOptions, opened: OpenFiles) -> dict[str, int]
 
 
 def _read_by_key(
-    path: Path, by_name: Mapping[str, InputSpec], window: Window | None, allow_nonfinite: bool
+    path: Path, by_name: Mapping[str, InputSpec], files: FileOptions, allow_nonfinite: bool
 ) -> dict[str, InputValue]:
     """Keys are input names; when there is one array and one input, the key does not matter."""
-    arrays = read_arrays(path, window, next(iter(by_name)) if len(by_name) == 1 else None)
+    arrays = read_arrays(path, files.window, next(iter(by_name)) if len(by_name) == 1 else None)
     if len(arrays) == 1 and len(by_name) == 1:
         arrays = dict(zip(by_name, arrays.values(), strict=True))
     unknown = [key for key in arrays if key not in by_name]
     if unknown:
         raise InputError(f"{path}: {_listed(unknown)} is no input of the model; its inputs are {_listed(by_name)}")
-    read = {}
+    rows, said = None, list[str]()
+    if files.tables.skip and not allow_nonfinite:
+        finite, rows, said = finite_rows(list(arrays.values()), path, files.window)
+        arrays = dict(zip(arrays, finite, strict=True))
+    read = dict[str, InputValue]()
     for key, array in arrays.items():
         value, notes = fit(array, by_name[key], f"{path}[{key!r}]", allow_nonfinite=allow_nonfinite)
-        read[key] = InputValue(value, tuple(notes))
+        notes = notes if read else [*said, *notes]
+        own = rows if rows is not None and value.ndim and len(value) == len(rows.taken) else None
+        read[key] = InputValue(value, tuple(notes), rows=own)
     return read
 
 

@@ -16,8 +16,17 @@ import numpy as np
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data.options import class_index
-from onnx_ig.data.table_file import MISSING, Table, missing, numbers, rows_named, said_of_left_out
-from onnx_ig.data.window import Window
+from onnx_ig.data.table_file import (
+    MISSING,
+    TABLE_SUFFIXES,
+    Table,
+    broken,
+    missing,
+    numbers,
+    rows_named,
+    said_of_left_out,
+)
+from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
 
@@ -32,7 +41,7 @@ class TableOptions:
         features: the names of an input's features in the model's order; empty where they are not known.
         target: the column that holds each row's target, None for none.
         classes: the names of the targets, by which such a column may call them.
-        skip: rows with missing values are left out, not refused.
+        skip: rows with missing or broken values are left out, not refused.
         keep_missing: they are passed on as NaN or empty text, for models that fill them in themselves.
     """
 
@@ -45,13 +54,18 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Rows:
-    """What else a table says: its file, which of ``count`` rows from the ``first`` on are taken, and their targets."""
+    """Of a file with a row for each example: which of ``count`` rows from the ``first`` on are taken, their targets."""
 
     file: Path
     count: int
     taken: Array
     target: Array | None = None
     first: int = 0
+
+    @property
+    def of_a_table(self) -> bool:
+        """Whether the file is a table, not an array."""
+        return self.file.suffix.lower() in TABLE_SUFFIXES
 
     @property
     def numbers(self) -> Array:
@@ -128,7 +142,7 @@ def read_columns(
         InputError: columns that are missing, too many, or hold what the input cannot take; rows without a value.
         UsageError: a column for the target that is not there, or beside one example.
     """
-    table = Table(path) if window is None else window.opened.get("table", path, Table)
+    table = Table(path, skip=options.skip) if window is None else open_table(path, options, window.opened)
     alone = specs[0].name if len(specs) == 1 else None
     chosen_rows = slice(0, table.count) if window is None else window.within(table.count, alone)
     columns, notes, first = table.columns(chosen_rows), list(table.notes), chosen_rows.start
@@ -137,20 +151,21 @@ def read_columns(
             f"--target column:{options.target}: {path} has no such column{nearest(options.target, columns)}; it has "
             f"{_listed(columns)}"
         )
+    bad = broken(columns) if options.skip else None
     label = None if options.target is None else _labels(columns.pop(options.target), options)
     by_input = {spec.name: spec for spec in specs if spec.name in columns and _may_be_a_column(spec)}
     features: dict[str, tuple[str, ...]] = {}
     if by_input and not (len(specs) == 1 and _width(specs[0]) not in (1, None)):
-        used = {name: _typed(columns[name], spec, name, path, first) for name, spec in by_input.items()}
+        used = {name: _typed(columns[name], spec, name, path, first, bad) for name, spec in by_input.items()}
         ignored = [name for name in columns if name not in used]
         if ignored:
             notes.append(f"{path}: {_listed(ignored)} are called like no input of the model and were left out")
     else:
         spec = _only(specs, columns, path)
         chosen = _features(columns, spec, options, path, notes)
-        used = {name: _typed(columns[name], spec, name, path, first) for name in chosen}
+        used = {name: _typed(columns[name], spec, name, path, first, bad) for name in chosen}
     needed = {**used, **({} if label is None else {str(options.target): label})}
-    taken = _complete_rows(needed, options, path, first, whole=chosen_rows == slice(0, table.count))
+    taken = _complete_rows(needed, bad, options, path, first, whole=chosen_rows == slice(0, table.count))
     target = None if label is None else _targets(label[taken], options, path)
     if by_input and not features and set(used) == set(by_input):
         values = {name: _as_declared(column[taken], by_input[name]) for name, column in used.items()}
@@ -164,6 +179,12 @@ def read_columns(
         rows.require_one_example()
         return TableRead(values, features, None, notes)
     return TableRead(values, features, rows, notes)
+
+
+def open_table(path: Path, options: TableOptions, opened: OpenFiles) -> Table:
+    """The table in a file that is read in pieces."""
+    table: Table = opened.get("table", path, lambda path: Table(path, skip=options.skip))
+    return table
 
 
 def _may_be_a_column(spec: InputSpec) -> bool:
@@ -222,22 +243,25 @@ def _features(
     return list(columns)
 
 
-def _typed(column: Array, spec: InputSpec, name: str, path: Path, first: int) -> Array:
-    """Text for an input of text, numbers for any other."""
+def _typed(column: Array, spec: InputSpec, name: str, path: Path, first: int, bad: Array | None) -> Array:
+    """Text for an input of text, numbers for any other; rows that hold none are marked in ``bad`` where it is given."""
     if spec.dtype.kind != "O":
-        return numbers(column, name, path, first)
+        return numbers(column, name, path, first, bad)
     return np.array([cell if cell is None else str(cell) for cell in column], object)
 
 
 def _complete_rows(
-    columns: Mapping[str, Array], options: TableOptions, path: Path, first: int, *, whole: bool
+    columns: Mapping[str, Array], bad: Array | None, options: TableOptions, path: Path, first: int, *, whole: bool
 ) -> Array:
-    """Which rows are taken [N], of those from the ``first`` on, or of the ``whole`` table."""
-    holes = {name: where for name, column in columns.items() if (where := missing(column)).any()}
-    count = len(next(iter(columns.values())))
-    if not holes or (options.keep_missing and options.target not in holes):
-        return np.ones(count, bool)
-    if not options.skip:
+    """Which rows are taken [N], of those from the ``first`` on, or of the ``whole`` table.
+
+    ``bad``: those that are broken and left out; None where nothing is.
+    """
+    lacking = {name: where for name, column in columns.items() if (where := missing(column)).any()}
+    holes = lacking if not options.keep_missing or options.target in lacking else {}
+    if bad is None:
+        if not holes:
+            return np.ones(len(next(iter(columns.values()))), bool)
         name, where = next(iter(holes.items()))
         also = f" (also {_listed(list(holes)[1:])})" if len(holes) > 1 else ""
         raise InputError(
@@ -245,10 +269,13 @@ def _complete_rows(
             "rows out with --on-error skip (where each is an example), or pass them on with --allow-nonfinite to a "
             "model that fills them in itself"
         )
-    bad = np.logical_or.reduce(list(holes.values()))
-    if bad.all() and whole:
-        raise InputError(f"{path}: every row lacks a value in {_listed(holes)}")
-    return ~bad
+    if not options.keep_missing:
+        infinite = [np.isinf(column) for column in columns.values() if column.dtype.kind == "f"]
+        bad = np.logical_or.reduce([bad, *infinite])
+    found = np.logical_or.reduce([bad, *holes.values()])
+    if found.all() and whole:
+        raise InputError(f"{path}: every row lacks a value in {_listed(holes or columns)}, or is broken")
+    return np.asarray(~found)
 
 
 def _as_declared(column: Array, spec: InputSpec) -> Array:
@@ -283,11 +310,20 @@ def _fits(sizes: tuple[int, ...], declared: Sequence[int | str | None]) -> bool:
 
 
 def _labels(column: Array, options: TableOptions) -> Array:
-    """The cells of the targets' column, None where one says that it has no value and no class is called so."""
+    """The cells of the targets' column, None where one says that it has no value and no class is called so.
+
+    Where broken rows are left out, None too for what is no class and no index, unless no row has either.
+    """
     if column.dtype.kind != "O":
         return column
-    known = MISSING - {name.lower() for name in options.classes}
-    return np.array([None if isinstance(c, str) and c.strip().lower() in known else c for c in column], object)
+    none = MISSING - {name.lower() for name in options.classes}
+    cells = [None if isinstance(cell, str) and cell.strip().lower() in none else cell for cell in column]
+    if options.skip:
+        texts = {cell: _as_text(cell) for cell in dict.fromkeys(cells) if cell is not None}
+        classes = [cell for cell, text in texts.items() if class_index(text, options.classes) is not None]
+        known = {*(classes or [cell for cell, text in texts.items() if text.lstrip("+-").isdecimal()])}
+        cells = [cell if not known or cell in known else None for cell in cells]
+    return np.array(cells, object)
 
 
 def _targets(column: Array, options: TableOptions, path: Path) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,21 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})  # in cells of num
 _WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
+_BROKEN = object()  # every cell of a row that has other cells than the first line
 
 
 class Table:
     """A table in a file, read in pieces, one after the other.
+
+    ``skip``: a row of another length is one without values, of which :func:`broken` tells, and refused otherwise.
 
     Raises:
         InputError: a broken file, rows of different lengths, two columns of one name, no rows.
         MissingDependencyError: Parquet without pyarrow.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = ParquetRows(path) if path.suffix.lower() in PARQUET_SUFFIXES else CsvRows(path)
+    def __init__(self, path: Path, *, skip: bool = False) -> None:
+        self._file = ParquetRows(path) if path.suffix.lower() in PARQUET_SUFFIXES else CsvRows(path, skip=skip)
         self.notes = self._file.notes
         self._next = 0
         self._last: tuple[slice | None, dict[str, Array]] = None, {}
@@ -59,10 +62,12 @@ def read_table(path: Path) -> dict[str, Array]:
     return Table(path).columns()
 
 
-def numbers(column: Array, name: str, path: Path, first: int = 0) -> Array:
+def numbers(column: Array, name: str, path: Path, first: int = 0, broken: Array | None = None) -> Array:
     """The column as float64, NaN where a value is missing, or as int64 where all are whole numbers.
 
-    ``first``: the number of its first row, for the message.
+    Args:
+        first: the number of its first row, for the message.
+        broken: where to mark the rows whose value is no number, instead of refusing it.
 
     Raises:
         InputError: a value that is no number.
@@ -81,10 +86,12 @@ def numbers(column: Array, name: str, path: Path, first: int = 0) -> Array:
         try:
             found[row] = np.nan if text in MISSING else _BOOLEANS[text] if text in _BOOLEANS else float(text)
         except ValueError:
-            raise InputError(
-                f"{path}: column {name!r} holds {cell!r} in row {first + row}, which is no number; encode the column "
-                "as for the model's training"
-            ) from None
+            if broken is None:
+                raise InputError(
+                    f"{path}: column {name!r} holds {cell!r} in row {first + row}, which is no number; encode the "
+                    "column as for the model's training, or leave such rows out with --on-error skip"
+                ) from None
+            found[row], broken[row] = np.nan, True
     return found
 
 
@@ -97,6 +104,11 @@ def missing(column: Array) -> Array:
     return np.array([cell is None or (isinstance(cell, str) and not cell.strip()) for cell in column])
 
 
+def broken(columns: Mapping[str, Array]) -> Array:
+    """Where the rows of a table have another length, [N] of booleans."""
+    return np.array([cell is _BROKEN for cell in next(iter(columns.values()))], bool)
+
+
 def rows_named(rows: Array, first: int = 0) -> str:
     """``3, 17, 20`` of the rows where the mask is set, cut after five; ``first`` is the number of the first."""
     return named_places((first + np.flatnonzero(rows)).tolist())
@@ -104,7 +116,7 @@ def rows_named(rows: Array, first: int = 0) -> str:
 
 def said_of_left_out(path: Path, rows: Sequence[int], count: int) -> str:
     """The note that ``rows`` of ``count`` were left out."""
-    return f"{path}: {len(rows)} of {count} rows were left out for missing values: {named_places(rows)}"
+    return f"{path}: {len(rows)} of {count} rows were left out, without a value or broken: {named_places(rows)}"
 
 
 def named_places(places: Sequence[int]) -> str:
@@ -120,8 +132,8 @@ def _are_whole(column: Array) -> bool:
 class CsvRows:
     """A CSV file, its rows as text."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, skip: bool = False) -> None:
+        self._path, self._skip = path, skip
         self.notes: list[str] = []
         first = next(self._lines(), None)
         if first is None:
@@ -140,8 +152,11 @@ class CsvRows:
         """The rows of the file, each of which is looked at."""
         found = -1 if self._headed else 0
         for number, row in enumerate(self._lines(), found):
-            if len(row) != len(self._names):
-                raise InputError(f"{self._path}: row {number} has {len(row)} cells, the first line {len(self._names)}")
+            if len(row) != len(self._names) and not self._skip:
+                raise InputError(
+                    f"{self._path}: row {number} has {len(row)} cells, the first line {len(self._names)}; mend it, or "
+                    "leave such rows out with --on-error skip"
+                )
             found = number + 1
         return found
 
@@ -154,7 +169,10 @@ class CsvRows:
 
     def take(self, count: int) -> dict[str, Array]:
         """The next rows, by column."""
-        rows = list(itertools.islice(self._rows, count))
+        rows: list[list[Any]] = list(itertools.islice(self._rows, count))
+        if self._skip:
+            width = len(self._names)
+            rows = [row if len(row) == width else [_BROKEN] * width for row in rows]
         columns = zip(*rows, strict=True) if rows else ([] for _ in self._names)
         return {name: np.array(cells, object) for name, cells in zip(self._names, columns, strict=True)}
 

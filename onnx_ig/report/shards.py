@@ -56,7 +56,7 @@ class Shards:
         names = [f"attributions{number}.npz"]
         with writing(self.folder.parent):
             np.savez_compressed(self.folder / names[0], **_arrays(piece))
-            if piece.table is not None:
+            if piece.table is not None and piece.table.of_a_table:
                 names.append(f"attributions{number}{table_suffix(piece)}")
                 write_table(self.folder / names[1], piece)
         self.finished.append(

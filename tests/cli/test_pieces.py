@@ -56,6 +56,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for row in (*range(4, 8), 20):  # a whole piece, and one amid others
         holes[row + 1] = holes[row + 1].rpartition(",")[0] + ","
     Path("holes.csv").write_text("\n".join(holes) + "\n")
+    gaps = x.copy()
+    gaps[4:8, 1], gaps[20, 0] = np.nan, np.inf
+    np.save("gaps.npy", gaps)
+    np.savez("gaps.npz", x=gaps, shift=np.full((1, 3), 0.25, np.float32))
+    broken = table.split("\n")
+    broken[2], broken[9], broken[21] = broken[2] + ",4", "1,2", "1,high,3"
+    Path("broken.csv").write_text("\n".join(broken) + "\n")
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -105,6 +112,9 @@ JOBS = {
     "a table": f"{M} x=x.csv",
     "a table by record batches": f"{M} x=x.parquet",
     "a table with holes": f"{M} x=holes.csv --on-error skip",
+    "an array with holes": f"{M} x=gaps.npy --on-error skip --target @targets.npy",
+    "an archive with holes": f"{M} x=gaps.npz --on-error skip",
+    "a table with broken rows": f"{M} x=broken.csv --on-error skip",
     "targets and baselines of their own": f"{M} x.npy --target @targets.npy --baseline @start.npy",
     "a baseline of all examples": f"{M} x=x.csv --baseline median",
     "a baseline of the examples that are taken": f"{M} x=holes.csv --on-error skip --baseline median",
@@ -184,6 +194,29 @@ def test_the_first_examples_are_drawn_and_all_summed_up(work: Path, monkeypatch:
     for name in pictures:  # the mean of sums differs by rounding
         one, other = (np.asarray(Image.open(Path(out) / name), int) for out in ("together", "apart"))
         assert one.shape == other.shape and (np.abs(one - other) > 8).mean() < 1e-3, name
+
+
+LEFT_OUT = {
+    "an array with holes": [4, 5, 6, 7, 20],
+    "an archive with holes": [4, 5, 6, 7, 20],
+    "a table with broken rows": [1, 8, 20],
+}
+
+
+@pytest.mark.parametrize("job", LEFT_OUT)
+@pytest.mark.parametrize("size", [4, ROWS])
+def test_broken_rows_are_listed_and_the_others_explained(work: Path, job: str, size: int) -> None:
+    out = LEFT_OUT[job]
+    done = succeed(f"{JOBS[job]} -o out --rows-per-file {size}")
+    kept = np.delete(np.arange(ROWS), out)
+    assert document("out")["left_out"] == out and f"{len(out)} of {ROWS} rows were left out" in done.stderr
+    found, target = arrays("out"), np.load("targets.npy")[kept] if "array" in job else arrays("out")["target"]
+    x, shift = np.load("x.npy")[kept], np.load("shift.npy")
+    expected = onnx_ig.IntegratedGradients("m.onnx").attribute(
+        {"x": x}, target=target, additional_forward_args={"shift": shift}
+    )
+    assert isinstance(expected, dict)
+    np.testing.assert_allclose(found["attribution_x"], expected["x"], rtol=1e-4, atol=1e-6)
 
 
 def test_rows_that_are_left_out_are_listed(work: Path) -> None:

@@ -31,7 +31,7 @@ def spec(*shape: Any, dtype: Any = F32, name: str = "x") -> InputSpec:
     return InputSpec(name, dtype, shape)
 
 
-ROW, ORDER = spec("N", 2), TableOptions()
+ROW, ORDER, SKIP = spec("N", 2), TableOptions(), TableOptions(skip=True)
 NAMED = TableOptions(("b", "a"))
 NUMBERED = TableOptions(target="t", classes=("1", "2"))
 # the file's text, the declared input, options, the array, and words of a note ("" for none)
@@ -49,6 +49,13 @@ READ: dict[str, tuple[str, InputSpec, TableOptions, Any, str]] = {
     "the input's own name": ("y,x\n9,1\n9,2\n", spec("N", 1), ORDER, [[1], [2]], "'y'"),
     "a column without a second axis": ("x\n1\n2\n", spec("N"), ORDER, [1, 2], ""),
     "incomplete rows left out": ("p,q\n1,2\n,3\n4,NA\n5,6\n", ROW, TableOptions(skip=True), [[1, 2], [5, 6]], "2 of 4"),
+    "a cell that is no number": ("p,q\n1,2\n3,high\n5,6\n", ROW, SKIP, [[1, 2], [5, 6]], "1 of 3"),
+    "rows of another length": ("p,q\n1,2\n3\n4,5,6\n7,8\n", ROW, SKIP, [[1, 2], [7, 8]], "2 of 4 rows"),
+    "a number that is too large": ("p,q\n1,2\n3,1e999\n", ROW, SKIP, [[1, 2]], "1 of 2"),
+    "broken rows of whole numbers": ("p,q\n1,2\nx,3\n", spec("N", 2, dtype=I64), SKIP, [[1, 2]], "1 of 2"),
+    "broken rows of text": ("x,y\n007\n8,1\n", spec("N", 1, dtype=TEXT), SKIP, [["8"]], "1 of 2"),
+    "broken rows beside missing ones that are passed on": (
+        "p,q\n1,\nhigh,3\n4\n", ROW, TableOptions(skip=True, keep_missing=True), [[1, np.nan]], "2 of 3"),
     "missing passed on": ("p,q\n1,\n", ROW, TableOptions(keep_missing=True), [[1, np.nan]], "order"),
     "text keeps its zeros": ("x\n007\n8\n", spec("N", 1, dtype=TEXT), ORDER, [["007"], ["8"]], ""),
     "truth values for truth values": ("p,q\ntrue,0\n", spec("N", 2, dtype=BOOL), ORDER, [[True, False]], "order"),
@@ -85,6 +92,7 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5'"),
     "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
     "a feature that is not there": ("a,bb\n1,2\n", ROW, NAMED, "no column 'b'"),
+    "all broken": ("p,q\n1,2,3\n", ROW, TableOptions(skip=True), "or is broken"),
     "a row too long": ("p,q\n1,2\n1,2,3\n", ROW, ORDER, "row 1 has 3 cells, the first line 2"),
     "two of one name": ("p,p\n1,2\n", ROW, ORDER, "two columns are called 'p'"),
     "no rows": ("p,q\n", ROW, ORDER, "no rows"),
@@ -112,6 +120,7 @@ def test_what_is_refused_and_where(case: str, tmp_path: Path) -> None:
 LABELS: dict[str, tuple[str, tuple[str, ...], list[int]]] = {
     "indices": ("0 NA 2 null", (), [0, 2]),
     "classes": ("low NA high n/a", ("low", "high"), [0, 1]),
+    "what is no class": ("low tall high 7", ("low", "high"), [0, 1]),
     "a class that is called so": ("none low NA high", ("low", "high", "None", "none"), [3, 0, 1]),
 }
 
@@ -124,6 +133,19 @@ def test_rows_without_a_target_are_left_out(case: str, tmp_path: Path) -> None:
     read = read_input(tmp_path / "t.csv", ROW, files=FileOptions(tables=options))
     assert read.rows is not None and read.rows.target is not None
     np.testing.assert_array_equal(read.rows.target, expected)
+
+
+def test_arrays_of_one_file_lose_the_same_rows(tmp_path: Path) -> None:
+    a, b, shared = np.arange(8, dtype=np.float32).reshape(4, 2), np.arange(4), np.ones((1, 2), np.float32)
+    a[1, 0], a[3, 1] = np.nan, -np.inf
+    np.savez(tmp_path / "t.npz", a=a, b=b, c=shared)
+    specs = [spec("N", 2, name="a"), spec("N", dtype=I64, name="b"), spec(1, 2, name="c")]
+    with pytest.raises(InputError, match="NaN or infinite"):
+        read_inputs([str(tmp_path / "t.npz")], specs)
+    read = read_inputs([str(tmp_path / "t.npz")], specs, files=FileOptions(tables=SKIP))
+    for name, expected in {"a": [[0, 1], [4, 5]], "b": [0, 2], "c": [[1, 1]]}.items():
+        np.testing.assert_array_equal(read[name].value, expected)
+    assert read["a"].notes == (f"{tmp_path / 't.npz'}: 2 of 4 rows were left out, without a value or broken: 1, 3",)
 
 
 @pytest.mark.parametrize("axes", ["NTC", "NCT"])
@@ -262,7 +284,7 @@ def test_a_class_by_its_name_and_rows_left_out_by_theirs(work: Path) -> None:
     Path("holes.csv").write_text("age,height\n0.3,\n-0.2,0.7\n")
     assert "column 'height' has no value in row 0" in run("attribute features.onnx -i holes.csv -o out").stderr
     done = run("attribute features.onnx -i holes.csv --target high --on-error skip -o out")
-    assert done.exit_code == 0 and "1 of 2 rows were left out for missing values: 0" in done.stderr, done.stderr
+    assert done.exit_code == 0 and "1 of 2 rows were left out, without a value or broken: 0" in done.stderr, done.stderr
     (example,) = json.loads(Path("out/report.json").read_text())["examples"]
     assert (example["name"], example["target"], example["target_name"]) == ("row 1", 2, "high")
     assert rows_of("out/attributions.csv")[0]["row"] == "1"
@@ -353,7 +375,7 @@ def test_rows_are_left_out_of_all_files_or_none(work: Path, case: str) -> None:
     done = run(f"attribute {command} --target 0 --n-steps 3 --on-error skip -o out")
     assert done.exit_code == (4 if words else 0) and words in done.stderr, done.stderr
     if not words:
-        assert "1 of 3 rows were left out for missing values: 1" in done.stderr
+        assert "1 of 3 rows were left out, without a value or broken: 1" in done.stderr
         assert [row["row"] for row in rows_of("out/attributions.csv")] == ["0", "2"]
 
 

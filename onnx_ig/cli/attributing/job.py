@@ -149,7 +149,7 @@ def _explain(
             on_results.append((examples, found.notes))
             missed.append((examples, () if found.missed is None else (found.missed,)))
     if not writer.running.examples:
-        raise InputError("no example is left: every row lacks a value")
+        raise InputError("no example is left: every row lacks a value or is broken")
     notes = list(reading)
     if len(notes) > _READING_NOTES:
         notes[_READING_NOTES:] = [f"{len(notes) - _READING_NOTES} more note(s) on the data"]

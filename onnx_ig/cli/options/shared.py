@@ -179,7 +179,10 @@ on_error = click.option(
     type=click.Choice(("stop", "skip")),
     default="stop",
     show_default=True,
-    help="What to do with a table's rows that lack a value: stop, or leave them out and list them.",
+    help=(
+        "What to do with rows of tables and arrays that lack a value, hold one that is no finite number (or no class, "
+        "as a target), or are of another length: stop, or leave them out and list them."
+    ),
 )
 pieces = together(
     click.option(

@@ -73,9 +73,12 @@ class Values:
         """The targets in a table's column, or those of these examples in ``otherwise``."""
         if self.rows is not None and self.rows.target is not None:
             return self.rows.target
-        if self.window is None or not isinstance(otherwise, np.ndarray):
+        if not isinstance(otherwise, np.ndarray) or not otherwise.ndim:
             return otherwise
-        return otherwise[self.window.within(len(otherwise))]
+        own = otherwise if self.window is None else otherwise[self.window.within(len(otherwise))]
+        if self.rows is not None and len(own) == self.rows.count:
+            return own[self.rows.taken]
+        return own
 
     @property
     def examples(self) -> int:
