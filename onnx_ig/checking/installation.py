@@ -35,6 +35,7 @@ PURPOSES = {
     "viz": "read and draw pictures",
     "audio": "read sounds",
     "tables": "read and write Parquet",
+    "safetensors": "write arrays for other programs (`--format safetensors`)",
     "text": "read sentences",
     "frames": "attributions as data frames",
     "shap": "draw with SHAP's plots",

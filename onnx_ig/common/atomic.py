@@ -12,21 +12,28 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_ig.common.destination import require_not_source, require_place_for_folder, writing
+from onnx_ig.common.lock import alone_in
 from onnx_ig.errors import UsageError
 
 UNFINISHED = "unfinished"  # the folder in which files wait for the rest
+_DRAFTS = ".onnx_ig_"
 
 
 @contextmanager
 def drafts(directory: Path) -> Iterator[Path]:
     """A folder in ``directory`` for drafts, from which :func:`move` is a renaming; it vanishes with the block."""
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".onnx_ig_") as folder:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=_DRAFTS) as folder:
         yield Path(folder)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether this is a folder of :func:`drafts`, which a process that was killed leaves."""
+    return path.name.startswith(_DRAFTS)
 
 
 def move(names: Iterable[str], folder: Path, directory: Path, *, last: str = "") -> None:
@@ -77,35 +84,39 @@ def staged(
     *,
     overwrite: bool,
     sources: Collection[Path] = (),
+    begin: Callable[[], None] = lambda: None,
     kept: Callable[[Path], bool] = lambda stage: False,
 ) -> Iterator[Path]:
     """A folder in ``directory`` whose files move into it when the block ends, and vanish when it fails.
 
     The manifest moves last. What an earlier run wrote, known by the manifest's ``files``, is replaced; files of any
     other origin stay, and one that is in the way is a UsageError unless ``overwrite``. Raises UsageError as
-    :func:`require_free` does; errors of the block are its own.
+    :func:`require_free` does, and where another process is at it; errors of the block are its own.
 
     Args:
+        begin: called once no other process can be in the folder; what it refuses, stays.
         kept: whether what the folder holds is worth continuing: it is found there by the next call, or refused.
     """
     directory = directory.resolve()
     made = _missing(directory)
     stage = directory / UNFINISHED
-    try:
+    with ExitStack() as lock:
         with writing(directory):
             require_place_for_folder(directory)
-            stage.mkdir(parents=True, exist_ok=True)
-        yield stage
-        with writing(directory):
-            names = [path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)]
-            require_free(directory, manifest, names, sources, overwrite=overwrite)
-            publish(stage, directory, manifest)
-    except BaseException:
-        if stage.is_dir() and not kept(stage):
-            shutil.rmtree(stage, ignore_errors=True)
-            for folder in made:
-                _remove_if_empty(folder)
-        raise
+            lock.enter_context(alone_in(stage))
+        begin()
+        try:
+            yield stage
+            with writing(directory):
+                names = [path.name for path in stage.iterdir() if manifest.ours.fullmatch(path.name)]
+                require_free(directory, manifest, names, sources, overwrite=overwrite)
+                publish(stage, directory, manifest)
+        except BaseException:
+            if stage.is_dir() and not kept(stage):
+                shutil.rmtree(stage, ignore_errors=True)
+                for folder in made:
+                    _remove_if_empty(folder)
+            raise
 
 
 def publish(stage: Path, directory: Path, manifest: Manifest) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ import numpy as np
 from onnx_ig.common.atomic import drafts, move
 from onnx_ig.common.destination import writing
 from onnx_ig.common.types import Array
+from onnx_ig.errors import MissingDependencyError
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.report.table_file import table_suffix, write_table
 
 ACCOUNT = "job.json"
 FORMAT = "onnx-ig job"
-DATA = re.compile(r"attributions(-\d{5,})?\.(npz|csv|parquet)")
+DATA = re.compile(r"attributions(-\d{5,})?\.(npz|safetensors|csv|parquet)")
 _KEYS = ("baseline_score", "convergence_delta", "error_estimate", "steps_used", "target")
 
 
@@ -44,18 +45,19 @@ class Shards:
     Args:
         record: what two runs must share for one to continue the other.
         pieces: how many there will be; a single one has its files without a number.
+        form: of the files of arrays, one of :data:`FORMS`.
     """
 
-    def __init__(self, folder: Path, record: Mapping[str, Any], pieces: int) -> None:
-        self.folder, self.record, self.pieces = folder, dict(record), pieces
+    def __init__(self, folder: Path, record: Mapping[str, Any], pieces: int, form: str = "npz") -> None:
+        self.folder, self.record, self.pieces, self._form = folder, dict(record), pieces, form
         self.finished: list[Shard] = []
 
     def add(self, piece: AttributionReport, said: Mapping[str, Any]) -> None:
         """Write the files of the next piece, then the account."""
         number = "" if self.pieces == 1 else f"-{len(self.finished):05d}"
-        names = [f"attributions{number}.npz"]
+        names = [f"attributions{number}.{self._form}"]
         with writing(self.folder.parent):
-            np.savez_compressed(self.folder / names[0], **_arrays(piece))
+            FORMS[self._form](self.folder / names[0], _arrays(piece))
             if piece.table is not None and piece.table.of_a_table:
                 names.append(f"attributions{number}{table_suffix(piece)}")
                 write_table(self.folder / names[1], piece)
@@ -106,9 +108,42 @@ def read_account(folder: Path) -> tuple[dict[str, Any], list[Shard]] | None:
 
 def read_arrays(folder: Path, shard: Shard) -> dict[str, Array]:
     """The arrays of a finished piece."""
-    (name,) = (name for name in shard.sha256 if name.endswith(".npz"))
+    (name,) = (name for name in shard.sha256 if name.endswith((".npz", ".safetensors")))
+    if name.endswith(".safetensors"):
+        return dict(_safetensors().load_file(folder / name))
     with np.load(folder / name, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
+
+
+def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    np.savez_compressed(path, **arrays)
+
+
+def _write_safetensors(path: Path, arrays: Mapping[str, Any]) -> None:
+    _safetensors().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def _safetensors() -> Any:
+    try:
+        from safetensors import numpy
+    except ImportError as error:
+        raise MissingDependencyError(
+            "arrays in .safetensors need safetensors: pip install 'onnx-ig[safetensors]'"
+        ) from error
+    return numpy
+
+
+FORMS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {"npz": _write_npz, "safetensors": _write_safetensors}
+
+
+def require_form(form: str) -> None:
+    """Whether files of this form can be written.
+
+    Raises:
+        MissingDependencyError: not without a package.
+    """
+    if form == "safetensors":
+        _safetensors()
 
 
 def _arrays(piece: AttributionReport) -> dict[str, Any]:

@@ -136,9 +136,14 @@ def write_report(
     return [directory / name for name in names]
 
 
-def require_place_for_report(directory: Path, sources: Collection[Path] = (), *, overwrite: bool = False) -> None:
-    """Raise UsageError if :func:`write_report` could not write to ``directory``, before there is anything to write."""
-    names = ["attributions.npz", MANIFEST.name, PAGE]
+def require_place_for_report(
+    directory: Path, sources: Collection[Path] = (), *, overwrite: bool = False, form: str = "npz"
+) -> None:
+    """Raise UsageError if a report could not be written to ``directory``, before there is anything to write.
+
+    ``form``: of its files of arrays.
+    """
+    names = [f"attributions.{form}", MANIFEST.name, PAGE]
     require_free(directory, MANIFEST, names, sources, overwrite=overwrite)
 
 

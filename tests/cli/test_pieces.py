@@ -402,6 +402,50 @@ def test_a_damaged_piece_is_computed_again(work: Path, monkeypatch: pytest.Monke
     assert data_files("out") == data_files("whole")
 
 
+def test_arrays_of_safetensors(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    command = f"{M} x.npy --rows-per-file 4"
+    interrupt(monkeypatch, f"{command} --format safetensors -o out")
+    assert "options changed" in run(f"{command} --resume -o out").stderr
+    succeed(f"{command} --format safetensors --resume -o out")
+    succeed(f"{command} -o npz")
+    files = [safetensors.load_file(file) for file in sorted(Path("out").glob("attributions-*.safetensors"))]
+    assert len(files) == len([*Path("npz").glob("*.npz")]) and not [*Path("out").glob("*.npz")]
+    for key, array in arrays("npz").items():
+        np.testing.assert_array_equal(np.concatenate([file[key] for file in files]), array)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    refused = run(f"{M} x.npy --format safetensors -o other")
+    assert refused.exit_code == 2 and "onnx-ig[safetensors]" in refused.stderr and not Path("other").exists()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from onnx_ig.common.lock import alone_in
+with alone_in(Path("out/unfinished")):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+@pytest.mark.parametrize("dies", [False, True])
+def test_one_process_at_a_time_writes_a_report(work: Path, dies: bool) -> None:
+    command = f"{M} x.npy --rows-per-file 4 -o out"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        for more in ("", " --resume", " --overwrite"):
+            refused = run(command + more)
+            assert refused.exit_code == 2 and f"another process ({holder.pid}) writes to" in refused.stderr
+    finally:
+        holder.kill() if dies else holder.communicate("\n")
+        holder.wait()
+    assert Path("out/unfinished/lock").exists() == dies
+    succeed(command)
+    assert not Path("out/unfinished").exists() and Path("out/report.json").exists()
+
+
 def test_an_earlier_report_stays_until_the_new_one_is_whole(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     succeed(f"{M} x.npy -o out")
     before = data_files("out")

@@ -64,6 +64,7 @@ def run(
     warnings: Callable[[], Sequence[str]],
     opening: float,
     draw: int,
+    form: str,
 ) -> Done:
     """Explain all ``windows`` and write the report.
 
@@ -71,21 +72,24 @@ def run(
         record: what two runs must share for one to continue the other.
         describe: the report of a piece.
         warnings: those of the run, when it ends; ``opening``: the seconds that it took before; ``draw``: how many
-            examples are drawn.
+            examples are drawn; ``form``: of the files of arrays.
 
     Raises:
         UsageError, InputError, NotDifferentiableError, ProviderError, OutOfMemoryError: see those classes. What is
             finished stays, and a line says so.
     """
-    before = place.begin(record)
+    before: list[Shard] = []
     began = time.perf_counter()
 
     def kept(stage: Path) -> bool:
         return len(windows) > 1 and _has_finished(stage)
 
-    folder = staged(place.out, MANIFEST, overwrite=place.overwrite, sources=place.sources, kept=kept)
+    def begin() -> None:
+        before.extend(place.begin(record))
+
+    folder = staged(place.out, MANIFEST, overwrite=place.overwrite, sources=place.sources, begin=begin, kept=kept)
     with _ended_by_sigterm(), folder as stage:
-        shards = Shards(stage, record, len(windows))
+        shards = Shards(stage, record, len(windows), form)
         shards.finished += before
         shards.write_account()
         writer = ReportWriter(stage, shards, max_pictures=draw)

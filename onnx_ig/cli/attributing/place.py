@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from onnx_ig.cli.attributing.request import AttributeOptions
-from onnx_ig.common.atomic import UNFINISHED, publish
+from onnx_ig.common.atomic import UNFINISHED, is_draft, publish
+from onnx_ig.common.lock import LOCK, alone_in, clear
 from onnx_ig.data import Window
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.model import Model
@@ -44,13 +45,13 @@ class Place:
         return self.out / UNFINISHED
 
     def begin(self, record: Mapping[str, Any]) -> list[Shard]:
-        """The finished pieces of the run that this one continues.
+        """The finished pieces of the run that this one continues; no other process may be in the folder.
 
         Raises:
             UsageError: it is there and is not to be continued, or was of other work.
         """
         account = read_account(self.unfinished)
-        if account is None and self.unfinished.exists():
+        if account is None and not all(is_draft(path) or path.name == LOCK for path in self.unfinished.iterdir()):
             raise UsageError(f"{self.unfinished} was not made by this command: move it, or choose another directory")
         earlier, finished = account or ({}, [])
         if not self.resume:
@@ -60,7 +61,7 @@ class Place:
                     f"{self.unfinished} holds {examples} explained examples of a run that "
                     "did not end: continue it with --resume, or begin again with --overwrite"
                 )
-            shutil.rmtree(self.unfinished, ignore_errors=True)
+            clear(self.unfinished)
             return []
         changed = [what for what in record if earlier.get(what) != record[what]] if finished else []
         if changed:
@@ -74,11 +75,14 @@ class Place:
         """report.json where the same work is finished here; files whose move into place was interrupted are moved."""
         if not self.resume:
             return None
-        if _report_of(self.unfinished, record) is not None:
-            publish(self.unfinished, self.out, MANIFEST)
-        report = _report_of(self.out, record)
-        if report is not None:
-            shutil.rmtree(self.unfinished, ignore_errors=True)
+        if not self.unfinished.is_dir():
+            return _report_of(self.out, record)
+        with alone_in(self.unfinished):
+            if _report_of(self.unfinished, record) is not None:
+                publish(self.unfinished, self.out, MANIFEST)
+            report = _report_of(self.out, record)
+            if report is not None:
+                shutil.rmtree(self.unfinished, ignore_errors=True)
         return report
 
 

@@ -43,6 +43,7 @@ class AttributeOptions:
     files: FileOptions = field(default_factory=FileOptions)
     allow_nonfinite: bool = False
     names: Names = field(default_factory=Names)
+    form: str = "npz"
     draw: int = 16
     style: Style = field(default_factory=Style)
 

@@ -135,9 +135,11 @@ def attribute(
     from onnx_ig.inspection import contract_of
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
+    from onnx_ig.report.shards import require_form
 
     sources = files_in(model, *inputs, *extra, *baselines, target, names, weights, tokenizer)
-    require_place_for_report(out, sources, overwrite=overwrite)
+    require_form(rest["form"])
+    require_place_for_report(out, sources, overwrite=overwrite, form=rest["form"])
     began = time.perf_counter()
     shown = read_names(names)
     if is_factory(model):
@@ -209,6 +211,7 @@ def _attribute(
             warnings=lambda: [*ending.warnings],
             opening=opening,
             draw=request.draw,
+            form=request.form,
         )  # fmt: skip
     for note in done.notes:
         click.echo(f"note: {note}", err=True)

@@ -192,6 +192,14 @@ pieces = together(
         help="Examples that are explained and written together. [default: as many as 64 MB hold, 8192 at most]",
     ),
     click.option(
+        "--format",
+        "form",
+        type=click.Choice(("npz", "safetensors")),
+        default="npz",
+        show_default=True,
+        help="Of the files of arrays; a table is written beside them as CSV or Parquet, as it was given.",
+    ),
+    click.option(
         "--resume", is_flag=True, help="Continue a run that was interrupted: what it finished is not computed again."
     ),
 )
