@@ -1,7 +1,7 @@
 """One process at a time in a folder.
 
-The one idea: the system itself holds the lock for a process and lets go when that ends, however it ends, so that what a
-dead process left stops nobody.
+The one idea: the system itself holds the lock on the folder for a process and lets go when that ends, however it ends,
+so that what a dead process left stops nobody.
 """
 
 from __future__ import annotations
@@ -11,76 +11,66 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from onnx_ig.errors import UsageError
-
-LOCK = "lock"
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Be the only process in ``folder``, which is made if it is not there, and removed afterwards if nothing is in it.
 
+    A system without such locks (Windows) lets every process in.
+
     Raises:
         UsageError: another process is in it; OSError: the folder cannot be made.
     """
-    stream = _taken(folder)
+    held = _taken(folder)
     try:
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
         yield
     finally:
-        if _is_at(stream, folder / LOCK):  # and not that of a process that made the folder again
-            with suppress(OSError):  # other files are in it
-                (folder / LOCK).unlink()
+        if held is None or _is_at(held, folder):  # and not one that another process made since
+            with suppress(OSError):  # files are in it
                 folder.rmdir()
-        stream.close()
+        if held is not None:
+            os.close(held)
 
 
 def clear(folder: Path) -> None:
-    """Remove what is in ``folder`` but the lock."""
+    """Remove what is in ``folder``, which stays the same and held."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != LOCK:
+        else:
             path.unlink()
 
 
-def _taken(folder: Path) -> IO[str]:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            stream = (folder / LOCK).open("a+")
-        except FileNotFoundError:  # the folder was removed in between
-            continue
-        if not _lock(stream):
-            stream.seek(0)
-            raise UsageError(
-                f"another process ({stream.read() or 'unknown'}) writes to {folder.parent}: wait until it ends, or "
-                "choose another directory"
-            )
-        if _is_at(stream, folder / LOCK):
-            return stream
-        stream.close()
-
-
-def _lock(stream: IO[str]) -> bool:
-    """Whether the lock is now held; a system without such locks (Windows) lets every process in."""
+def _taken(folder: Path) -> int | None:
+    """The folder, opened and locked; None where the system has no locks."""
     try:
         import fcntl
     except ImportError:
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        folder.mkdir(parents=True, exist_ok=True)
+        return None
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # the process that held it removed it in between
+            continue
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(opened)
+            raise UsageError(
+                f"another process writes to {folder.parent}: wait until it ends, or choose another directory"
+            ) from None
+        if _is_at(opened, folder):
+            return opened
+        os.close(opened)
 
 
-def _is_at(stream: IO[str], path: Path) -> bool:
+def _is_at(opened: int, folder: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+        return os.path.samestat(os.fstat(opened), folder.stat())
     except FileNotFoundError:
         return False

@@ -437,11 +437,11 @@ def test_one_process_at_a_time_writes_a_report(work: Path, dies: bool) -> None:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         for more in ("", " --resume", " --overwrite"):
             refused = run(command + more)
-            assert refused.exit_code == 2 and f"another process ({holder.pid}) writes to" in refused.stderr
+            assert refused.exit_code == 2 and "another process writes to" in refused.stderr
     finally:
         holder.kill() if dies else holder.communicate("\n")
         holder.wait()
-    assert Path("out/unfinished/lock").exists() == dies
+    assert Path("out/unfinished").exists() == dies
     succeed(command)
     assert not Path("out/unfinished").exists() and Path("out/report.json").exists()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx_ig.cli.attributing.request import AttributeOptions
 from onnx_ig.common.atomic import UNFINISHED, is_draft, publish
-from onnx_ig.common.lock import LOCK, alone_in, clear
+from onnx_ig.common.lock import alone_in, clear
 from onnx_ig.data import Window
 from onnx_ig.errors import UsageError
 from onnx_ig.loading.model import Model
@@ -51,7 +51,7 @@ class Place:
             UsageError: it is there and is not to be continued, or was of other work.
         """
         account = read_account(self.unfinished)
-        if account is None and not all(is_draft(path) or path.name == LOCK for path in self.unfinished.iterdir()):
+        if account is None and not all(map(is_draft, self.unfinished.iterdir())):
             raise UsageError(f"{self.unfinished} was not made by this command: move it, or choose another directory")
         earlier, finished = account or ({}, [])
         if not self.resume:
