@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.composites import composite_of
 from onnx_ig.autodiff.function_bodies import function_body, has_body
-from onnx_ig.autodiff.registry import LoweringRule, lookup, prepare
+from onnx_ig.autodiff.registry import PreparationRule, lookup, prepare
 from onnx_ig.autodiff.reverse import dependents
 from onnx_ig.autodiff.straight_through import add_surrogates
 from onnx_ig.errors import NotDifferentiableError
@@ -77,37 +77,37 @@ def _needs_lowering(node: ir.Node) -> bool:
 def expand(op: OpBuilder, node: ir.Node) -> dict[ir.Value, ir.Value] | None:
     """Replace the node; returns its outputs with what took their place, None if nothing is known to expand it into."""
     entry = lookup(node)
-    last = op.graph[-1]
     if entry is not None and entry.kind == "rule":
-        prepared = prepare(op, node)
-        if prepared is None:
-            return None
-        outputs = list(prepared)
-    elif entry is not None and entry.function is not None:
+        return rewrite(op, node, prepare)
+    if entry is not None and entry.function is not None:
         return rewrite(op, node, entry.function)
-    else:
-        function = function_body(node, op.opset)
-        if function is None:
-            unknown = [x for x in node.inputs if x is not None and x.shape is None]
-            if unknown and has_body(node, op.opset):
-                node.meta[REFUSAL] = unknown_rank(node, unknown[0])
-            return None
-        outputs = _instantiate(op, ir.from_proto(function), node)
+    function = function_body(node, op.opset)
+    if function is None:
+        unknown = [x for x in node.inputs if x is not None and x.shape is None]
+        if unknown and has_body(node, op.opset):
+            node.meta[REFUSAL] = unknown_rank(node, unknown[0])
+        return None
+    last = op.graph[-1]
+    outputs = _instantiate(op, ir.from_proto(function), node)
     return _replace(op.graph, node, take_off(op.graph, last), outputs)
 
 
-def rewrite(op: OpBuilder, node: ir.Node, rule: LoweringRule) -> dict[ir.Value, ir.Value] | None:
+def rewrite(op: OpBuilder, node: ir.Node, rule: PreparationRule) -> dict[ir.Value, ir.Value] | None:
     """Replace the node by what ``rule`` makes of it; returns its outputs with what took their place.
 
-    None where the rule refuses it: the node stays, and the refusal is raised if a cotangent gets there.
+    None where there is nothing to do, or the rule refuses it: the node stays, and the refusal is raised if a cotangent
+    gets there.
     """
     last = op.graph[-1]
     try:
-        outputs = list(rule(op, node))
+        made = rule(op, node)
     except NotDifferentiableError as refusal:
         take_off(op.graph, last)
         node.meta[REFUSAL] = refusal
         return None
+    if made is None:
+        return None
+    outputs = list(made)
     return _replace(op.graph, node, take_off(op.graph, last), outputs)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from onnx_ig.attribution.layout import ON_AXIS_1, ONE_EXAMPLE
 from onnx_ig.common.types import Array
-from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
+from onnx_ig.errors import InputError, ModelError, NotDifferentiableError, OutOfMemoryError
 
 # Kernels choose other summation orders for other batch sizes; half precision rounds more.
 _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
@@ -101,6 +101,8 @@ def require_independent_rows(
                 raise
             companies += [[company[0], other] for other in company[1:]]
             continue
+        except NotDifferentiableError:  # it would not be by rows of their own either
+            raise
         except ModelError as error:
             raise _refusal(f"takes one row, and not {len(company)}", str(error)) from error
         for i, (row, own) in enumerate(company):
@@ -211,6 +213,8 @@ def require_rows_run_alone(error: ModelError, all_rows: Callable[[], object]) ->
     Raises:
         InputError: it does: the rows belong together.
     """
+    if isinstance(error, NotDifferentiableError):  # it says more than this could
+        return
     try:
         all_rows()
     except (ModelError, OutOfMemoryError):

@@ -31,6 +31,7 @@ from onnx_ig.exporting.portable.pinning import in_rows, rows_to_declare, with_si
 from onnx_ig.exporting.portable.runtimes import ANY, Needs, needs_of
 from onnx_ig.exporting.portable.write import make_portable
 from onnx_ig.exporting.trial import try_out
+from onnx_ig.loading.interface import put_defaults_back
 from onnx_ig.loading.model import Model, Source, load_with_output, tensor_called
 from onnx_ig.quadrature import path_nodes_and_weights
 
@@ -174,6 +175,8 @@ def export(
     built = build(model, plan).clone()  # in the copy only outputs count as such, and the rest is declared
     if needs is None:
         _require_examples_apart(model, plan, example)
+        per_row = {*plan.attributed, *plan.per_example}  # whose rows are the caller's
+        put_defaults_back(built.graph, {n: v for n, v in model.defaults.items() if n not in per_row})
     else:
         make_portable(built, needs)
         example = in_rows(plan, example)

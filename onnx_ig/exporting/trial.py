@@ -17,7 +17,14 @@ from onnx_ig.attribution.contract import Contract
 from onnx_ig.common.types import Array
 from onnx_ig.engine.drawn_data import drawn, known_words, own_inputs, perhaps_rows, positive, with_the_rest
 from onnx_ig.engine.forward import ForwardModel
-from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OutOfMemoryError, warn
+from onnx_ig.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    NotDifferentiableError,
+    OutOfMemoryError,
+    warn,
+)
 from onnx_ig.graph.declared import cast_to_declared, kind_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.runtime.session import Session
@@ -143,6 +150,8 @@ def _why(
         if own is None:
             return f"ONNX Runtime opens the model itself no more than this: {cause}"
         return f"the model itself fails on drawn data: {cause}; {_GIVE}"
+    if isinstance(error, NotDifferentiableError):  # which only a run tells
+        raise error
     raise ModelError(
         f"the attribution model does not work, though the model itself does, so nothing was written: {error}. {_REPORT}"
     ) from error

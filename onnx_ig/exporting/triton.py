@@ -79,6 +79,8 @@ def _is_ours(config: Path) -> bool:
 def configuration(path: Path, name: str) -> str:
     """The text of config.pbtxt for the attribution model at ``path``, served as ``name``.
 
+    Inputs that have a default value keep it: Triton's ONNX Runtime counts none of them among a model's inputs.
+
     Raises:
         ModelError: a tensor whose number of axes is unknown, or a file that is no attribution model.
     """
@@ -96,7 +98,7 @@ def configuration(path: Path, name: str) -> str:
         *(["dynamic_batching { }"] if batched else []),
         "version_policy { latest { num_versions: 1 } }",
         "instance_group [ { kind: KIND_AUTO count: 1 } ]",
-        *(_described("input", x, batched) for x in model.inputs),
+        *(_described("input", x, batched) for x in model.inputs if x.name not in written.defaults),
         *(_described("output", y, batched) for y in model.outputs),
     ]
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ import onnx_ir.passes.common as passes
 
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.quirks.ceil_mode import SettleCeilModePass
+from onnx_ig.loading.containers import restore_containers
 from onnx_ig.loading.joined_axes import joined_symbols, made_up_name, rename, renamed
 from onnx_ig.loading.rank_facts import settle_ranks
 from onnx_ig.loading.shape_values import settle_shapes
@@ -115,18 +116,11 @@ def onnx_inference(model: ir.Model) -> None:
         passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     finally:
         logger.disabled = disabled
+    restore_containers(model.graph)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        y = node.outputs[0] if node.outputs else None
-        if node.op_type in _SEQUENCES and y is not None and isinstance(y.type, ir.TensorType):
-            y.type = ir.SequenceType(y.type)  # the pass takes over the elements' type alone
-        if node.op_type == "Optional" and y is not None and isinstance(y.type, (ir.TensorType, ir.SequenceType)):
-            y.type = ir.OptionalType(y.type)
         if node.op_type == "Attention":  # of inputs of unknown rank it makes a number, where nothing is known
             for y in node.outputs:
                 y.shape = y.shape or None
-
-
-_SEQUENCES = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SplitToSequence"})
 
 
 def _fill_gaps(graph: ir.Graph, declared: Mapping[ir.Value, ir.Shape]) -> bool:

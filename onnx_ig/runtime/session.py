@@ -15,7 +15,15 @@ import onnx_ir as ir
 
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array, Provider
-from onnx_ig.errors import InputError, MissingDependencyError, ModelError, OnnxIgError, OutOfMemoryError, ProviderError
+from onnx_ig.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    NotDifferentiableError,
+    OnnxIgError,
+    OutOfMemoryError,
+    ProviderError,
+)
 from onnx_ig.runtime import forms
 from onnx_ig.runtime.device_memory import free_device_memory
 from onnx_ig.runtime.heap import give_back_freed_memory
@@ -50,6 +58,12 @@ _WORKING_SET_BYTES_IF_UNTOLD = 2 << 30
 _SPIN_MICROSECONDS = "20"
 _KIND = re.compile(r"\[ONNXRuntimeError\] : \d+ : (FAIL|INVALID_ARGUMENT|RUNTIME_EXCEPTION) : ")
 _FAILED_NODE = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
+_CHANGES_SHAPE = re.compile(r"Name:'([^']*)' Status Message: Inconsistent shape in loop output")
+_ONE_SHAPE = (
+    "what it gives out at every step has another shape at another one, and a gradient needs its states of all steps",
+    "Start its states with the shape that a step gives them (an Expand before the Loop), and write a tensor that grows "
+    "as a scan output, one slice per step",
+)
 _IN_ITS_SOURCES = re.compile(r"\S*\.(?:h|cc):\d+ (?:(?:[\w:]+ )*onnxruntime::\S*?\(.*?\) (?:const )?)?")
 OUT_OF_MEMORY_SIGNS = (
     *("Failed to allocate memory", "bad_alloc", "out of memory", "BFCArena::AllocateRawInternal"),
@@ -135,7 +149,8 @@ class Session:
                     "its libraries (CUDA, cuDNN) could not be loaded: install 'onnx-ig[gpu]' on a machine with a GPU, "
                     "or ask for provider='cpu'"
                 )
-        self.input_names: list[str] = [value.name for value in session.get_inputs()]
+        taken = (*session.get_inputs(), *session.get_overridable_initializers())  # these need not be fed
+        self.input_names: list[str] = [value.name for value in taken]
         self.output_names: list[str] = [value.name for value in session.get_outputs()]
         self._opened = _Opened(session, weights)
 
@@ -321,6 +336,9 @@ def _translated(error: Exception, doing: str) -> Exception:
             "an encoder of the model does not know one of the given categories, nor takes unknown ones: give data, and "
             "for what is attributed a baseline, of known categories (the baselines are 0 and no text unless given)"
         )
+    changes = _CHANGES_SHAPE.search(text)
+    if changes is not None:
+        return NotDifferentiableError("Loop", changes[1], *_ONE_SHAPE)
     found = ModelError(f"ONNX Runtime could not {doing}: {_reason(text) if text else type(error).__name__}")
     if not lacks_kernel(found):
         return found

@@ -8,7 +8,8 @@ import onnx
 import onnx.parser
 import pytest
 
-from onnx_ig.errors import UsageError
+from onnx_ig.errors import NotDifferentiableError, UsageError
+from onnx_ig.inspection import inspect
 from tests.helpers.doors import DOORS, PRODUCTS, Case, assert_right, expected, first_rows
 
 RNG = np.random.default_rng(3)
@@ -187,6 +188,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         { v = Sin (u) }> (s)  o = ConcatFromSequence <axis = 1> (m)  y = Sigmoid (o)""",
         {},
     ),
+    "a sequence that a loop off the path collects": (
+        """q0 = SequenceEmpty ()  q = Loop (two_, , q0) <body = b (int64 i, bool g, seq(float[N, 3]) s)
+        => (bool g2, seq(float[N, 3]) s2) { g2 = Identity (g) v = Sin (b) s2 = SequenceInsert (s, v) }>
+        o = ConcatFromSequence <axis = 1, new_axis = 1> (q)  m = ReduceSum <keepdims = 0> (o, one)  a = Mul (m, x)
+        y = Sigmoid (a)""",
+        {"b": K},
+    ),
 }  # fmt: skip
 
 
@@ -265,3 +273,41 @@ def test_what_the_data_decide_is_decided_for_each_example_at_each_path_point(nam
         assert_right(attribute(case, {}), wanted)
     with pytest.raises(UsageError, match="the data decide what its"):
         DOORS["loop-free"](case, {"x": Z}, tmp_path)
+
+
+# what no gradient is made of: the nodes, the operator and the reason, whether the graph tells it before a run
+REFUSED: dict[str, tuple[str, str, str, bool]] = {
+    "a state that grows": (
+        """e = Slice (x, none, none, one)  a, f = Loop (two_, , e, x) <body = b (int64 i, bool g, float[N, K] q,
+        float[N, 3] s) => (bool g2, float[N, L] q2, float[N, 3] s2) { g2 = Identity (g) s2 = Sin (s)
+        q2 = Concat <axis = 1> (q, s2) }>  y = Slice (a, none, three, one)""",
+        "Loop", r"its state 'q' changes its shape from \[N,0\] to \[N,3\] in a step. Write the growing tensor", True,
+    ),
+    "a state that starts as one row for all": (
+        """y = Loop (two_, , start) <body = b (int64 i, bool g, float s) => (bool g2, float s2)
+        { g2 = Identity (g) q = Add (s, x) s2 = Sin (q) }>""",
+        "Loop", "has another shape at another one.*Start its states with the shape", False,
+    ),
+    "a sequence carried along": (
+        """q0 = SequenceEmpty ()  q = Loop (two_, , q0) <body = b (int64 i, bool g, seq(float[N, 3]) s)
+        => (bool g2, seq(float[N, 3]) s2) { g2 = Identity (g) v = Sin (x) s2 = SequenceInsert (s, v) }>
+        o = ConcatFromSequence <axis = 1, new_axis = 1> (q)  y = ReduceSum <keepdims = 0> (o, one)""",
+        "ConcatFromSequence", "or the state of a loop", True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_gradient_is_said_by_every_door(name: str, tmp_path: Path) -> None:
+    text, operator, words, known = REFUSED[name]
+    proto = model(text, {})
+    constants = {"none": np.array([0]), "three": np.array([3]), "start": np.zeros((1, 3), np.float32)}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in constants.items())
+    case = Case(proto, {"x": X})
+    (found,) = inspect(proto).gradients
+    assert found.status == ("blocked" if known else "yes")
+    assert (operator in [one.op_type for one in found.obstacles]) == known
+    for doors, baselines in ((DOORS, {"x": Z}), (PRODUCTS, {})):
+        for opened in doors.values():
+            with pytest.raises(NotDifferentiableError, match=f"cannot differentiate {operator} .*{words}"):
+                opened(case, baselines, tmp_path)(case, baselines)

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx.parser
 import pytest
 from click.testing import CliRunner
@@ -89,6 +90,14 @@ def test_no_axis_of_examples(tmp_path: Path, schema: Any) -> None:
         "x": (schema.TYPE_FP32, [3], False),
         "shift": (schema.TYPE_FP64, [1], True),
     }
+
+
+def test_an_input_with_a_default_keeps_it(tmp_path: Path) -> None:
+    """ONNX Runtime counts it apart, and Triton compares the numbers of inputs."""
+    proto = onnx.parser.parse_model(NO_BATCH)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.5), "shift"))
+    text = configuration(onnx_ig.export(proto, tmp_path / "m.onnx", n_steps=3, target=1), "digits")
+    assert [line.split('"')[1] for line in text.splitlines() if line.startswith("input")] == ["x"]
 
 
 def test_command_line_adds_versions(tmp_path: Path) -> None:

@@ -129,14 +129,15 @@ def _file(**options: Any) -> Callable[[Case, Baselines, Path], Opened]:
         onnx.checker.check_model(path, full_check=True)
         session = onnxruntime.InferenceSession(path)
         names = [f"attribution_{k}" for k in case.inputs]
-        types = {i.name: np.float64 if "double" in i.type else np.float32 for i in session.get_inputs()}
+        taken = (*session.get_inputs(), *session.get_overridable_initializers())
+        types = {i.name: np.float64 if "double" in i.type else np.float32 for i in taken}
 
         def attribute(case: Case, baselines: Baselines) -> Arrays:
             total = dict.fromkeys(names, np.zeros(()))
             feeds = {**case.feeds, **{f"baseline_{k}": np.asarray(b, np.float32) for k, b in baselines.items()}}
             for chunk in _chunks(session) if options.get("form") == "step" else [slice(None)]:
                 feeds |= {"path_nodes": NODES[chunk], "path_weights": WEIGHTS[chunk]}
-                fed = {k: feeds[k].astype(types[k]) if k.startswith("path_") else feeds[k] for k in types}
+                fed = {k: feeds[k].astype(types[k]) if k.startswith("path_") else feeds[k] for k in types if k in feeds}
                 for name, part in zip(names, session.run(names, fed), strict=True):
                     total[name] = total[name] + part
             return {k: total[f"attribution_{k}"] for k in case.inputs}

@@ -52,8 +52,8 @@ def _widen_graph(graph: onnx.GraphProto, narrow: tuple[int, ...]) -> None:
                 attribute.CopyFrom(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(values)))
         if node.op_type == "ConstantOfShape" and not node.attribute:
             node.attribute.append(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(np.zeros(1))))
-        if node.op_type == "EyeLike" and not any(a.name == "dtype" for a in node.attribute):
-            continue
+        if node.op_type == "SequenceEmpty" and not node.attribute:  # one of float32
+            node.attribute.append(onnx.helper.make_attribute("dtype", DOUBLE))
 
 
 def _widen_type(type_proto: onnx.TypeProto, narrow: tuple[int, ...]) -> None:

@@ -119,7 +119,12 @@ def infer_body(op: OpBuilder, body: ir.Graph) -> None:
             op.infer(node)
             for y, shape in declared.items():  # what the file says fills gaps, and gives way to what is proved
                 if shape is not None and may_fit(y, ir.Value(shape=shape)):
-                    y.shape = shape
+                    y.shape = shape if y.shape is None else _numbers_first(y.shape, shape)
+
+
+def _numbers_first(proved: ir.Shape, declared: ir.Shape) -> ir.Shape:
+    """The declared sizes, but numbers that are proved in place of them."""
+    return ir.Shape([p if isinstance(p, int) else d for p, d in zip(proved, declared, strict=True)])
 
 
 def may_fit(a: ir.Value, b: ir.Value) -> bool:
