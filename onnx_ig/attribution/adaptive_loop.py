@@ -32,8 +32,10 @@ from onnx_ig.stopping import (
     SMOOTH_LEFT,
 )
 
-# Σ_k w_k · attribution over path points a [K] of weights w [K], one per tensor, and F there, [K, N].
-Chunk = Callable[[OpBuilder, ir.Value, ir.Value], tuple[list[ir.Value], ir.Value]]
+# For each target Σ_k w_k · attribution over path points a [K] of weights w [K], one per tensor, and F there, [K, N].
+Chunk = Callable[[OpBuilder, ir.Value, ir.Value], list[tuple[list[ir.Value], ir.Value]]]
+# Of a target: attributions, the relative error as estimated, [N], and the steps, int64 [N].
+Integrated = tuple[list[ir.Value], ir.Value, ir.Value]
 
 
 @dataclass(frozen=True)
@@ -126,50 +128,63 @@ class ToTolerance:
         """The type of the numbers of an example."""
         return accumulator_type(self.at[0])
 
-    def integrate(self, op: OpBuilder, chunk: Chunk, score: ir.Value) -> tuple[list[ir.Value], ir.Value, ir.Value]:
+    def integrate(self, op: OpBuilder, chunk: Chunk, scores: Sequence[ir.Value]) -> list[Integrated]:
         """The attributions at the level at which each example ended, its relative error in L1 as estimated, its steps.
 
         The rule is that of :func:`onnx_ig.engine.adaptive.integrate_to_tolerance`. Examples that are done go on being
-        evaluated with the others, to no effect.
+        evaluated with the others, to no effect; so are the targets of an example.
 
         Args:
-            score: F(x), [N]; its shape tells N.
+            scores: F(x) for each target, [N]; their shape tells N.
 
         Returns:
-            Tensors like ``at`` in the types that sums are kept in, [N] in that of the first, and int64 [N].
+            Of each target tensors like ``at`` in the types that sums are kept in, [N] in that of the first, int64 [N].
         """
         nodes, weights, turns = turns_of(self.max_steps, self.at_once)
         tables = {field.name: self._constant(op, getattr(turns, field.name)) for field in fields(Turns)}
         path = [op.constant(values.astype(self.dtype.numpy())) for values in (nodes, weights)]
-        start = self._state_before(op, score)
+        starts = [self._state_before(op, score) for score in scores]
         index = ir.val(op.fresh("turn"), dtype=ir.DataType.INT64, shape=[])
         going = ir.val(op.fresh("going"), dtype=ir.DataType.BOOL, shape=[])
-        state = {
-            name: ir.Value(name=op.fresh(f"carried_{name}"), type=ir.TensorType(value.dtype), shape=self._shape(name))
-            for name, value in start.items()
-            if value.dtype is not None
-        }
-        body = op.subgraph("path", [index, going, *state.values()])
+        states = [
+            {
+                name: ir.Value(
+                    name=op.fresh(f"carried_{name}"), type=ir.TensorType(value.dtype), shape=self._shape(name)
+                )
+                for name, value in start.items()
+                if value.dtype is not None
+            }
+            for start in starts
+        ]
+        carried = [value for state in states for value in state.values()]
+        body = op.subgraph("path", [index, going, *carried])
         turn = {name: body.Gather(table, index, axis=0) for name, table in tables.items()}
         bounds = [body.Reshape(turn[name], [1]) for name in ("first", "behind")]
         chosen = [body.Slice(values, *bounds, [0]) for values in path]
         for values in chosen:
             values.shape = ir.Shape([None if self.layout.batched else 1])
-        parts, scores = chunk(body, *chosen)
-        after = self._after(body, state, turn, parts, body.Cast(scores, to=self.wide))
-        undone = body.Cast(body.Not(after["done"]), to=ir.DataType.FLOAT)
-        late = body.Greater(body.ReduceSum(undone, keepdims=0), 0.0)
+        late: ir.Value | None = None
+        after: list[ir.Value] = []
+        for state, (parts, along) in zip(states, chunk(body, *chosen), strict=True):
+            own = self._after(body, state, turn, parts, body.Cast(along, to=self.wide))
+            undone = body.Cast(body.Not(own["done"]), to=ir.DataType.FLOAT)
+            one_late = body.Greater(body.ReduceSum(undone, keepdims=0), 0.0)
+            late = one_late if late is None else body.Or(late, one_late)
+            after += [own[name] for name in state]
+        assert late is not None
         body.graph.outputs.append(late)
-        for name, value in state.items():
-            out = body.Identity(after[name])
-            out.type, out.shape = value.type, value.shape
+        for before, value in zip(carried, after, strict=True):
+            out = body.Identity(value)
+            out.type, out.shape = before.type, before.shape
             body.graph.outputs.append(out)
         first = [op.constant(np.array(len(turns))), op.constant(np.array(True))]
-        made = op.add_node("Loop", [*first, *start.values()], {"body": body.graph}, len(start))
-        found = dict(zip(start, made, strict=True))
-        for name, value in found.items():
-            value.type, value.shape = state[name].type, state[name].shape
-        return [found[f"found_{i}"] for i in range(len(self.at))], found["error"], found["steps"]
+        begun = [value for start in starts for value in start.values()]
+        made = op.add_node("Loop", [*first, *begun], {"body": body.graph}, len(begun))
+        for before, value in zip(carried, made, strict=True):
+            value.type, value.shape = before.type, before.shape
+        results = iter(made)
+        found = [{name: next(results) for name in state} for state in states]
+        return [([own[f"found_{i}"] for i in range(len(self.at))], own["error"], own["steps"]) for own in found]
 
     # -- what is carried from turn to turn ----------------------------------------------------------------------------
 

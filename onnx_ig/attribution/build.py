@@ -99,76 +99,77 @@ class _Builder:
     def _input_x_gradient(self) -> None:
         """attribution = t · ∂F/∂t at the tensors themselves: the model's own nodes serve, nothing is copied."""
         op, parts = self.op, self.parts
-        selection = self._selection(parts.output, self.interface.target(parts.output))
-        seed = targets.seed(op, parts.output, selection)
-        score = targets.score(op, parts.output, selection)
-        if is_half(parts.nodes):
-            copy = Copy(op, parts.nodes, {})
-            grads = half_cotangents(copy, op, parts.nodes, parts.seed, seed, parts.grads, self.at, widened)
-        else:
-            grads = Copy(op, parts.nodes, {parts.seed: seed}).of(parts.grads)
-        for tensor, grad in zip(self.at, grads, strict=True):
-            product = op.Mul(*widened(op, [tensor]), grad) if self.plan.multiply_by_inputs else grad
-            self._attribution(tensor, product, selection)
-        self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
+        selections = self._selections(parts.output)
+        scores = [targets.score(op, parts.output, selection) for selection in selections]
+        products = []
+        for selection in selections:
+            seed = targets.seed(op, parts.output, selection)
+            if is_half(parts.nodes):
+                copy = Copy(op, parts.nodes, {})
+                grads = half_cotangents(copy, op, parts.nodes, parts.seed, seed, parts.grads, self.at, widened)
+            else:
+                grads = Copy(op, parts.nodes, {parts.seed: seed}).of(parts.grads)
+            if self.plan.multiply_by_inputs:
+                grads = [op.Mul(*widened(op, [tensor]), grad) for tensor, grad in zip(self.at, grads, strict=True)]
+            products.append(grads)
+        self._attributions(products, selections)
+        self._of_examples(names.SCORE, scores, "F(x), the selected output of each example")
 
     def _complete(self) -> None:
         """Prefix twice, the step in a Loop over chunks of the path, the scores at both ends, the delta."""
         op, parts, plan = self.op, self.parts, self.plan
-        selection = self._selection(parts.output, self.interface.target(parts.output))
-        score = targets.score(op, parts.output, selection)
+        selections = self._selections(parts.output)
+        scores = [targets.score(op, parts.output, selection) for selection in selections]
         at_baseline = self._at_baseline(self.attributed)
         (baseline_output,) = at_baseline.of([parts.output])
-        baseline_score = targets.score(op, baseline_output, selection)
+        baseline_scores = [targets.score(op, baseline_output, selection) for selection in selections]
         ends, differences = self._ends(at_baseline), self._differences(at_baseline)
         if plan.to_tolerance is not None:
-            attributions = self._as_exact_as(*plan.to_tolerance, ends, differences, selection, score)
+            attributions = self._as_exact_as(*plan.to_tolerance, ends, differences, selections, scores)
         else:
             nodes, weights = self.interface.path()
+            frontier = list(parts.frontier)
 
             def chunk(op: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
-                return self._once(ends, lambda _: [selection], nodes, weights, op)[0].sums
+                questions = self._once(ends, lambda _: selections, nodes, weights, op)
+                return [part for question in questions for part in question.sums]
 
+            like = frontier * len(selections)
             if not plan.steps_per_run:
                 sums = chunk(op, nodes, weights)
             elif plan.in_sequence:
-                sums = in_sequence(op, parts.frontier, plan.steps_per_run, chunk, nodes, weights)
+                sums = in_sequence(op, like, plan.steps_per_run, chunk, nodes, weights)
             else:
-                sums = in_chunks(op, parts.frontier, plan.layout, plan.steps_per_run, chunk, nodes, weights)
-            attributions = self._attributions(self._products(op, self._pulled_back(op, sums), differences), selection)
-        total = sum_by_example(op, attributions, plan.layout)
-        change = op.Sub(*(op.Cast(f, to=total.dtype) for f in (score, baseline_score)))
-        delta = op.Sub(total, change)
-        self.interface.output(names.SCORE, score, "F(x), the selected output of each example")
-        self.interface.output(names.BASELINE_SCORE, baseline_score, "F(baseline) for the same target")
-        self.interface.output(names.CONVERGENCE_DELTA, delta, "Σ attributions − (F(x) − F(baseline)) of each example")
+                sums = in_chunks(op, like, plan.layout, plan.steps_per_run, chunk, nodes, weights)
+            each = [sums[first : first + len(frontier)] for first in range(0, len(sums), len(frontier))]
+            products = [self._products(op, self._pulled_back(op, own), differences) for own in each]
+            attributions = self._attributions(products, selections)
+        deltas = []
+        for own, *ends_of_path in zip(attributions, scores, baseline_scores, strict=True):
+            total = sum_by_example(op, own, plan.layout)
+            deltas.append(op.Sub(total, op.Sub(*(op.Cast(f, to=total.dtype) for f in ends_of_path))))
+        self._of_examples(names.SCORE, scores, "F(x), the selected output of each example")
+        self._of_examples(names.BASELINE_SCORE, baseline_scores, "F(baseline) for the same target")
+        self._of_examples(names.CONVERGENCE_DELTA, deltas, "Σ attributions − (F(x) − F(baseline)) of each example")
 
     def _step(self) -> None:
         """One chunk of the path; linear in path_weights, so callers add the attributions up over chunks."""
         parts = self.parts
-        chosen = self.interface.target(parts.output)
-        chosen_each = [chosen] if self.plan.targets == 1 else targets.apart(self.op, chosen, self.plan.targets)
+        chosen = self.interface.targets(parts.output)
         ends = [*parts.frontier, *self.at]
         at_baseline = self._at_baseline(meeting_others(self.attributed, self.own_inputs, ends, parts.nodes))
         nodes, weights = self.interface.path()
         questions = self._once(  # selecting at x would cost a forward pass
-            self._ends(at_baseline), lambda output: [self._selection(output, t) for t in chosen_each], nodes, weights
+            self._ends(at_baseline), lambda output: [self._selection(output, t) for t in chosen], nodes, weights
         )
         differences = self._differences(at_baseline)
         products = [self._products(self.op, self._pulled_back(self.op, q.sums), differences) for q in questions]
         scores = [q.scores for q in questions]
         for tensor, of_targets in zip(self.at, zip(*products, strict=True), strict=True):
             shown = [self._masked(tensor, p, q.selection) for p, q in zip(of_targets, questions, strict=True)]
-            self.interface.attribution(tensor, self._side_by_side(shown, 1))
-        self.interface.output(names.PATH_SCORES, self._side_by_side(scores, 2), "F at each path point of each example")
-
-    def _side_by_side(self, of_targets: Sequence[ir.Value], axis: int) -> ir.Value:
-        """The values of the targets, on an axis of their own where there are several of each example."""
-        if self.plan.targets == 1:
-            return of_targets[0]
-        stacked: ir.Value = self.op.Concat(*(self.op.Unsqueeze(x, [axis]) for x in of_targets), axis=axis)
-        stacked.type = of_targets[0].type
-        return stacked
+            self.interface.attribution(tensor, targets.side_by_side(self.op, shown, self.plan.target_axis))
+        along = targets.side_by_side(self.op, scores, 2)
+        self.interface.output(names.PATH_SCORES, along, "F at each path point of each example")
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -189,6 +190,13 @@ class _Builder:
     def _selection(self, output: ir.Value, target: targets.Target) -> targets.Selection:
         return targets.select(self.op, output, self.parts.target_rank, target, self.plan.layout.kind == "none")
 
+    def _selections(self, output: ir.Value) -> list[targets.Selection]:
+        return [self._selection(output, target) for target in self.interface.targets(output)]
+
+    def _of_examples(self, name: str, of_targets: Sequence[ir.Value], doc: str) -> None:
+        """Declare a number of each example, or of each of its targets."""
+        self.interface.output(name, targets.side_by_side(self.op, of_targets, 1), doc)
+
     def _once(
         self,
         ends: Ends,
@@ -205,21 +213,21 @@ class _Builder:
         max_steps: int,
         ends: Ends,
         differences: Sequence[ir.Value],
-        selection: targets.Selection,
-        score: ir.Value,
-    ) -> list[ir.Value]:
+        selections: Sequence[targets.Selection],
+        scores: Sequence[ir.Value],
+    ) -> list[list[ir.Value]]:
         """Path points until each example's error is estimated below ``tolerance``; declares error and steps too."""
         op, plan, output = self.op, self.plan, self.parts.output
         assert output.dtype is not None
         tells = not self.straight_through and (plan.multiply_by_inputs or plan.at == plan.attributed)
 
-        def chunk(body: OpBuilder, nodes: ir.Value, weights: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        def chunk(body: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[tuple[list[ir.Value], ir.Value]]:
             # ONNX Runtime warns of a Cast outside that the body reads beside what is cast
-            inner = replace(selection, one_hot=body.Cast(selection.marks, to=output.dtype))
-            (found,) = self._once(ends, lambda _: [inner], nodes, weights, body)
-            return self._products(body, self._pulled_back(body, found.sums), differences), found.scores
+            inner = [replace(s, one_hot=body.Cast(s.marks, to=output.dtype)) for s in selections]
+            questions = self._once(ends, lambda _: inner, nodes, weights, body)
+            return [(self._products(body, self._pulled_back(body, q.sums), differences), q.scores) for q in questions]
 
-        found, error, steps = ToTolerance(
+        found = ToTolerance(
             self.at,
             plan.layout,
             tolerance,
@@ -228,13 +236,15 @@ class _Builder:
             float(ml_dtypes.finfo(output.dtype.numpy()).eps) if tells else None,
             None if plan.multiply_by_inputs else differences,
             self.interface.path_type,
-        ).integrate(op, chunk, score)
-        alone = plan.layout.kind == "none"
-        error = targets.masked(op, error, selection, 1, alone)
-        steps = steps if selection.valid is None else op.Where(selection.valid, steps, op.constant(np.zeros(1, int)))
-        self.interface.output(names.ERROR_ESTIMATE, error, "estimated Σ |error| / Σ |attributions| of each example")
-        self.interface.output(names.STEPS_USED, steps, f"intervals between path points, {max_steps} or less")
-        return self._attributions(found, selection)
+        ).integrate(op, chunk, scores)
+        alone, errors, steps = plan.layout.kind == "none", [], []
+        for (_, error, taken), selection in zip(found, selections, strict=True):
+            errors.append(targets.masked(op, error, selection, 1, alone))
+            none = op.constant(np.zeros(1, int))
+            steps.append(taken if selection.valid is None else op.Where(selection.valid, taken, none))
+        self._of_examples(names.ERROR_ESTIMATE, errors, "estimated Σ |error| / Σ |attributions| of each example")
+        self._of_examples(names.STEPS_USED, steps, f"intervals between path points, {max_steps} or less")
+        return self._attributions([products for products, *_ in found], selections)
 
     def _pulled_back(self, op: OpBuilder, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """The summed cotangents at the frontier brought back through the prefix to the attributed tensors."""
@@ -262,14 +272,17 @@ class _Builder:
         wide = [op.Cast(total, to=accumulator_type(t)) for t, total in zip(self.at, totals, strict=True)]
         return [op.Mul(*pair) for pair in zip(differences, wide, strict=True)] if self.plan.multiply_by_inputs else wide
 
-    def _attributions(self, products: Sequence[ir.Value], selection: targets.Selection) -> list[ir.Value]:
-        """Masked and declared; returns them wide, for the delta."""
-        return [self._attribution(tensor, p, selection) for tensor, p in zip(self.at, products, strict=True)]
-
-    def _attribution(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
-        """Mask, declare as output; returns the wide value for the delta."""
-        shown = self._masked(tensor, product, selection)
-        self.interface.attribution(tensor, self.op.Cast(shown, to=tensor.dtype))
+    def _attributions(
+        self, products: Sequence[Sequence[ir.Value]], selections: Sequence[targets.Selection]
+    ) -> list[list[ir.Value]]:
+        """Those of each target masked, and declared; returns them wide, for the delta."""
+        shown = [
+            [self._masked(tensor, product, selection) for tensor, product in zip(self.at, own, strict=True)]
+            for own, selection in zip(products, selections, strict=True)
+        ]
+        for tensor, of_targets in zip(self.at, zip(*shown, strict=True), strict=True):
+            together = targets.side_by_side(self.op, of_targets, self.plan.target_axis)
+            self.interface.attribution(tensor, self.op.Cast(together, to=tensor.dtype))
         return shown
 
     def _masked(self, tensor: ir.Value, product: ir.Value, selection: targets.Selection) -> ir.Value:
@@ -303,6 +316,7 @@ class _Builder:
             inputs=self.interface.described,
             baked=self.interface.baked,
             straight_through=self.straight_through,
+            targets=plan.targets,
             source_sha256=self.source.source_sha256,
         )
 

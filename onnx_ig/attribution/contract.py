@@ -21,7 +21,7 @@ PATH_NODES, PATH_WEIGHTS = "path_nodes", "path_weights"
 SCORE, BASELINE_SCORE, PATH_SCORES = "score", "baseline_score", "path_scores"
 CONVERGENCE_DELTA, TARGET_USED = "convergence_delta", "target_used"
 ERROR_ESTIMATE, STEPS_USED = "error_estimate", "steps_used"
-OF_EXAMPLES = (SCORE, BASELINE_SCORE, CONVERGENCE_DELTA, ERROR_ESTIMATE, STEPS_USED)  # one number each, of the target
+OF_EXAMPLES = (SCORE, BASELINE_SCORE, CONVERGENCE_DELTA, ERROR_ESTIMATE, STEPS_USED)  # one number each, of a target
 NESTED = "nested-clenshaw-curtis"  # the rule of a path that goes on until a tolerance is reached
 
 
@@ -43,7 +43,9 @@ class Contract:
     """What an attribution model computes and how it is called (JSON Schema: onnx_ig/attribution/contract.schema.json).
 
     Outputs are called ``prefix`` + the names above; ``layout`` is batched, fixed or none. ``straight_through``: how
-    many nodes of which operators have a straight-through derivative (quantised models).
+    many nodes of which operators have a straight-through derivative (quantised models). ``targets``: how many an
+    example has; several have an axis behind that of the examples, in the attributions, in all numbers of an example
+    and in the input of targets.
     """
 
     form: str
@@ -58,10 +60,14 @@ class Contract:
     source_sha256: str = ""
     prefix: str = ""
     version: int = VERSION
+    targets: int = 1
 
     def to_json(self) -> str:
         """The JSON object stored under :data:`KEY`."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        said = asdict(self)
+        if self.targets == 1:  # as files say it that know of no others
+            del said["targets"]
+        return json.dumps(said, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Contract:

@@ -12,7 +12,7 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import ContractInput
 from onnx_ig.attribution.layout import declare_rows
 from onnx_ig.attribution.plan import Plan
-from onnx_ig.attribution.target import Target
+from onnx_ig.attribution.target import Target, apart, largest, side_by_side
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError
 from onnx_ig.graph.builder import OpBuilder, is_static, same_shape
@@ -39,19 +39,22 @@ class Interface:
         self.described: list[ContractInput] = []
         self._declare()
 
-    def target(self, output: ir.Value) -> Target:
-        """The graph input (int64 [N] or [N, target_rank]), the predicted class, or the indices that are baked in.
+    def targets(self, output: ir.Value) -> list[Target]:
+        """Each target: of the graph's input (int64 [N] or [N, target_rank]), by the output at x, or baked in.
 
-        None: ``output`` is one number per example.
+        A single None: ``output`` is one number per example.
         """
         plan, op = self._plan, self._op
+        if isinstance(plan.target, list):
+            return list(plan.target)
         if isinstance(plan.target, tuple):
-            return plan.target
-        if plan.target == "predicted" and self._target is None:
-            predicted = op.ArgMax(output, axis=0 if plan.layout.kind == "none" else 1, keepdims=0)
-            self._target = op.Reshape(predicted, [-1])
-            self.output(names.TARGET_USED, self._target, "the predicted class, held along the path")
-        return self._target
+            return [plan.target]
+        if plan.target == "predicted":
+            found = largest(op, output, plan.targets, plan.layout.kind == "none")
+            which = "the predicted class" if plan.targets == 1 else "the classes of the largest outputs, in order"
+            self.output(names.TARGET_USED, side_by_side(op, found, 1), f"{which}, held along the path")
+            return [*found]
+        return [self._target] if plan.targets == 1 else apart(op, self._target, plan.targets)
 
     def baseline(self, x: ir.Value, expanded: bool) -> ir.Value:
         """The baseline of attributed input ``x``, with its own rows (1 or N) or expanded to x's shape.
@@ -91,16 +94,17 @@ class Interface:
         out = self._op.Identity(value)
         out.name, out.doc_string = self._plan.prefix + name, doc
         rows: Any = self._plan.layout.n or self._plan.layout.symbol or _BATCH
+        several = [self._plan.targets] if self._plan.targets > 1 else []
         if like is not None:
             out.shape, out.type = like.shape, value.type or like.type
-            if self._plan.targets > 1 and like.shape is not None:
-                out.shape = ir.Shape([like.shape[0], self._plan.targets, *like.shape[1:]])
+            if several and like.shape is not None:
+                axis = self._plan.target_axis
+                out.shape = ir.Shape([*like.shape[:axis], *several, *like.shape[axis:]])
         elif name == names.PATH_SCORES:
-            several = [self._plan.targets] if self._plan.targets > 1 else []
             points = (self._plan.path_points or _STEPS) if self._plan.layout.batched else 1
             out.shape = ir.Shape([points, rows, *several])
         else:
-            out.shape = ir.Shape([rows])
+            out.shape = ir.Shape([rows, *several])
         if out.dtype is None:
             out.dtype = value.dtype or self._attributed[0].dtype
         self._graph.outputs.append(out)
@@ -141,7 +145,7 @@ class Interface:
                 "target", names.TARGET, ir.DataType.INT64, shape, "the output element explained, per example"
             )
         elif plan.target is not None:
-            self.baked["target"] = plan.target if plan.target == "predicted" else list(plan.target)
+            self.baked["target"] = self._baked_target(plan.target)
         if not plan.is_integrated:
             return
         for x in self._attributed:
@@ -162,6 +166,13 @@ class Interface:
             nodes, weights = (np.asarray(values, dtype.numpy()) for values in plan.path)
             self._path = self._op.constant(nodes), self._op.constant(weights)
             self.baked["path"] = {"method": plan.method, "n_steps": len(nodes)}
+
+    def _baked_target(self, target: str | tuple[int, ...] | list[tuple[int, ...]]) -> Any:
+        if isinstance(target, list):
+            return [list(one) for one in target]
+        if isinstance(target, tuple):
+            return list(target)
+        return target if self._plan.targets == 1 else f"top-{self._plan.targets}"
 
     def _baseline(self, x: ir.Value, spec: Any) -> ir.Value:
         name = names.BASELINE + str(x.name)

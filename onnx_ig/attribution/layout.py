@@ -57,6 +57,11 @@ class Layout:
 NO_BATCH = Layout("none", 1, None)
 
 
+def target_axis(layout: Layout) -> int:
+    """The axis of several targets in the attributions: behind that of the examples."""
+    return 0 if layout.kind == "none" else 1
+
+
 def layout_of(attributed: list[ir.Value], output: ir.Value, declared_rows: int | None = None) -> Layout:
     """The layout that the declared shapes tell.
 

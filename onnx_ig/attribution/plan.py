@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
 
+from onnx_ig.attribution.chosen_targets import ChosenTarget, TargetSpec, TargetsSpec, one_target, several_targets
 from onnx_ig.attribution.chosen_tensors import attributable, default_inputs, float_tensor, input_called, output_called
 from onnx_ig.attribution.decisions import decided_by_data
 from onnx_ig.attribution.layout import (
@@ -17,6 +17,7 @@ from onnx_ig.attribution.layout import (
     example_shape,
     layout_of,
     require_examples_first,
+    target_axis,
     with_rows_elsewhere,
 )  # fmt: skip
 from onnx_ig.attribution.training import training_nodes
@@ -29,7 +30,6 @@ from onnx_ig.loading.model import Model, refuse_attribution_model
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
 FORMS: tuple[Form, ...] = ("complete", "step")
 
-TargetSpec = str | int | tuple[int, ...] | None
 BaselineSpec = float | str | Array
 
 STEPS_PER_RUN = 16  # path points that the complete form evaluates together, unless told
@@ -43,10 +43,11 @@ class Plan:
         attributed: names of the model inputs that the baseline replaces.
         at: names of the tensors whose attribution is reported (the attributed inputs unless chosen otherwise).
         output: name of the tensor F is selected from.
-        target: ``input`` (a graph input), ``predicted``, indices, or None when the output is one number per example.
+        target: ``input`` (a graph input), ``predicted`` (of several: those of the largest outputs, the largest first),
+            indices, indices of each of several targets, or None when the output is one number per example.
         target_rank: number of output axes a target selects from.
-        targets: how many targets each example has in the step form, on axis 1 of the input of targets and of the
-            attributions, and on the last one of the scores; 1: there is no such axis.
+        targets: how many targets each example has, on axis 1 of the input of targets and of the attributions (axis 0
+            where there is no axis of examples), and on the last one of the scores; 1: there is no such axis.
         baselines: per attributed input ``input`` (a graph input), a number or a text, or an array.
         path: nodes and weights to bake, or None for inputs.
         to_tolerance: instead, the relative error at which the complete form stops, and the most steps it takes.
@@ -65,7 +66,7 @@ class Plan:
     at: list[str]
     output: str
     layout: Layout
-    target: str | tuple[int, ...] | None
+    target: ChosenTarget
     target_rank: int
     baselines: dict[str, BaselineSpec]
     path: tuple[Array, Array] | None
@@ -84,6 +85,11 @@ class Plan:
     def is_integrated(self) -> bool:
         """Whether a path is integrated over (else Input×Gradient)."""
         return self.algorithm == "integrated-gradients"
+
+    @property
+    def target_axis(self) -> int:
+        """The axis of several targets in the attributions."""
+        return target_axis(self.layout)
 
 
 def make_plan(
@@ -106,7 +112,7 @@ def make_plan(
     batch_axis: int | None = 0,
     declared_rows: int | None = None,
     to_tolerance: tuple[float, int] | None = None,
-    targets: int = 1,
+    targets: TargetsSpec | None = None,
     in_sequence: bool = False,
     path_points: int | None = None,
 ) -> Plan:
@@ -114,7 +120,8 @@ def make_plan(
 
     ``batch_axis``: None: the tensors hold one example, whatever their shapes look like; else the shapes tell.
     ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed, or is
-    to be fixed. ``in_sequence``, ``path_points``: see :class:`Plan`.
+    to be fixed. ``in_sequence``, ``path_points``: see :class:`Plan`. ``targets``: instead of ``target``, a number of
+    them as an input, ``top-3``, ``input-3``, or several.
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
@@ -143,6 +150,9 @@ def make_plan(
             "evaluates one path point at a time: leave steps_per_run out"
         )
     dims = example_shape(chosen_output, layout)
+    each, chosen = 1, one_target(target, dims, chosen_output)
+    if targets is not None:
+        each, chosen = several_targets(targets, dims, chosen_output)
     return Plan(
         algorithm=algorithm,
         form=form,
@@ -150,7 +160,7 @@ def make_plan(
         at=[str(t.name) for t in tensors],
         output=str(chosen_output.name),
         layout=layout,
-        target=_target(target, dims, chosen_output),
+        target=chosen,
         target_rank=len(dims),
         baselines=_baselines(baselines, attributed),
         path=path,
@@ -161,7 +171,7 @@ def make_plan(
         prefix=prefix,
         affine_prefix=affine_prefix,
         to_tolerance=to_tolerance,
-        targets=targets,
+        targets=each,
         in_sequence=in_sequence,
         path_points=path_points,
     )
@@ -240,26 +250,3 @@ def _has_examples_first(x: ir.Value, layout: Layout) -> bool:
 def _symbol(x: ir.Value) -> str | None:
     """The name of the dimension of axis 0."""
     return getattr(x.shape[0], "value", None) if x.shape else None
-
-
-def _target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> str | tuple[int, ...] | None:
-    if not dims:
-        return None
-    if target == "input" or (target == "predicted" and len(dims) == 1):
-        return str(target)
-    if target == "predicted":
-        raise InputError(f"target 'predicted' needs an output of rank 2; {output.name!r} has shape {output.shape}")
-    if target is None or isinstance(target, (str, bool)):
-        raise InputError(
-            f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}"
-        )
-    indices = (int(target),) if isinstance(target, (int, np.integer)) else tuple(int(t) for t in target)
-    if len(indices) == len(dims):  # from the end, where the end is known
-        indices = tuple(t + d if d is not None and -d <= t < 0 else t for t, d in zip(indices, dims, strict=True))
-    if len(indices) != len(dims) or any(
-        t < 0 or (d is not None and t >= d) for t, d in zip(indices, dims, strict=False)
-    ):
-        raise InputError(
-            f"target {indices} does not select one element per example of output {output.name!r} {output.shape}"
-        )
-    return indices

@@ -8,6 +8,7 @@ its own way (clamps, wraps, returns zero) with one out of range.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,30 @@ class Selection:
 def apart(op: OpBuilder, target: Target, count: int) -> list[Target]:
     """Each of the ``count`` targets on axis 1 of a graph's input of targets."""
     return [op.Gather(target, k, axis=1) for k in range(count)]
+
+
+def largest(op: OpBuilder, output: ir.Value, count: int, one_row: bool) -> list[ir.Value]:
+    """The indices of the ``count`` largest elements of each row of ``output``, the largest first, [N] each.
+
+    One ArgMax after the other, each without what those before it found: of equal elements the first comes first in
+    every runtime, which TopK does not promise, and some have no TopK.
+    """
+    found: list[ir.Value] = []
+    left = output
+    for _ in range(count):
+        found.append(op.Reshape(op.ArgMax(left, axis=0 if one_row else 1, keepdims=0), [-1]))
+        marks = select(op, output, 1, found[-1], one_row).marks
+        left = op.Where(marks, op.constant(np.array(-np.inf), like=output), left)
+    return found
+
+
+def side_by_side(op: OpBuilder, of_targets: Sequence[ir.Value], axis: int) -> ir.Value:
+    """The values of several targets of each example on a new ``axis``; the value of a single one as it is."""
+    if len(of_targets) == 1:
+        return of_targets[0]
+    stacked: ir.Value = op.Concat(*(op.Unsqueeze(x, [axis]) for x in of_targets), axis=axis)
+    stacked.type = of_targets[0].type
+    return stacked
 
 
 def select(op: OpBuilder, output: ir.Value, rank: int, target: Target, one_row: bool) -> Selection:

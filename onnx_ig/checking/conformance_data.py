@@ -66,7 +66,8 @@ def write_test_data(
     write_data_set(path.parent, path.name, main, note)
     for target in contract.named("target"):
         wrong = feeds[target].copy()
-        wrong.reshape(len(wrong), -1)[:, 0] = np.resize([_NO_SUCH_TARGET, -1], len(wrong))
+        each = wrong.reshape(len(wrong) * contract.targets, -1)
+        each[:, 0] = np.resize([_NO_SUCH_TARGET, -1], len(each))
         outputs = {name: _without_target(contract, name, main.outputs[name]) for name in order}
         bad = DataSet(f"{FOLDER}1", {**feeds, target: wrong}, outputs)
         write_data_set(path.parent, path.name, bad, f"{note}\nno such target: scores and attributions are NaN")

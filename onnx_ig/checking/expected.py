@@ -60,27 +60,52 @@ def expected_by_torch(
         torch.set_default_dtype(torch.float64)
         with torch.no_grad():
             output = net(*xs, *rest)
-        target = _target(contract, feeds, output)
-        prefix, found = contract.prefix, {}
-        found[prefix + names.SCORE] = _selected(output, target)
-        if contract.algorithm == "input-x-gradient":
-            attributions = reference.input_x_gradient(net, xs, _listed(target), rest, torch.float64)
-            if not contract.multiply_by_inputs:
-                attributions = tuple(a / x for a, x in zip(attributions, xs, strict=True))
-        else:
-            attributions, of_examples = _integrated(net, contract, feeds, xs, starts, rest, target)
-            found |= {prefix + name: value for name, value in of_examples.items()}
-            with torch.no_grad():
-                found[prefix + names.BASELINE_SCORE] = _selected(net(*starts, *rest), target)
-                if contract.form == "step":
-                    points = [
-                        [s + float(a) * (x - s) for x, s in zip(xs, starts, strict=True)]
-                        for a in feeds[prefix + names.PATH_NODES]
-                    ]
-                    found[prefix + names.PATH_SCORES] = np.stack([_selected(net(*p, *rest), target) for p in points])
+        each = [
+            _expected(net, contract, feeds, xs, starts, rest, output, target)
+            for target in _targets(contract, feeds, output)
+        ]
     finally:
         torch.set_default_dtype(default)
-    for name, value in zip(attributed, attributions, strict=True):
+    prefix, found = contract.prefix, each[0]
+    if contract.targets > 1:
+        axes = {prefix + names.PATH_SCORES: 2}
+        found = {name: np.stack([one[name] for one in each], axis=axes.get(name, 1)) for name in found}
+    found.setdefault(contract.output, output.numpy())
+    unknown = [name for name in outputs if name not in found]
+    if unknown:
+        raise UsageError(f"the torch module does not give the output {unknown[0]!r}, so no test data can be written")
+    return {name: found[name] for name in outputs}
+
+
+def _expected(
+    net: nn.Module,
+    contract: Contract,
+    feeds: Mapping[str, Array],
+    xs: tuple[Tensor, ...],
+    starts: tuple[Tensor, ...],
+    rest: tuple[Tensor, ...],
+    output: Tensor,
+    target: Array | None,
+) -> dict[str, Array]:
+    """What the attribution model must give for one target of each example."""
+    prefix, found = contract.prefix, {}
+    found[prefix + names.SCORE] = _selected(output, target)
+    if contract.algorithm == "input-x-gradient":
+        attributions = reference.input_x_gradient(net, xs, _listed(target), rest, torch.float64)
+        if not contract.multiply_by_inputs:
+            attributions = tuple(a / x for a, x in zip(attributions, xs, strict=True))
+    else:
+        attributions, of_examples = _integrated(net, contract, feeds, xs, starts, rest, target)
+        found |= {prefix + name: value for name, value in of_examples.items()}
+        with torch.no_grad():
+            found[prefix + names.BASELINE_SCORE] = _selected(net(*starts, *rest), target)
+            if contract.form == "step":
+                points = [
+                    [s + float(a) * (x - s) for x, s in zip(xs, starts, strict=True)]
+                    for a in feeds[prefix + names.PATH_NODES]
+                ]
+                found[prefix + names.PATH_SCORES] = np.stack([_selected(net(*p, *rest), target) for p in points])
+    for name, value in zip(contract.named("attributed"), attributions, strict=True):
         found[f"{prefix}{names.ATTRIBUTION}{name}"] = value.numpy()
     if prefix + names.BASELINE_SCORE in found:
         total = np.sum([value.flatten(1).sum(1).numpy() for value in attributions], axis=0)
@@ -89,11 +114,7 @@ def expected_by_torch(
         )
     if target is not None:
         found[prefix + names.TARGET_USED] = target[:, 0]
-    found.setdefault(contract.output, output.numpy())
-    unknown = [name for name in outputs if name not in found]
-    if unknown:
-        raise UsageError(f"the torch module does not give the output {unknown[0]!r}, so no test data can be written")
-    return {name: found[name] for name in outputs}
+    return found
 
 
 def _integrated(
@@ -133,17 +154,19 @@ def _start(contract: Contract, feeds: Mapping[str, Array], baked: Mapping[str, A
     return _wide(value).to(x).expand_as(x)
 
 
-def _target(contract: Contract, feeds: Mapping[str, Array], output: Tensor) -> Array | None:
-    """int64 [N, rank]; None where the output is one number per example."""
-    given = contract.named("target")
+def _targets(contract: Contract, feeds: Mapping[str, Array], output: Tensor) -> list[Array | None]:
+    """Each target as int64 [N, rank]; None where the output is one number per example."""
+    given, rows, several = contract.named("target"), len(output), contract.targets
     if given:
-        return feeds[given[0]].reshape(len(output), -1)
+        fed = feeds[given[0]].reshape(rows, several, -1)
+        return [fed[:, k] for k in range(several)]
     baked = contract.baked.get("target")
     if baked is None:
-        return None
-    if baked == "predicted":
-        return output.argmax(1, keepdim=True).numpy()
-    return np.tile(np.array(baked, np.int64), (len(output), 1))
+        return [None]
+    if isinstance(baked, str):
+        ranked = output.argsort(dim=1, descending=True, stable=True).numpy()
+        return [ranked[:, k : k + 1] for k in range(several)]
+    return [np.tile(np.array(one, np.int64), (rows, 1)) for one in (baked if several > 1 else [baked])]
 
 
 def _listed(target: Array | None) -> list[tuple[int, ...]] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -169,7 +170,48 @@ class AttributionModel:
             internal_batch_size=internal_batch_size,
             progress=progress,
         ).unpacked(padding=bool(self.contract.named("baseline")))
-        found = self.answer(given, PathChoice(method, n_steps, tolerance, max_steps))
+        return self._explanation(self.answer(given, PathChoice(method, n_steps, tolerance, max_steps)), given, began)
+
+    def explain_targets(
+        self,
+        inputs: Any,
+        targets: Any = None,
+        baselines: Any = None,
+        additional_forward_args: Any = None,
+        n_steps: int | None = None,
+        method: Rule | None = None,
+        internal_batch_size: int | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+        allow_nonfinite: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> list[Explanation[Any]]:
+        """What :meth:`explain` returns, for each of several targets, in their order.
+
+        A file that was exported with ``targets=`` runs the model forwards once for all of them; one that takes a
+        single target is run for one after the other.
+
+        Args:
+            targets: as in :meth:`onnx_ig.IntegratedGradients.explain_targets`; those that are baked in may be left out.
+
+        Raises:
+            UsageError: a file with one target baked in; and as :meth:`explain`.
+        """
+        began = time.perf_counter()
+        given = Arguments(
+            inputs,
+            baselines,
+            targets,
+            additional_forward_args,
+            allow_nonfinite=allow_nonfinite,
+            internal_batch_size=internal_batch_size,
+            progress=progress,
+        ).unpacked(padding=bool(self.contract.named("baseline")))
+        found = self.answers(given, PathChoice(method, n_steps, tolerance, max_steps))
+        return [self._explanation(one, given, began) for one in found]
+
+    def _explanation(self, found: Explained, given: Arguments, began: float) -> Explanation[Any]:
         missed = () if found.missed is None else (found.missed,)
         for note in (*missed, *found.notes):
             warn(note)
@@ -193,7 +235,45 @@ class AttributionModel:
         )
 
     def answer(self, given: Arguments, path: PathChoice = PathChoice()) -> Explained:  # noqa: B008
-        """What the file answers to the arguments ``given`` and, where it takes a path, to this one."""
+        """What the file answers to the arguments ``given`` and, where it takes a path, to this one.
+
+        Raises:
+            UsageError: it has several targets; and as :meth:`explain`.
+        """
+        if self.contract.targets > 1:
+            raise UsageError(
+                f"this attribution model explains {self.contract.targets} targets of each example: call "
+                "explain_targets (at the command line, attribute with --targets)"
+            )
+        with self._bound(given) as bound:
+            (found,) = Run(self._model, self.contract, self.session, self._provider, bound, path).explained()
+        return found
+
+    def answers(self, given: Arguments, path: PathChoice = PathChoice()) -> list[Explained]:  # noqa: B008
+        """What the file answers for each of several targets, those of ``given.target``.
+
+        Raises:
+            UsageError: one target is baked in, or none can be chosen; and as :meth:`explain`.
+        """
+        contract = self.contract
+        if contract.targets == 1 and not contract.named("target"):
+            baked = contract.baked.get("target", "none")
+            raise UsageError(
+                f"targets= (--targets): this attribution model explains one target of each example, {baked}; leave it "
+                "out, or export with targets= (--targets)"
+            )
+        if given.target is None and contract.named("target"):
+            count = contract.targets
+            given = replace(given, target=f"top-{count if count > 1 else 3}")
+        with self._bound(given) as bound:
+            run = Run(self._model, contract, self.session, self._provider, bound, path, several=True)
+            if contract.targets > 1:
+                return run.explained()
+        return [self.answer(replace(given, target=[*map(_as_given, rows)]), path) for rows in run.targets]
+
+    @contextmanager
+    def _bound(self, given: Arguments) -> Iterator[Arguments]:
+        """``given`` in terms of the file's inputs, while its progress is shown."""
         attributed = self.contract.named("attributed")
         own = {str(x.name): x for x in self._model.inputs if x.name in self._own()}
         inputs = arrays.named_arrays(by_column(given.inputs, attributed), attributed, "inputs")
@@ -212,8 +292,7 @@ class AttributionModel:
             baselines=baselines_by_name(given.baselines, attributed),
         )
         with reported(given.progress) as progress:
-            asked = replace(bound, progress=progress)
-            return Run(self._model, self.contract, self.session, self._provider, asked, path).explained()
+            yield replace(bound, progress=progress)
 
     def _report(self, found: Explained, given: Arguments, seconds: float) -> AttributionReport:
         contract = self.contract
@@ -252,6 +331,11 @@ class AttributionModel:
             return in_form_of_inputs(found.attributions, inputs, attributed, isinstance(inputs, Mapping))
         inner: list[Array] = [like(found.attributions[name], first(inputs)) for name in at]
         return inner[0] if len(inner) == 1 else inner
+
+
+def _as_given(index: Array) -> int | tuple[int, ...]:
+    """The target of one example in one of Captum's forms."""
+    return tuple(map(int, index)) if index.ndim else int(index)
 
 
 def output_dims(model: Model, contract: Contract) -> list[int | None]:

@@ -15,6 +15,7 @@ from onnx_ig.errors import UsageError
 
 _OPTIONS = {
     "target": "--target",
+    "targets": "--targets",
     "baselines": "--baseline",
     "method": "--method",
     "n_steps": "--n-steps",
@@ -81,6 +82,11 @@ def _check_target(contract: Contract, asked: Any) -> None:
     if asked is None or contract.named("target"):
         return
     baked = contract.baked.get("target")
+    if contract.targets > 1:
+        each = asked if isinstance(asked, str) else [list(t) if isinstance(t, tuple) else [t] for t in asked]
+        if each != baked:
+            _refuse("targets", asked, baked)
+        return
     if baked is None:  # one number per example
         if asked not in (0, (0,)) if isinstance(asked, (int, tuple, str)) else True:
             _refuse("target", asked, "none (the output is one number per example)")
@@ -108,11 +114,12 @@ def _check_baselines(contract: Contract, asked: Mapping[str, Any]) -> None:
             _refuse("baselines", value if one else "an array", f"{contract.baked.get(key)} for {name!r}")
 
 
-def baked_target(contract: Contract, examples: int) -> Array | None:
-    """The indices baked in, for each example: [N] or [N, axes]; None where none are."""
+def baked_target(contract: Contract, examples: int, k: int = 0) -> Array | None:
+    """The indices baked in, for each example: [N] or [N, axes]; None where none are. ``k``: of several targets."""
     indices = contract.baked.get("target")
     if not isinstance(indices, list):
         return None
+    indices = indices if contract.targets == 1 else indices[k]
     return np.tile(np.array(indices, np.int64), (examples, 1)) if len(indices) > 1 else np.full(examples, indices[0])
 
 

@@ -6,12 +6,13 @@ The one idea: what is baked into the file cannot be asked for differently; the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.layout import target_axis
 from onnx_ig.attribution.plan import STEPS_PER_RUN
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.baked import PathChoice, baked_target, require_as_baked
@@ -27,6 +28,7 @@ from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
 from onnx_ig.methods.requests import Arguments, request_of, with_target
+from onnx_ig.methods.several_targets import targets_of
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 from onnx_ig.runtime.providers import AnySession
 from onnx_ig.runtime.session import ProviderSpec
@@ -65,6 +67,9 @@ class Run:
         given: the inputs, baselines and additional ones as dicts by the names of the source model's inputs.
         path: of which points, where that is an input of the file.
 
+    Attributes:
+        targets: each of several, [N] or [N, rank], where ``given`` has them as its target and the file as an input.
+
     Raises:
         UsageError: something contradicts what is baked into the file.
         InputError, ProviderError, OutOfMemoryError: see those classes.
@@ -78,6 +83,8 @@ class Run:
         provider: ProviderSpec,
         given: Arguments,
         path: PathChoice,
+        *,
+        several: bool = False,
     ) -> None:
         require_as_baked(contract, given.target, given.baselines, path, given.internal_batch_size)
         if contract.at == contract.named("attributed"):
@@ -95,11 +102,16 @@ class Run:
         self._range_unknown = False
         if contract.named("target"):
             output = FileOutput(model, contract, provider, self._grid, self._own_feeds, given.internal_batch_size)
-            self._request = with_target(self._request, given.target, output)
             self._range_unknown = output.range_unknown
+            if several:
+                rows = targets_of(given.target, self._request, output)
+                self.targets = [row[:, 0] if row.shape[1] == 1 else row for row in rows]
+                self._request = replace(self._request, target=np.stack(self.targets, axis=1))
+            else:
+                self._request = with_target(self._request, given.target, output)
 
-    def explained(self) -> Explained:
-        """Run, and put the results in order."""
+    def explained(self) -> list[Explained]:
+        """Run, and put the results of each target in order."""
         contract = self._contract
         layout = self._grid.layout
         ride = layout.batched and contract.algorithm == "integrated-gradients"  # path points do, as further rows
@@ -110,9 +122,24 @@ class Run:
             raise InputError(
                 f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
             )
+        if contract.targets == 1:
+            return [self._explained(results, self._request.target, 0)]
+        own = self._request.target
+        return [
+            self._explained(self._of_target(results, k), None if own is None else own[:, k], k)
+            for k in range(contract.targets)
+        ]
+
+    def _of_target(self, results: Mapping[str, Array], k: int) -> dict[str, Array]:
+        """The results of one of several targets."""
+        axes = {names.ATTRIBUTION + name: target_axis(self._grid.layout) for name in self._contract.at}
+        return {name: np.take(value, k, axis=axes.get(name, 1)) for name, value in results.items()}
+
+    def _explained(self, results: Mapping[str, Array], target: Array | None, k: int) -> Explained:
+        contract = self._contract
         path = contract.baked.get("path") or dict(zip(("method", "n_steps"), self._path_choice, strict=True))
         fixed = contract.algorithm == "integrated-gradients" and "n_steps" in path
-        target = results.get(names.TARGET_USED, self._request.target)
+        target = results.get(names.TARGET_USED, target)
         tolerance, error, steps = (
             path.get("tolerance"),
             results.get(names.ERROR_ESTIMATE),
@@ -121,7 +148,7 @@ class Run:
         return Explained(
             attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
             score=results[names.SCORE],
-            target=baked_target(contract, self._request.examples) if target is None else target,
+            target=baked_target(contract, self._request.examples, k) if target is None else target,
             baseline_score=results.get(names.BASELINE_SCORE),
             convergence_delta=results.get(names.CONVERGENCE_DELTA),
             method=path["method"] if fixed else None,
@@ -226,7 +253,7 @@ class Run:
         if not inner or self._baselines_are_inputs():
             results[names.BASELINE_SCORE] = self._end_score(at_baseline=True)
             total = sum(
-                results[names.ATTRIBUTION + n].reshape(self._request.examples, -1).sum(axis=1, dtype=np.float64)
+                results[names.ATTRIBUTION + n].reshape(*results[names.SCORE].shape, -1).sum(axis=-1, dtype=np.float64)
                 for n in self._contract.at
             )
             results[names.CONVERGENCE_DELTA] = total - (results[names.SCORE] - results[names.BASELINE_SCORE])
@@ -255,7 +282,7 @@ class Run:
             return {**fed, **self._path_feeds(node, np.zeros(1))}
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
-            self._grid.put(scores, name, result[name][:1].reshape(-1), rows)
+            self._grid.put(scores, name, result[name][0], rows)
 
         self._grid.evaluate(feeds, self._runs([name]), take, rows=self._rows_per_run())
         return scores[name]
@@ -265,9 +292,8 @@ class Run:
 
     def _baselines_are_inputs(self) -> bool:
         """Whether the inputs can be put at the baseline: it is known, and the target does not follow the inputs."""
-        return (
-            len(self._request.baselines) == len(self._request.inputs)
-            and self._contract.baked.get("target") != "predicted"
+        return len(self._request.baselines) == len(self._request.inputs) and not isinstance(
+            self._contract.baked.get("target"), str
         )
 
     # -- feeds ------------------------------

@@ -52,7 +52,8 @@ class FileOutput:
         """The output's dimensions for one example: declared, or as it comes out."""
         (name,) = self._contract.named("target")
         shape = next(x.shape for x in self._model.inputs if x.name == name)
-        rank = int(shape[1]) if shape is not None and len(shape) > 1 else 1  # type: ignore[arg-type]
+        own = [] if shape is None else list(shape)[1 if self._contract.targets == 1 else 2 :]
+        rank = int(own[0]) if own else 1  # type: ignore[arg-type]
         if self._output is None:
             return [UNKNOWN_RANGE] * rank
         declared = [] if self._output.shape is None else list(self._output.shape)[-rank:]
@@ -67,6 +68,15 @@ class FileOutput:
             UsageError: the file does not compute the output by itself.
         """
         return np.argmax(self._at_x(), axis=-1).reshape(-1)
+
+    def outputs(self, request: Request) -> Array:
+        """The output for each example, [N, ...].
+
+        Raises:
+            UsageError: as :meth:`predicted`.
+        """
+        found = self._at_x()
+        return found if self.batched else found[None]
 
     def _at_x(self) -> Array:
         contract = self._contract

@@ -120,9 +120,8 @@ def with_the_rest(
     for entry in contract.inputs:
         dtype, bare = ir.DataType[entry.dtype.upper()].numpy(), entry.name.removeprefix(contract.prefix)
         if entry.role == "target":
-            columns = 1 if len(entry.shape) == 1 else int(entry.shape[1] or 1)
-            target = np.resize(np.arange(rows, dtype=np.int64), (rows, columns)) % 2
-            feeds[entry.name] = target[:, 0] if len(entry.shape) == 1 else target
+            behind = [d for d in entry.shape[1:] if isinstance(d, int)]
+            feeds[entry.name] = np.resize(np.arange(rows, dtype=np.int64), (rows, *behind)) % 2
         elif entry.role == "baseline":
             x = feeds[bare.removeprefix(names.BASELINE)]
             shape = (1, *x.shape[1:]) if contract.layout == "batched" else x.shape

@@ -12,10 +12,11 @@ import numpy as np
 
 from onnx_ig.attribution import build, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.attribution.chosen_targets import TargetSpec, TargetsSpec
 from onnx_ig.attribution.contract import KEY as CONTRACT
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import require_row_each
-from onnx_ig.attribution.plan import STEPS_PER_RUN, BaselineSpec, Plan, TargetSpec
+from onnx_ig.attribution.plan import STEPS_PER_RUN, BaselineSpec, Plan
 from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_place_for_data_sets
 from onnx_ig.common.arrays import as_tuple, named_arrays
 from onnx_ig.common.atomic import drafts, move
@@ -46,6 +47,7 @@ def export(
     output: str | int | None = None,
     at: str | Sequence[str] | None = None,
     target: TargetSpec = "input",
+    targets: TargetsSpec | None = None,
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
     method: Rule | None = None,
     n_steps: int | None = None,
@@ -80,6 +82,9 @@ def export(
             returns a key, a field or a position. Default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
+        targets: several targets of each example instead, which share each forward pass: ``top-3``, the classes of the
+            largest outputs at x, the largest first; a list of them; ``input-3``, so many as a graph input. Attributions
+            and the numbers of an example then have an axis of targets behind that of the examples.
         baselines: ``input`` (a graph input), a number or, for an input of text, a text, an array of the input's shape
             or with one row; or a dict by name.
         method, n_steps: the quadrature rule, baked into the complete form unless ``path_as_input``; 50 points of
@@ -131,6 +136,8 @@ def export(
     needs = _needs(for_runtime, portable, batch)
     require_place_for_data_sets(target_path, wanted=with_test_data is not False, overwrite=overwrite)
     rule = path_rule(n_steps, method, tolerance, max_steps)
+    if targets is not None and target != "input":
+        raise UsageError("target= (--target) and targets= (--targets) contradict each other: leave one of them out")
     _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input, portable=needs is not None)
     is_open = path_as_input or form == "step" or algorithm == "input-x-gradient"
     model, chosen_output = load_with_output(
@@ -163,6 +170,7 @@ def export(
         algorithm=algorithm,
         form=form,
         target=target,
+        targets=targets,
         baselines=baselines,
         steps_per_run=steps_per_run,
         per_example=per_example,

@@ -161,13 +161,16 @@ def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, A
     first = own[contract.named("attributed")[0]]
     rows = 1 if contract.layout == "none" else len(first)
     plain = {name.removeprefix(contract.prefix): value for name, value in results.items()}
+    several = (contract.targets,) if contract.targets > 1 else ()
+    leading = several if contract.layout == "none" else (rows, *several)
     for name in contract.at:
         found = plain[names.ATTRIBUTION + name].shape
-        if found != own[name].shape if name in own else contract.layout != "none" and found[:1] != (rows,):
-            _wrong_shape(names.ATTRIBUTION + name, found, own[name].shape if name in own else (rows, "..."))
+        behind = own[name].shape[0 if contract.layout == "none" else 1 :] if name in own else found[len(leading) :]
+        if found != (*leading, *behind):
+            _wrong_shape(names.ATTRIBUTION + name, found, (*leading, *(behind if name in own else ("...",))))
     for name in names.OF_EXAMPLES:
-        if name in plain and plain[name].shape != (rows,):
-            _wrong_shape(name, plain[name].shape, (rows,))
+        if name in plain and plain[name].shape != (rows, *several):
+            _wrong_shape(name, plain[name].shape, (rows, *several))
     ends = [plain[name] for name in (names.SCORE, names.BASELINE_SCORE, names.PATH_SCORES) if name in plain]
     attributions = [plain[names.ATTRIBUTION + name] for name in contract.at]
     if all(map(_is_finite, ends)) and not all(map(_is_finite, attributions)):

@@ -76,6 +76,9 @@ class Answering(Protocol):
     def predicted(self, request: Request) -> Array:
         """The class of each example, int64 [N]."""
 
+    def outputs(self, request: Request) -> Array:
+        """The output for each example, [N, ...]."""
+
 
 def request_of(
     layout: Layout,

@@ -6,20 +6,18 @@ target each; only the engine, which is given those of an example together, runs 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from onnx_ig.attribution.chosen_targets import targets_said
 from onnx_ig.common.types import Array
-from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.methods.arguments import broadcast_target
-
-_TOP = re.compile(r"top-([1-9][0-9]*)")
+from onnx_ig.methods.requests import Answering
 
 
 def count_of(targets: Any) -> int:
@@ -28,30 +26,30 @@ def count_of(targets: Any) -> int:
     Raises:
         UsageError: ``targets`` is neither ``"top-<number>"`` nor a sequence of targets.
     """
-    top = _TOP.fullmatch(targets) if isinstance(targets, str) else None
-    if top:
-        return int(top[1])
+    word, count = (targets_said(targets) if isinstance(targets, str) else None) or ("", 0)
+    if word == "top":
+        return count
     if isinstance(targets, str) or not isinstance(targets, Sequence) or not len(targets):
         raise UsageError(f"targets is {targets!r}: give 'top-3', or a list of targets such as [3, 5, 9]")
     return len(targets)
 
 
-def targets_of(targets: Any, request: Request, engine: Engine) -> list[Array]:
+def targets_of(targets: Any, request: Request, model: Answering) -> list[Array]:
     """For each target the indices for each example, int64 [N, rank]; ``top-3``: the classes of the largest outputs.
 
     Raises:
         InputError: the output is one number per example, has no classes, or too few.
     """
-    dims = engine.output_dims(request)
+    dims = model.output_dims(request)
     if all(d == 1 for d in dims):
         raise InputError("the output is one number per example: there are no several targets to choose")
     if not isinstance(targets, str):
-        rows = [broadcast_target(t, request.examples, dims, batched=engine.batched) for t in targets]
+        rows = [broadcast_target(t, request.examples, dims, batched=model.batched) for t in targets]
         return [row.reshape(len(row), -1) for row in rows if row is not None]
     count = count_of(targets)
     if len(dims) != 1 or count > dims[0]:
         raise InputError(f"targets {targets!r}: the output has shape {[*dims]} per example, not that many classes")
-    outputs = engine.outputs(request).reshape(request.examples, -1)
+    outputs = model.outputs(request).reshape(request.examples, -1)
     best = np.argsort(-outputs, axis=1, kind="stable")[:, :count]
     return [column[:, None] for column in best.T]
 

@@ -64,6 +64,14 @@ PORTABLE_FOR = (
     ),
 )
 @click.option(
+    "--targets",
+    metavar="TS",
+    help=(
+        "Several targets of each example instead, in one file that runs the model forwards once for all: top-3 (the "
+        "classes of the largest outputs), indices or names of classes (3,5,9), or input-3 (so many as an input)."
+    ),
+)
+@click.option(
     "--baseline",
     "baselines",
     multiple=True,
@@ -132,6 +140,7 @@ def export(
     output: str | None,
     at: Sequence[str],
     target: str,
+    targets: str | None,
     baselines: Sequence[str],
     method: Rule | None,
     n_steps: int | None,
@@ -160,12 +169,18 @@ def export(
       onnx-ig export digits.onnx -o digits_ig.onnx
       onnx-ig export net.onnx -o net_ig.onnx --target predicted --baseline image=0.5 --n-steps 20
       onnx-ig export digits.onnx -o digits_ig.onnx --tolerance 0.01
+      onnx-ig export digits.onnx -o digits_ig.onnx --targets top-3
       onnx-ig export digits.onnx --triton models/digits_ig --target predicted
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
       onnx-ig export digits.onnx -o digits_ig.onnx --for litert --target predicted
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
-    from onnx_ig.cli.reading.fixed_at_export import fixed_baselines, fixed_target, refuse_what_is_left_to_the_caller
+    from onnx_ig.cli.reading.fixed_at_export import (
+        fixed_baselines,
+        fixed_target,
+        fixed_targets,
+        refuse_what_is_left_to_the_caller,
+    )
     from onnx_ig.cli.reading.names import Names
     from onnx_ig.cli.reading.sources import files_in
     from onnx_ig.cli.terminal.obstacles import obstacles_named
@@ -180,7 +195,8 @@ def export(
     given = _free_place(out, triton, read, overwrite)
     opened = _opened(source, weights, examples, output, batch_axis)
     model = opened.model
-    chosen = fixed_target(target, Names().or_in(model, opened.output).classes or ())
+    classes = Names().or_in(model, opened.output).classes or ()
+    chosen, several = fixed_target(target, classes), fixed_targets(targets, classes)
     starts = fixed_baselines(baselines, [spec_of(x) for x in model.inputs], inputs, model.ir_model.metadata_props)
     place = repository_entry(given, read | model.files, overwrite=overwrite) if triton else nullcontext(given)
     with obstacles_named(model), place as file:
@@ -193,6 +209,7 @@ def export(
             output=opened.output,
             at=list(at) or None,
             target=chosen,
+            targets=several,
             baselines=starts,
             method=method,
             n_steps=n_steps,

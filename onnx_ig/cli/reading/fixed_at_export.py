@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from onnx_ig.attribution.plan import BaselineSpec, TargetSpec
+from onnx_ig.attribution.chosen_targets import TargetSpec, TargetsSpec, targets_said
+from onnx_ig.attribution.plan import BaselineSpec
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.data import (
     MADE_BASELINES,
@@ -68,6 +69,26 @@ def fixed_target(text: str, classes: Sequence[str]) -> TargetSpec:
     if isinstance(target, Path):
         raise UsageError("--target @FILE cannot be baked: export with --target input and give the targets when running")
     return target
+
+
+def fixed_targets(text: str | None, classes: Sequence[str]) -> TargetsSpec | None:
+    """``--targets``: ``top-3`` and ``input-3`` as they are, else an index, or the name of a class, between commas.
+
+    Raises:
+        UsageError: a part is neither.
+    """
+    if text is None or targets_said(text):
+        return text
+    found: list[int | tuple[int, ...]] = []
+    for part in map(str.strip, text.split(",")):
+        index = class_index(part, classes)
+        if index is None and not part.removeprefix("-").isdecimal():
+            raise UsageError(
+                f"--targets {text}: {part!r} is neither an index nor the name of a class{nearest(part, classes)}: give "
+                "top-3, or indices or names with commas between (3,5,9)"
+            )
+        found.append(int(part) if index is None else index)
+    return found
 
 
 def fixed_baselines(

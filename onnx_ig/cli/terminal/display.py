@@ -135,4 +135,6 @@ def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def _baked(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {item}" for key, item in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return (";" if any(isinstance(item, list) for item in value) else ",").join(map(_baked, value))
+    return str(value)
