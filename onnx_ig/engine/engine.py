@@ -71,7 +71,8 @@ class Engine:
             prefix=_PREFIX,
             targets=targets,
         )
-        if self.plan.layout.kind == "none" or self.plan.target is None:  # there is no axis, or no choice, of targets
+        if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
+            # there is no axis, or no choice, of targets, or a form that has one at a time
             self.plan = replace(self.plan, targets=1)
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)

@@ -37,13 +37,14 @@ def document(
     ``provider``            the execution provider that was used
     ``straight_through``    object: operator → number of nodes whose gradient is a straight-through one
     ``seconds``             object: phase → seconds
+    ``targets``             how many targets each example has: so many objects of ``examples`` in a row
     ``tensors``             object: attributed tensor → ``shape``, ``dtype``, ``sum`` (of attributions)
     ``summary``             of all examples: their number ``examples``; ``targets``, the 20 most frequent, as objects of
                             ``target``, ``target_name`` and ``examples``; ``relative_convergence_delta``: ``median``,
                             ``largest`` and its ``example`` (null without deltas)
     ``examples``            one object per example, in order, of the first 1,000; the arrays have all of them:
-                            ``name`` (of the example, or null), ``target`` (null, integer, or one
-                            integer per axis), ``target_name`` (or null),
+                            ``example`` (its number), ``name`` (of the example, or null),
+                            ``target`` (null, integer, or one integer per axis), ``target_name`` (or null),
                             ``score``, ``baseline_score``, ``convergence_delta``,
                             ``relative_convergence_delta`` (|delta| / |score − baseline_score|),
                             ``error_estimate`` (relative, or null), ``steps_used`` (null without a tolerance),
@@ -73,6 +74,7 @@ def document(
         "provider": piece.provider,
         "straight_through": dict(piece.straight_through),
         "seconds": {phase: number(seconds) for phase, seconds in piece.seconds.items()},
+        "targets": running.targets,
         "tensors": running.tensors(),
         "summary": running.summary(),
         "examples": running.listed,

@@ -45,6 +45,7 @@ def example_of(report: AttributionReport, index: int, relative: Array | None) ->
     if isinstance(target, list) and len(target) == 1:
         (target,) = target
     return {
+        "example": report.number(index),
         "name": report.example_name(index),
         "target": target,
         "target_name": report.class_name(target) if isinstance(target, int) else None,

@@ -29,6 +29,7 @@ _LONG = 4  # times the other axis: time
 class Illustration:
     """One PNG of one tensor (None: of several) and one example (None: of all); ``alt`` says in words what it shows.
 
+    ``example`` counts the lines of the report: each target of an example is one.
     ``small`` is the same of a picture at a glance, as WebP, with its ``caption``; empty for all other drawings.
     """
 
@@ -103,7 +104,7 @@ def of_example(report: AttributionReport, example: int) -> Iterator[Illustration
     from onnx_ig.report.charts import draw_bars
     from onnx_ig.report.overlay import thumbnail
 
-    number = report.first + example
+    number = report.targets * report.first + example
     for columns in columns_of(report):
         if columns.name is None:
             alt = f"Bars of the columns' attributions for example {report.describe_example(example)}."
@@ -249,10 +250,13 @@ def _in_words(report: AttributionReport, name: str, example: int, kind: str) -> 
 
 
 def _numbered(report: AttributionReport, example: int) -> str:
-    """The example in a file's name: its number, and its own name where that is one of a file."""
-    if not report.example_names:
-        return str(report.first + example)
-    return f"{report.first + example}_{_slug(Path(report.example_names[example]).stem)}"
+    """The example in a file's name: its number, its own name where that is one of a file, the target of several."""
+    known = [str(report.number(example))]
+    if report.example_names:
+        known.append(_slug(Path(report.example_names[example]).stem))
+    if report.targets > 1:
+        known.append(_slug(f"target {report.describe_target(example)}"))
+    return "_".join(known)
 
 
 def _slug(text: str) -> str:

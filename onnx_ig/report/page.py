@@ -129,13 +129,15 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         *(_image(one, inside) for one in drawn if one.example is None),
         _gallery(drawn, shown),
         "<h2>Scores</h2>",
-        _scores(examples[:ROWS], sortable=True),
-        _rest(document["summary"]["examples"], document["files"]),
+        _scores(examples[: ROWS // document["targets"] * document["targets"]], sortable=True),
+        _rest(document["summary"]["examples"], document["targets"], document["files"]),
     ]
-    count = document["summary"]["examples"]
+    count = document["summary"]["examples"] * document["targets"]
     single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"]) == count}
     for index, example in enumerate(examples[:shown]):
-        title = f"Example {escape(_called(index, example))}: target {escape(_target(example))}"
+        title = f"Example {escape(_called(example))}: target {escape(_target(example))}"
+        if document["targets"] > 1:
+            title += f", F(x) = {_shown(example['score'])}"
         parts.append(f'<section id="example-{index}"><h2>{title}</h2>')
         parts.extend(_image(one, inside) for one in drawn if one.example == index)
         words = example.get("words", [])
@@ -145,7 +147,7 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         seen = bool(words) or any(one.example == index and one.small for one in drawn)
         parts.append(f"<details><summary>Largest attributions</summary>{features}</details>" if seen else features)
         parts.append("</section>")
-    parts.append(_further_texts(examples[shown:ROWS], shown))
+    parts.append(_further_texts(examples[shown:ROWS]))
     parts.append(f"</main><script>{_SCRIPT}</script></body></html>\n")
     return "\n".join(part for part in parts if part)
 
@@ -220,12 +222,13 @@ def _overview(summary: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _rest(examples: int, files: Iterable[str]) -> str:
+def _rest(examples: int, targets: int, files: Iterable[str]) -> str:
     """Where the examples are that have no line."""
-    if examples <= ROWS:
+    shown = ROWS // targets
+    if examples <= shown:
         return ""
     data = " and ".join(name for name in files if name.startswith("attributions."))
-    return f'<p class="faint">The first {ROWS} of {examples} examples; {escape(data)} beside this page hold all.</p>'
+    return f'<p class="faint">The first {shown} of {examples} examples; {escape(data)} beside this page hold all.</p>'
 
 
 def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> str:
@@ -238,10 +241,7 @@ def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> st
     examples = list(examples)
     further = {"error_estimate": "estimated error", "steps_used": "steps"}
     keys |= {key: title for key, title in further.items() if any(example[key] is not None for example in examples)}
-    rows = [
-        [_called(index, example), _target(example), *(_shown(example[key]) for key in keys)]
-        for index, example in enumerate(examples)
-    ]
+    rows = [[_called(example), _target(example), *(_shown(example[key]) for key in keys)] for example in examples]
     caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
     cells = [[escape(cell) for cell in row] for row in rows]
     return _table(caption, ["example", "target", *keys.values()], cells, sortable=sortable)
@@ -253,12 +253,12 @@ def _sections(examples: int, drawn: Sequence[Illustration]) -> int:
     return min(examples, max(SECTIONS, last) if examples <= ROWS else SECTIONS)
 
 
-def _further_texts(examples: Sequence[dict[str, Any]], first: int) -> str:
+def _further_texts(examples: Sequence[dict[str, Any]]) -> str:
     """The texts that have no section, a line each."""
     lines = [
-        f'<p class="words"><small>{escape(_called(index, example))}: {escape(_target(example))}</small> '
+        f'<p class="words"><small>{escape(_called(example))}: {escape(_target(example))}</small> '
         f"{_coloured(example['words'])}</p>"
-        for index, example in enumerate(examples, first)
+        for example in examples
         if example.get("words")
     ]
     return "\n".join(["<h2>Further texts</h2>", *lines]) if lines else ""
@@ -322,8 +322,9 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f'<section class="warnings" aria-label="Warnings"><ul>{items}</ul></section>'
 
 
-def _called(index: int, example: dict[str, Any]) -> str:
-    return str(index) if example["name"] is None else f"{index} ({example['name']})"
+def _called(example: dict[str, Any]) -> str:
+    number, name = example["example"], example["name"]
+    return str(number) if name is None else f"{number} ({name})"
 
 
 def _target(example: dict[str, Any]) -> str:

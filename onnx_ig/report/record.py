@@ -43,7 +43,8 @@ class AttributionReport:
     examples' texts. ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
     and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
     equivalent. ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
-    a piece of more. ``style`` is how pictures are drawn.
+    a piece of more. ``targets``: each example stands so often in a row, once for each of its targets. ``style`` is how
+    pictures are drawn.
 
     What is bfloat16 is held in float32: numpy can neither print it in every version nor say its type in a file.
 
@@ -78,6 +79,7 @@ class AttributionReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     first: int = 0
+    targets: int = 1
     style: Style = field(default_factory=Style)
 
     def __post_init__(self) -> None:
@@ -118,6 +120,10 @@ class AttributionReport:
         """N."""
         return len(self.score)
 
+    def number(self, example: int) -> int:
+        """That of an example among those of all pieces."""
+        return self.first + example // self.targets
+
     def rows(self, array: Array) -> Array:
         """The array with examples on axis 0."""
         return array if self.batched else array[np.newaxis]
@@ -156,14 +162,14 @@ class AttributionReport:
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
-        if self.table is not None and self.table.numbers[example] != self.first + example:
+        if self.table is not None and self.table.numbers[example] != self.number(example):
             return f"row {self.table.numbers[example]}"
         return self.example_names[example] if self.example_names else None
 
     def describe_example(self, example: int) -> str:
         """``0``, or ``0 (cat.png)``."""
         name = self.example_name(example)
-        number = self.first + example
+        number = self.number(example)
         return str(number) if name is None else f"{number} ({name})"
 
     def describe_target(self, example: int) -> str:

@@ -71,7 +71,7 @@ class Running:
     """The summary of a report whose pieces are added in order."""
 
     def __init__(self) -> None:
-        self.examples = 0
+        self.examples, self.targets = 0, 1
         self.listed: list[dict[str, Any]] = []
         self.left_out: list[int] = []
         self._files: dict[Path, int] = {}
@@ -86,7 +86,8 @@ class Running:
     def add(self, piece: AttributionReport) -> None:
         """The next examples."""
         relative = piece.relative_delta()
-        room = max(0, MOST_EXAMPLES - len(self.listed))
+        self.targets = piece.targets
+        room = max(0, MOST_EXAMPLES // piece.targets * piece.targets - len(self.listed))
         self.listed += [example_of(piece, index, relative) for index in range(min(piece.examples, room))]
         if relative is not None:
             self._add_deltas(relative)
@@ -103,7 +104,7 @@ class Running:
             self._tables.setdefault(columns.name, _Table(columns)).add(columns)
         if piece.table is not None:
             self.add_rows(piece.table)
-        self.examples += piece.examples
+        self.examples += piece.examples // piece.targets
 
     def add_rows(self, rows: Rows) -> None:
         """Which of a table's next rows are left out; all of them may be."""
@@ -123,7 +124,7 @@ class Running:
         if known.any():
             place = int(np.argmax(np.where(known, relative, -1)))
             if self._worst is None or relative[place] > self._worst[0]:
-                self._worst = float(relative[place]), self.examples + place
+                self._worst = float(relative[place]), self.examples + place // self.targets
 
     def summary(self) -> dict[str, Any]:
         """``summary`` of report.json."""
@@ -138,7 +139,12 @@ class Running:
     def tensors(self) -> dict[str, Any]:
         """``tensors`` of report.json."""
         sums = {name: value if math.isfinite(value) else None for name, value in self._sums.items()}
-        return {name: {**known, "sum": sums[name]} for name, known in self._tensors.items()}
+        found = {name: {**known, "sum": sums[name]} for name, known in self._tensors.items()}
+        if self.targets > 1:
+            for known in found.values():
+                rows, *rest = known["shape"]
+                known["shape"] = [rows // self.targets, self.targets, *rest]
+        return found
 
     def tables(self) -> list[Columns]:
         """The tables of the report, a sample of their rows each."""

@@ -61,9 +61,8 @@ class Shards:
             if piece.table is not None and piece.table.of_a_table:
                 names.append(f"attributions{number}{table_suffix(piece)}")
                 write_table(self.folder / names[1], piece)
-        self.finished.append(
-            Shard(piece.first, piece.examples, {name: _sha256(self.folder / name) for name in names}, said)
-        )
+        digests = {name: _sha256(self.folder / name) for name in names}
+        self.finished.append(Shard(piece.first, piece.examples // piece.targets, digests, said))
         self.write_account()
 
     def skip(self, first: int) -> None:
@@ -150,7 +149,10 @@ def _arrays(piece: AttributionReport) -> dict[str, Any]:
     # of numbers: numpy 2.0 would write allow_pickle as one of them
     arrays: dict[str, Any] = {f"attribution_{name}": array for name, array in piece.attributions.items()}
     arrays["score"] = piece.score
-    return arrays | {key: array for key in _KEYS if (array := getattr(piece, key)) is not None}
+    arrays |= {key: array for key in _KEYS if (array := getattr(piece, key)) is not None}
+    if piece.targets == 1:
+        return arrays
+    return {name: array.reshape(-1, piece.targets, *array.shape[1:]) for name, array in arrays.items()}
 
 
 def _sha256(path: Path) -> str:

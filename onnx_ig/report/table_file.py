@@ -33,7 +33,9 @@ def table_of(report: AttributionReport) -> dict[str, Array]:
             unique = f"{table.name}{name}" if name in attributed or name.startswith("[") else name
             attributed[unique] = table.attributions[:, place]
     facts: dict[str, Array | None] = {
-        "row": report.first + np.arange(report.examples) if report.table is None else report.table.numbers
+        "row": report.first + np.arange(report.examples) // report.targets
+        if report.table is None
+        else report.table.numbers
     }
     if report.target is not None and report.target.ndim == 1:
         facts["target"] = report.target

@@ -51,10 +51,10 @@ class ReportWriter:
         """What is said and drawn of the next examples, whose data files are written."""
         self._running.add(piece)
         if self._head is None:
-            self._head = piece.head(HEAD)
+            self._head = piece.head(HEAD * piece.targets)
         if piece.first >= self._limit or self._notes:
             return
-        shown = range(min(piece.examples, self._limit - piece.first))
+        shown = range(min(piece.examples, (self._limit - piece.first) * piece.targets))
         drawn, self._notes = drawn_if_possible(
             self._pictures, lambda: [one for example in shown for one in of_example(piece, example)]
         )
@@ -113,7 +113,8 @@ def write_report(
     """Write ``result`` to ``directory`` and return the files, in order of name.
 
     * ``attributions.npz``: ``attribution_<tensor>`` as computed, ``score``, and where they exist ``baseline_score``,
-      ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``.
+      ``convergence_delta``, ``error_estimate``, ``steps_used``, ``target``; where each example has several targets,
+      they are on axis 1 of all.
     * ``attributions.csv`` or ``.parquet`` where the examples are rows of such a table: ``row``, ``target``, scores, and
       the attributions in columns of the table's own names.
     * Of a job in several pieces ``attributions-00000.npz`` and so on, each of some examples.

@@ -119,9 +119,12 @@ JOBS = {
     "a baseline of all examples": f"{M} x=x.csv --baseline median",
     "a baseline of the examples that are taken": f"{M} x=holes.csv --on-error skip --baseline median",
     "a tolerance": f"{M} x.npy --tolerance 0.01",
+    "several targets": f"{M} x=holes.csv --on-error skip --targets 1,0",
+    "several targets to a tolerance": f"{M} x.npy --tolerance 0.01 --targets top-2",
     "no path": f"{M} x.npy --algorithm input-x-gradient",
     "a folder": "attribute p.onnx -i photos --target 1",
     "an exported file": "attribute complete.onnx --extra shift=shift.npy -i x.npy",
+    "several targets of an exported file": "attribute complete.onnx --extra shift=shift.npy -i x.npy --targets top-2",
     "an exported file in steps": "attribute step.onnx --extra shift=shift.npy -i x.npy --target 0",
 }
 

@@ -23,7 +23,7 @@ from onnx_ig.checking.conformance import conform
 from onnx_ig.checking.runtimes import runtime_named
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, UsageError
-from tests.methods.test_several_targets import CHOICE, DIGITS, MAPS, ROWS, STATES, X, Z, model, net
+from tests.helpers.several_classes import CHOICE, DIGITS, MAPS, ROWS, STATES, X, Z, model, net
 
 SCHEMA_FILE = Path(onnx_ig.__file__).parent / "attribution" / "contract.schema.json"
 SCHEMA = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
@@ -118,8 +118,10 @@ def test_a_file_for_several_has_the_numbers_of_a_file_for_each(name: str, tmp_pa
 
 @pytest.mark.filterwarnings("ignore::onnx_ig.errors.OnnxIgWarning")
 @pytest.mark.parametrize(
-    "name", ["loop", "tolerance", "path as input", "input x gradient", "positions as an input", "positions", "baselines",
-             "rows elsewhere", "by the data", "fixed batch", "no batch", "inside", "step"])  # fmt: skip
+    "name",
+    ["loop", "tolerance", "path as input", "input x gradient", "positions as an input", "positions", "baselines",
+     "rows elsewhere", "by the data", "fixed batch", "no batch", "inside", "step"],
+)  # fmt: skip
 def test_python_explains_each_target_of_a_file(name: str, tmp_path: Path) -> None:
     source, feeds, targets, options = CASES[name]
     opened = onnx_ig.open(written(tmp_path / "several.onnx", name, targets=targets), provider="cpu")

@@ -9,13 +9,14 @@ from typing import Any
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.cli.attributing.pieces import bytes_of_a_row
-from onnx_ig.cli.attributing.request import AttributeOptions, Found
+from onnx_ig.cli.attributing.request import AttributeOptions, Found, of_several
 from onnx_ig.cli.reading.values import Values, read_values
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.data import Window
 from onnx_ig.deployed.attribution_model import AttributionModel, output_dims
 from onnx_ig.deployed.baked import PathChoice
 from onnx_ig.deployed.examples import layout_in_file
+from onnx_ig.deployed.run import Explained
 from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
@@ -70,11 +71,17 @@ class Deployed:
         shapes = _reported_shapes(model, contract, values.inputs)
         examples = values.examples if self._batched else 1
         options.names.within(values.window).check(shapes, examples, output_dims(model, contract))
-        target = values.target(options.target)
+        several = options.targets is not None or contract.targets > 1
+        if several and options.target is not None:
+            raise UsageError(
+                f"--target: this attribution model explains {contract.targets} targets of each example; choose them "
+                "with --targets, or leave both out"
+            )
+        target = values.targets(options.targets) if several else values.target(options.target)
         given = Arguments(
             values.inputs,
             values.baselines,
-            "predicted" if target is None and contract.named("target") else target,
+            "predicted" if target is None and contract.named("target") and not several else target,
             values.extra,
             (),
             options.allow_nonfinite,
@@ -82,7 +89,13 @@ class Deployed:
             progress,
         )
         path = PathChoice(options.method, options.n_steps, options.tolerance, options.max_steps)
-        found = self._opened.answer(given, path)
+        if several:
+            return of_several([self._found(found) for found in self._opened.answers(given, path)])
+        return self._found(self._opened.answer(given, path))
+
+    def _found(self, found: Explained) -> Found:
+        """The answer for one target."""
+        contract = self._contract
         return Found(
             algorithm=contract.algorithm,
             attributions=found.attributions,

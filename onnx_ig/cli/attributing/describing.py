@@ -8,6 +8,7 @@ from onnx_ig.cli.attributing.request import AttributeOptions, Found
 from onnx_ig.cli.reading.values import Values
 from onnx_ig.loading.model import Model
 from onnx_ig.report import AttributionReport
+from onnx_ig.report.several_targets import in_lines
 from onnx_ig.report.words import token_names
 
 
@@ -21,6 +22,8 @@ class Describing:
 
     def __call__(self, found: Found, values: Values) -> AttributionReport:
         """The piece of the examples whose ``values`` were explained."""
+        if found.targets > 1:
+            return in_lines([self(found.of_target(k), values) for k in range(found.targets)])
         attributed, shown = found.attributions, self.options.names.within(values.window)
         words = next(iter(values.words.values()), ())
         return AttributionReport(

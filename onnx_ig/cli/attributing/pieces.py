@@ -99,7 +99,8 @@ def _rows(
 
 def _told_of_each(options: AttributeOptions) -> list[int]:
     """Of how many examples the targets and the names of features tell, each where it tells of every one."""
-    targets = [options.target] if isinstance(options.target, np.ndarray) and options.target.ndim else []
+    given = (options.target, options.targets)
+    targets = [target for target in given if isinstance(target, np.ndarray) and target.ndim]
     return [*map(len, targets), *map(len, options.names.of_each_example())]
 
 

@@ -11,7 +11,7 @@ from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
 from onnx_ig.cli.attributing.noise import baseline_notes, noise_notes, requested_noise
 from onnx_ig.cli.attributing.pieces import bytes_of_a_row
-from onnx_ig.cli.attributing.request import AttributeOptions, Found
+from onnx_ig.cli.attributing.request import AttributeOptions, Found, of_several
 from onnx_ig.cli.attributing.text import at_the_embedding
 from onnx_ig.cli.options.path import requested_rule
 from onnx_ig.cli.options.shared import DEFAULT_ALGORITHM
@@ -24,6 +24,7 @@ from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target
+from onnx_ig.methods.explanation import Answer
 from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.methods.requests import Arguments
@@ -90,7 +91,7 @@ class Plain:
         options = self._options
         values, many = apart(values, lambda: _batched(self._model, options, list(values.inputs)))
         _refuse_early(self._model, options, values)
-        target = values.target(options.target)
+        target, noise = values.target(options.target), requested_noise(options)
         given = Arguments(
             values.inputs,
             values.baselines,
@@ -101,10 +102,16 @@ class Plain:
             options.internal_batch_size,
             progress,
         )
-        rule, noise = innermost(self._rule), requested_noise(options)
-        from_each = FromEach(self._rule, many) if many else self._rule
-        answer = self._method.answer(given, smoothed(from_each, noise), estimate=True)
-        found, plan = answer.found, answer.engine.plan
+        rule = smoothed(FromEach(self._rule, many) if many else self._rule, noise)
+        said = (*baseline_notes(many), *noise_notes(noise))
+        if options.targets is None:
+            return self._found(self._method.answer(given, rule, estimate=True), said)
+        targets = values.targets(options.targets)
+        return of_several([self._found(answer, said) for answer in self._method.answers(given, targets, rule)])
+
+    def _found(self, answer: Answer, said: Sequence[str]) -> Found:
+        """The answer for one target; ``said``: notes on what was asked."""
+        rule, found, plan = innermost(self._rule), answer.found, answer.engine.plan
         assert found.scores is not None
         return Found(
             algorithm=self._algorithm,
@@ -117,11 +124,11 @@ class Plain:
             convergence_delta=found.delta,
             method=rule.method if isinstance(rule, FixedSteps) else None,
             n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
-            tolerance=options.tolerance,
+            tolerance=self._options.tolerance,
             error_estimate=found.error_estimate,
             steps_used=found.steps_used,
             missed=answer.missed,
-            notes=(*baseline_notes(many), *noise_notes(noise), *answer.notes.all),
+            notes=(*said, *answer.notes.all),
             straight_through=answer.engine.straight_through,
         )
 
@@ -167,6 +174,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     dims = example_shape(by_name[plan.output], plan.layout)
     options.names.within(values.window).check(shapes, 1 if alone else examples, dims)
     known = [d for d in dims if d is not None]
-    target = values.target(options.target)
-    if len(known) == len(dims) and not (target is None or isinstance(target, str)):
-        broadcast_target(target, 1 if alone else examples, known, batched=not alone)
+    several = values.targets(options.targets)
+    for target in several if isinstance(several, list) else [values.target(options.target)]:
+        if len(known) == len(dims) and not (target is None or isinstance(target, str)):
+            broadcast_target(target, 1 if alone else examples, known, batched=not alone)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from onnx_ig.cli.reading.names import Names
 from onnx_ig.cli.reading.values import Values
@@ -13,6 +15,8 @@ from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
 from onnx_ig.engine.note import Counted, Note
 from onnx_ig.report.style import Style
+
+_NUMBERS = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class AttributeOptions:
     extra: Sequence[str] = ()
     baselines: Sequence[str] = ()
     target: Any = None
+    targets: Any = None
     algorithm: str | None = None
     method: str | None = None
     n_steps: int | None = None
@@ -52,7 +57,8 @@ class AttributeOptions:
 class Found:
     """What was found of some examples, in the words of :class:`onnx_ig.report.AttributionReport`.
 
-    ``missed``: a sentence where it is less exact than was asked for; ``notes`` are others.
+    ``missed``: a sentence where it is less exact than was asked for; ``notes`` are others. ``targets``: how many an
+    example has; several are on axis 1 of all arrays.
     """
 
     algorithm: str
@@ -71,14 +77,60 @@ class Found:
     missed: str | None = None
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)
+    targets: int = 1
+
+    def of_target(self, k: int) -> Found:
+        """What was found for the ``k``-th of several targets."""
+        numbers: dict[str, Any] = {n: None if (v := getattr(self, n)) is None else v[:, k] for n in _NUMBERS}
+        attributions = {n: array[:, k] if self.batched else array[0, k] for n, array in self.attributions.items()}
+        return replace(self, attributions=attributions, targets=1, **numbers)
 
     def said(self) -> dict[str, Any]:
         """What of it is no array, as JSON takes it."""
-        words = ("algorithm", "provider", "batched", "method", "n_steps", "tolerance")
+        words = ("algorithm", "provider", "batched", "method", "n_steps", "tolerance", "targets")
         said: dict[str, Any] = {word: getattr(self, word) for word in words}
         said["missed"] = None if self.missed is None else _counted(self.missed)
         said["notes"] = [_counted(note) for note in self.notes]
         return said | {"straight_through": dict(self.straight_through)}
+
+
+def of_several(each: Sequence[Found]) -> Found:
+    """What was found for each of several targets of some examples, together."""
+    first = each[0]
+    if len(each) == 1:
+        return first
+    attributions = {
+        name: np.stack([one.attributions[name] if one.batched else one.attributions[name][None] for one in each], 1)
+        for name in first.attributions
+    }
+    numbers: dict[str, Any] = {
+        name: None if getattr(first, name) is None else np.stack([getattr(one, name) for one in each], axis=1)
+        for name in _NUMBERS
+    }
+    missed = _for_the_worst([() if one.missed is None else (one.missed,) for one in each])
+    notes = _for_the_worst([one.notes for one in each])
+    return replace(
+        first,
+        attributions=attributions,
+        targets=len(each),
+        missed=next(iter(missed), None),
+        notes=notes,
+        **numbers,
+    )
+
+
+def _for_the_worst(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The notes on all targets, of each kind the one on the target of which it says the worst."""
+    found: dict[str, Counted | str] = {}
+    for note in (note for notes in each for note in notes):
+        if not isinstance(note, Note):
+            found.setdefault(note, note)
+            continue
+        before = found.get(note.counted.kind)
+        if not isinstance(before, Counted) or note.counted.worst > before.worst:
+            found[note.counted.kind] = note.counted
+    of = " (the worst of the targets)"
+    return tuple(Note(n._replace(text=n.text + of)) if isinstance(n, Counted) else n for n in found.values())
 
 
 def found_before(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Found:

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     ),
 )
 @click.option(
+    "--targets",
+    metavar="TS",
+    help=(
+        "Several targets of each example, in fewer evaluations than as many commands: top-3 (the classes of its "
+        "largest outputs), indices or names of classes (3,5,9), or @FILE with a row of them per example."
+    ),
+)
+@click.option(
     "--baseline",
     "baselines",
     multiple=True,
@@ -94,6 +102,7 @@ def attribute(
     out: Path,
     extra: Sequence[str],
     target: str | None,
+    targets: str | None,
     baselines: Sequence[str],
     pictures: PictureOptions,
     drawn: Drawn,
@@ -124,20 +133,24 @@ def attribute(
       onnx-ig attribute bert.onnx -i sentences.txt --tokenizer tokenizer.json --output logits -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
+      onnx-ig attribute net.onnx -i x.npy --targets top-3 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
     """
     from onnx_ig.cli.attributing.place import Place
     from onnx_ig.cli.attributing.request import AttributeOptions
     from onnx_ig.cli.reading.names import read_names
     from onnx_ig.cli.reading.sources import files_in, is_factory, open_factory, refuse_torch_options
-    from onnx_ig.cli.reading.values import COLUMN, read_target_option
+    from onnx_ig.cli.reading.values import COLUMN, read_target_option, read_targets_option
     from onnx_ig.data import FileOptions, SoundOptions, TableOptions, TextOptions
+    from onnx_ig.errors import UsageError
     from onnx_ig.inspection import contract_of
     from onnx_ig.loading.model import load_with_output
     from onnx_ig.report import require_place_for_report
     from onnx_ig.report.shards import require_form
 
-    sources = files_in(model, *inputs, *extra, *baselines, target, names, weights, tokenizer)
+    if target is not None and targets is not None:
+        raise UsageError("--target and --targets contradict each other: leave one of them out")
+    sources = files_in(model, *inputs, *extra, *baselines, target, targets, names, weights, tokenizer)
     require_form(rest["form"])
     require_place_for_report(out, sources, overwrite=overwrite, form=rest["form"])
     began = time.perf_counter()
@@ -153,10 +166,11 @@ def attribute(
     shown = shown.or_in(loaded, output if contract is None else contract.output)
     inner = bool(rest["at"]) if contract is None else contract.at != contract.named("attributed")
     chosen_target = read_target_option(target, shown.classes or ())
+    several = read_targets_option(targets, shown.classes or ())
     column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
     tables = TableOptions(shown.columns(inner), column, shown.classes or (), skip=on_error == "skip")
     request = AttributeOptions(
-        inputs, extra, baselines, target=chosen_target, pictures=pictures,
+        inputs, extra, baselines, target=chosen_target, targets=several, pictures=pictures,
         files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),
         names=shown, output=output, draw=drawn.count, style=drawn.style, **rest,
     )  # fmt: skip

@@ -72,20 +72,24 @@ def fixed_target(text: str, classes: Sequence[str]) -> TargetSpec:
 
 
 def fixed_targets(text: str | None, classes: Sequence[str]) -> TargetsSpec | None:
-    """``--targets``: ``top-3`` and ``input-3`` as they are, else an index, or the name of a class, between commas.
+    """``--targets``: ``top-3`` and ``input-3`` as they are, else an index, or the name of a class, between commas;
+    between semicolons positions with an index per axis.
 
     Raises:
-        UsageError: a part is neither.
+        UsageError: a part is none of them.
     """
     if text is None or targets_said(text):
         return text
     found: list[int | tuple[int, ...]] = []
+    positions = [part.split(",") for part in text.split(";")]
+    if len(positions) > 1 and all(part.strip().removeprefix("-").isdecimal() for one in positions for part in one):
+        return [tuple(map(int, one)) for one in positions]
     for part in map(str.strip, text.split(",")):
         index = class_index(part, classes)
         if index is None and not part.removeprefix("-").isdecimal():
             raise UsageError(
                 f"--targets {text}: {part!r} is neither an index nor the name of a class{nearest(part, classes)}: give "
-                "top-3, or indices or names with commas between (3,5,9)"
+                "top-3, indices or names with commas between (3,5,9), or positions with semicolons (0,1;2,5)"
             )
         found.append(int(part) if index is None else index)
     return found

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from onnx_ig.cli.reading.baselines import averaged_over, read_baselines
+from onnx_ig.cli.reading.fixed_at_export import fixed_targets
 from onnx_ig.cli.reading.rows import rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
@@ -79,6 +80,13 @@ class Values:
         if self.rows is not None and len(own) == self.rows.count:
             return own[self.rows.taken]
         return own
+
+    def targets(self, several: Any) -> Any:
+        """``top-3``, or a list of targets: of an array [N, K], or [N, K, axes], that of these examples for each k."""
+        if not isinstance(several, np.ndarray):
+            return several
+        own = several if self.window is None else several[self.window.within(len(several))]
+        return [own[:, k] for k in range(own.shape[1])]
 
     @property
     def examples(self) -> int:
@@ -311,6 +319,23 @@ def _with_name(text: str, names: Sequence[str], default: Callable[[], Sequence[s
 
 
 COLUMN = "column:"  # --target column:NAME
+
+
+def read_targets_option(text: str | None, classes: Sequence[str] = ()) -> Any:
+    """``top-3``, a list of indices, an array [N, K] from a file, or None where nothing is said.
+
+    Raises:
+        UsageError, InputError: none of these.
+    """
+    if text is None or not text.startswith("@"):
+        found = fixed_targets(text, classes)
+        if isinstance(found, str) and found.startswith("input"):
+            raise UsageError(f"--targets {found} is for export; here give top-3, indices, names of classes, or @FILE")
+        return found
+    rows = read_target(Path(text[1:]))
+    if rows.ndim < 2:
+        raise InputError(f"--targets {text} has shape {list(rows.shape)}: [examples, targets] is needed")
+    return rows
 
 
 def read_target_option(text: str | None, classes: Sequence[str] = ()) -> Any:

@@ -41,7 +41,8 @@ def print_attributions(report: AttributionReport, examples: int) -> None:
 
     columns = ["example", "target", "F(x)", "F(baseline)", "delta", "error", "steps", "strongest attributions"]
     rows = []
-    for index in range(min(report.examples, EXAMPLES_SHOWN)):
+    head = max(1, EXAMPLES_SHOWN // report.targets)
+    for index in range(min(report.examples, head * report.targets)):
         features = [
             f"{feature.name or feature.tensor + str(list(feature.index))} {feature.attribution:+.4g}"
             for feature in top_features(report, index, FEATURES_SHOWN)
@@ -64,8 +65,8 @@ def print_attributions(report: AttributionReport, examples: int) -> None:
     columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     print_table(columns, rows, right=range(2, len(columns) - 1))
     _print_words(report)
-    if examples > EXAMPLES_SHOWN:
-        print(f"({examples - EXAMPLES_SHOWN} more examples in the report)")
+    if examples > head:
+        print(f"({examples - head} more examples in the report)")
 
 
 def _print_words(report: AttributionReport) -> None:
