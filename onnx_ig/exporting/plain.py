@@ -5,9 +5,11 @@ The one idea: each edit adds or respells what every runtime understands, and cha
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.graph.builder import OpBuilder, is_static, static_shape
+from onnx_ig.graph.node import attr_str, constant, optional
 
 
 class RespellPass(ir.passes.InPlacePass):
@@ -15,6 +17,8 @@ class RespellPass(ir.passes.InPlacePass):
 
     * ``kernel_shape`` on each convolution whose weight's shape is known: the standard lets it be inferred.
     * IsNaN(x) → Not(Equal(x, x)): MNN has no IsNaN.
+    * Pads of all axes, and a zero where no value is given: ONNX Runtime's WebGPU refuses some of few axes, MNN those
+      without a value.
     * An Identity behind each scan output that its body reads: tract refuses such a body.
     * An Identity behind each constant that is an output: OpenCV does not find it, C code leaves it unwritten.
     """
@@ -34,6 +38,8 @@ def _respell(op: OpBuilder, node: ir.Node) -> bool:
         return _name_kernel_shape(node)
     if node.op_type == "IsNaN" and node.inputs[0] is not None and node.inputs[0].dtype != ir.DataType.BFLOAT16:
         return _compare_with_itself(op, node)
+    if node.op_type == "Pad":
+        return _pad_all_axes(op, node)
     return node.op_type in ("Scan", "Loop") and _part_read_outputs(op, node)
 
 
@@ -59,6 +65,23 @@ def _compare_with_itself(op: OpBuilder, node: ir.Node) -> bool:
     ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
     y.name = None
     graph.remove(node, safe=True)
+    return True
+
+
+def _pad_all_axes(op: OpBuilder, node: ir.Node) -> bool:
+    x, pads = node.inputs[0], constant(optional(node, 1))
+    value, axes = optional(node, 2), optional(node, 3)
+    if x is None or x.dtype is None or x.shape is None or pads is None or (axes is None and value is not None):
+        return False
+    chosen = np.arange(len(pads) // 2) if axes is None else constant(axes)
+    if chosen is None:
+        return False
+    before, after = np.zeros((2, len(x.shape)), np.int64)
+    before[chosen], after[chosen] = np.split(pads, 2)
+    node.resize_inputs(3)
+    node.replace_input_with(1, op.constant(np.concatenate([before, after])))
+    if value is None and attr_str(node, "mode", "constant") == "constant":
+        node.replace_input_with(2, op.constant(np.zeros([], x.dtype.numpy())))
     return True
 
 

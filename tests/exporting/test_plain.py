@@ -22,10 +22,13 @@ NANS = "f (float[N, 3] x) => (float[N, 3] y) <float z = {0}> { m = IsNaN (x)  s 
 SCAN = """f (float[N, 3] x) => (float[N, 3] y) <float[3] s = {0, 0, 0}> { last, y = Scan <num_scan_inputs = 1,
     body = b (float[3] h, float[3] e) => (float[3] k, float[3] o) { o = Add (h, e)  k = Mul (o, e) }> (s, x) }"""
 
+PAD = """f (float[N, 3] x) => (float[N, 6] y) <int64[2] p = {1, 2}, int64[1] a = {-1}>
+    { s = Sin (x)  y = Pad <mode = "constant"> (s, p, , a) }"""
+
 
 def parsed(text: str) -> onnx.ModelProto:
     """The model of the text, and the weight that is not in it."""
-    model = onnx.parser.parse_model(HEAD + text.replace("<float[2, 1, 4, 4] w>", ""))
+    model = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(HEAD + text.replace("<float[2, 1, 4, 4] w>", "")))
     if " w)" in text:
         weight = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 1, 4, 4)
         model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
@@ -49,11 +52,17 @@ def bodies_read_no_output(graph: onnx.GraphProto) -> bool:
     return body.output[1].name not in {x for node in body.node for x in node.input}
 
 
+def pads_are_of_all_axes(graph: onnx.GraphProto) -> bool:
+    """With the value that is written there."""
+    return all(len(node.input) == 3 and all(node.input) for node in graph.node if node.op_type == "Pad")
+
+
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 WITH_NAN = np.where(X > 0.9, np.float32(np.nan), X)
 CASES: dict[str, tuple[str, np.ndarray, Callable[[onnx.GraphProto], bool]]] = {
     "kernel_shape": (CONV, np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 1, 4, 4), kernels_are_named),
     "IsNaN": (NANS, WITH_NAN, nothing_asks_for_nan),
+    "Pad": (PAD, X, pads_are_of_all_axes),
     "an output that the body reads": (SCAN, X, bodies_read_no_output),
 }
 

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from onnx_ig.common.types import Algorithm, Form, Rule
     from onnx_ig.loading.model import Model
 
-# onnx_ig.exporting.portable.runtimes.NEEDS, which is slow to import for a --help
-PORTABLE_FOR = (
-    "opencv", "opencv4", "litert", "tract", "mnn", "tvm", "iree", "tinygrad", "c", "webgpu", "tensorrt",
-    "coreml", "qnn",
-)  # fmt: skip
-
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
 @click.argument("source")
@@ -116,7 +110,7 @@ PORTABLE_FOR = (
 @click.option(
     "--for",
     "for_runtime",
-    type=click.Choice(PORTABLE_FOR),
+    type=click.Choice(shared.PORTABLE_FOR),
     help="--portable, spelt as this runtime reads it; what it cannot compute is refused, and how to convert is said.",
 )
 @click.option(

@@ -31,6 +31,12 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
     type=click.Choice(RUNTIMES),
     help="Also say which nodes this runtime cannot run, and at which opsets it could; from tables, not from a run.",
 )
+@click.option(
+    "--for",
+    "for_runtime",
+    type=click.Choice(shared.PORTABLE_FOR),
+    help="Also say what this runtime would refuse of `export --for`, and why; of an attribution model, of itself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--output", metavar="NAME", help="Of a PyTorch model that returns several results, the one to show.")
 @shared.weights
@@ -39,6 +45,7 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 def inspect(
     source: str,
     runtime: str | None,
+    for_runtime: str | None,
     as_json: bool,
     output: str | None,
     weights: Path | None,
@@ -46,19 +53,21 @@ def inspect(
 ) -> None:
     """Show inputs, outputs, what can be differentiated, obstacles, and tensors one can attribute at.
 
-    SOURCE is an .onnx file, a .pt2 file, or package.module:factory. Nothing is run. Of an attribution model, the way it
-    is called is shown.
+    SOURCE is an .onnx file, a .pt2 file, or package.module:factory. Nothing is run, but what --for tries to export. Of
+    an attribution model, the way it is called is shown.
 
     \b
     Examples:
       onnx-ig inspect model.onnx
       onnx-ig inspect bert.onnx --json
       onnx-ig inspect explained.onnx --runtime tensorrt
+      onnx-ig inspect model.onnx --for opencv4
       onnx-ig inspect models.digits_cnn.model:digits_cnn --example-input 1x1x8x8
     """
     from onnx_ig.checking.kernels import findings
-    from onnx_ig.cli.reading.sources import open_model
+    from onnx_ig.cli.reading.sources import is_factory, open_model, read_arguments
     from onnx_ig.errors import UsageError
+    from onnx_ig.exporting.foresight import outlook
     from onnx_ig.inspection import inspect as inspected
     from onnx_ig.loading.model import is_torch_source
 
@@ -72,6 +81,14 @@ def inspect(
         in_runtime = findings(_as_given(source, model), runtime)
         report["runtime"] = {"name": runtime, "findings": [asdict(one) for one in in_runtime]}
         lines += _runtime_lines(runtime, in_runtime)
+    if for_runtime is not None:
+        arguments = {} if is_factory(source) else read_arguments(model, examples)
+        outlooks = outlook(model, for_runtime, arguments)
+        report["for"] = {"name": for_runtime, "outlooks": [asdict(one) for one in outlooks]}
+        lines += [
+            f"for {for_runtime}:",
+            *(f"  {one.of}: {one.refused or 'nothing known to be refused'}" for one in outlooks),
+        ]
     click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
 
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:  # numpy is not needed for --help
 ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
 METHODS: tuple[Rule, ...] = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
 PROVIDERS = ("auto", "cpu", "cuda", "cuda-tf32", "tensorrt", "openvino", "openvino-bf16")
+# onnx_ig.exporting.portable.runtimes.NEEDS, which is slow to import for a --help
+PORTABLE_FOR = (
+    "opencv", "opencv4", "litert", "tract", "mnn", "tvm", "iree", "tinygrad", "c", "webgpu", "tensorrt",
+    "coreml", "qnn",
+)  # fmt: skip
 DEFAULT_ALGORITHM, DEFAULT_METHOD, DEFAULT_STEPS = ALGORITHMS[0], METHODS[0], 50
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -52,6 +52,7 @@ class Needs:
         return self.command.format(file=file, stem=file.with_suffix(""))
 
 
+_UNKNOWN_LAYER = "it has no such layer"
 ANY = Needs("any runtime")
 NEEDS: dict[str, Needs] = {
     "opencv": Needs(
@@ -63,16 +64,26 @@ NEEDS: dict[str, Needs] = {
     "opencv4": Needs(
         "OpenCV 4",
         versions="4.14.0",
-        spelling=("pads are of all axes", "steps are gathered"),
+        spelling=(
+            "steps are gathered",
+            "places are gathered flat",
+            "logic is in floats",
+            "bool constants are cast",
+            "constants are read once",
+        ),
         weights_in_order=True,
         one_target=True,
         one_example=True,
+        lacks={
+            **dict.fromkeys(("And", "Or", "Xor", "GatherND", "OneHot", "Trilu"), _UNKNOWN_LAYER),
+            "ScatterND": "it takes updates of another rank than the standard's",
+        },
         command='cv2.dnn.readNetFromONNX("{file}") reads it as it is',
     ),
     "litert": Needs(
         "LiteRT",
         versions="ai-edge-litert 2.3.0 with onnx2tf 2.6.9",
-        spelling=("pads are of all axes", "steps are gathered"),
+        spelling=("steps are gathered",),
         weights_in_order=True,
         command="onnx2tf -i {file} -o {stem}_litert -osd -kat <each input>",
     ),
@@ -80,7 +91,6 @@ NEEDS: dict[str, Needs] = {
     "mnn": Needs(
         "MNN",
         versions="3.6.1",
-        spelling=("pads are of all axes",),
         weights_in_order=True,
         command="MNNConvert -f ONNX --modelFile {file} --MNNModel {stem}.mnn --bizCode onnx_ig --keepInputFormat 1",
     ),
@@ -90,13 +100,14 @@ NEEDS: dict[str, Needs] = {
     "iree": Needs(
         "IREE",
         versions="3.13.0",
+        spelling=("what no window reads is not padded",),
         command="iree-import-onnx {file} -o {stem}.mlir --opset-version 18, then iree-compile",
     ),
     "tinygrad": Needs("tinygrad", versions="0.14.0", command='tinygrad.nn.onnx.OnnxRunner("{file}") reads it as it is'),
     "c": Needs(
         "C",
         versions="emx-onnx-cgen 1.4.0",
-        spelling=("pads are of all axes", "steps are gathered"),
+        spelling=("steps are gathered",),
         command="emx-onnx-cgen compile {file} {stem}.c --large-weight-threshold 0",
     ),
     "webgpu": Needs(

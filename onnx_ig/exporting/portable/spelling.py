@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.graph.builder import OpBuilder, static_shape
-from onnx_ig.graph.node import attr_str, constant, optional
+from onnx_ig.graph.node import attr_int, attr_ints, attr_str, constant, optional
 
 Spell = Callable[[OpBuilder, ir.Node], Sequence[ir.Value] | None]
 
@@ -62,25 +62,6 @@ def _gather_bools_as_floats(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] 
     return [op.Greater(picked.outputs[0], 0.5)]
 
 
-def _whole_pad(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
-    """Pad of some axes, or with nothing for the value: of all axes, with the zero that this means."""
-    x, pads = node.inputs[0], constant(optional(node, 1))
-    value, axes = optional(node, 2), constant(optional(node, 3))
-    if node.op_type != "Pad" or attr_str(node, "mode", "constant") != "constant" or x is None or x.dtype is None:
-        return None
-    if pads is None or (value is not None and axes is None):
-        return None
-    rank = len(static_shape(x))
-    before, after = np.zeros(rank, np.int64), np.zeros(rank, np.int64)
-    chosen = np.arange(rank) if axes is None else axes
-    before[chosen], after[chosen] = np.split(pads, 2)
-    zero = op.constant(np.zeros([], x.dtype.numpy())) if value is None else value
-    padded = ir.Node("", "Pad", [x, op.constant(np.concatenate([before, after])), zero], list(node.attributes.values()))
-    padded.outputs[0].name = op.fresh("padded")
-    op.graph.append(padded)
-    return list(padded.outputs)
-
-
 def _gather_in_steps(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     """Slice with another step than one: the same elements gathered, one axis after the other."""
     x, parts = node.inputs[0], [constant(optional(node, i)) for i in range(1, 5)]
@@ -101,8 +82,98 @@ def _gather_in_steps(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     return [x]
 
 
+def _cast_constants(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """A node that reads constants of bool: that reads 0 and 1 cast to bool."""
+    inputs = list(node.inputs)
+    for i, x in enumerate(inputs):
+        array = constant(x)
+        if array is None or array.dtype != np.bool_:
+            continue
+        cast = ir.Node("", "Cast", [op.constant(array.astype(np.float32))], [ir.AttrInt64("to", ir.DataType.BOOL)])
+        cast.outputs[0].name, cast.outputs[0].shape = op.fresh("cast"), ir.Shape(array.shape)
+        cast.outputs[0].type = ir.TensorType(ir.DataType.BOOL)
+        op.graph.append(cast)
+        inputs[i] = cast.outputs[0]
+    return None if inputs == list(node.inputs) else _copy(op, node, inputs)
+
+
+def _logic_in_floats(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """And, Or, Xor: of 0 and 1, by Mul, Max and the difference."""
+    if node.op_type not in ("And", "Or", "Xor"):
+        return None
+    a, b = (op.Cast(x, to=ir.DataType.FLOAT) for x in node.inputs)
+    joined = {"And": lambda: op.Mul(a, b), "Or": lambda: op.Max(a, b), "Xor": lambda: op.Abs(op.Sub(a, b))}
+    return [op.Greater(joined[node.op_type](), 0.5)]
+
+
+def _gather_flat(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """GatherND at constant places: Gather from the axes that they index, laid out as one."""
+    x, places = node.inputs[0], constant(optional(node, 1))
+    if node.op_type != "GatherND" or x is None or places is None or attr_int(node, "batch_dims", 0) != 0:
+        return None
+    sizes, count = static_shape(x), places.shape[-1]
+    indexed = sizes[:count]
+    positive = np.where(places < 0, places + indexed, places)
+    flat = np.ravel_multi_index(tuple(np.moveaxis(positive, -1, 0)), tuple(indexed))
+    rows = op.Reshape(x, np.array([int(np.prod(indexed)), *sizes[count:]], np.int64))
+    return [op.Gather(rows, np.asarray(flat, np.int64), axis=0)]
+
+
+def _pad_what_is_read(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """Conv whose last window ends before the padded end: padded so much less there."""
+    x, kernel = node.inputs[0], attr_ints(node, "kernel_shape")
+    if node.op_type != "Conv" or x is None or kernel is None or attr_str(node, "auto_pad", "NOTSET") != "NOTSET":
+        return None
+    axes, sizes = len(kernel), static_shape(x)[2:]
+    pads = attr_ints(node, "pads") or [0] * 2 * axes
+    strides, dilations = (attr_ints(node, name) or [1] * axes for name in ("strides", "dilations"))
+    read = list(pads)
+    for i in range(axes):
+        unread = (sizes[i] + pads[i] + pads[axes + i] - (kernel[i] - 1) * dilations[i] - 1) % strides[i]
+        read[axes + i] -= min(unread, pads[axes + i])
+    if read == pads:
+        return None
+    attributes = [value for name, value in node.attributes.items() if name != "pads"]
+    copy = ir.Node("", "Conv", node.inputs, [*attributes, ir.AttrInt64s("pads", read)])
+    copy.outputs[0].name = op.fresh("convolved")
+    op.graph.append(copy)
+    return list(copy.outputs)
+
+
+def _own_constants(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """Concat and LayerNormalization of constants that others read too: of copies of their own, by their name."""
+    if node.op_type not in ("Concat", "LayerNormalization"):
+        return None
+    shared = [i for i, x in enumerate(node.inputs) if x is not None and x.is_initializer() and len(x.uses()) > 1]
+    if not shared:
+        return None
+    inputs = list(node.inputs)
+    for i in shared:
+        array, name = constant(inputs[i]), op.fresh("own")
+        assert array is not None
+        own = ir.Value(name=name, shape=ir.Shape(array.shape), const_value=ir.tensor(array, name=name))
+        own.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+        op.graph.register_initializer(own)  # op.constant would give the same one to all
+        inputs[i] = own
+    return _copy(op, node, inputs)
+
+
+def _copy(op: OpBuilder, node: ir.Node, inputs: Sequence[ir.Value | None]) -> list[ir.Value]:
+    """The outputs of the same operator of other inputs."""
+    copy = ir.Node("", node.op_type, inputs, list(node.attributes.values()), num_outputs=len(node.outputs))
+    for made, old in zip(copy.outputs, node.outputs, strict=True):
+        made.name = op.fresh("copy") if old.name else ""
+        made.type, made.shape = old.type, old.shape
+    op.graph.append(copy)
+    return list(copy.outputs)
+
+
 SPELLINGS: Mapping[str, Spell] = {
     "bools are gathered as floats": _gather_bools_as_floats,
-    "pads are of all axes": _whole_pad,
+    "what no window reads is not padded": _pad_what_is_read,
     "steps are gathered": _gather_in_steps,
+    "places are gathered flat": _gather_flat,
+    "logic is in floats": _logic_in_floats,
+    "bool constants are cast": _cast_constants,
+    "constants are read once": _own_constants,
 }

@@ -20,17 +20,41 @@ CASES: dict[str, tuple[str, str, str]] = {
         "GatherND",
         "Greater",
     ),
-    "pads are of all axes": (
-        """f (float[2, 3, 4] x) => (float[2, 6, 4] y) <int64[2] p = {1, 2}, int64[1] a = {1}>
-        { y = Pad <mode = "constant"> (x, p, , a) }""",
-        "Pad",
-        "Pad",
-    ),
     "steps are gathered": (
         """f (float[2, 3, 4] x) => (float[2, 3, 2] y) <int64[2] s = {-1, 3}, int64[2] e = {-9223372036854775807, -9},
         int64[2] a = {1, 2}, int64[2] t = {-1, -2}> { y = Slice (x, s, e, a, t) }""",
         "Gather",
         "Gather",
+    ),
+    "places are gathered flat": (
+        """f (float[2, 3, 4] x) => (float[3, 4] y) <int64[3, 2] i = {0, 1, 1, 2, -1, -3}> { y = GatherND (x, i) }""",
+        "Gather",
+        "Reshape",
+    ),
+    "logic is in floats": (
+        """f (float[2, 3, 4] x) => (float[2, 3, 4] y) <float z = {0}, float o = {0.5}>
+        { a = Greater (x, z)  b = Less (x, o)  c = And (a, b)  d = Xor (c, a)  e = Or (d, b)
+        y = Cast <to = 1> (e) }""",
+        "Mul",
+        "Max",
+    ),
+    "bool constants are cast": (
+        """f (float[2, 3, 4] x) => (float[2, 3, 4] y) <bool[4] m = {1, 0, 1, 0}, float z = {0}>
+        { y = Where (m, x, z) }""",
+        "Where",
+        "Cast",
+    ),
+    "constants are read once": (
+        """f (float[2, 3, 4] x) => (float[2, 5, 4] y) <float[2, 1, 4] c = {1, 2, 3, 4, 5, 6, 7, 8}>
+        { z = Concat <axis = 1> (c, x)  y = Concat <axis = 1> (z, c) }""",
+        "Concat",
+        "Concat",
+    ),
+    "what no window reads is not padded": (
+        """f (float[2, 3, 4] x) => (float[2, 1, 2] y) <float[1, 3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}>
+        { y = Conv <kernel_shape = [3], pads = [1, 2], strides = [3]> (x, w) }""",
+        "Conv",
+        "Conv",
     ),
 }
 X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
