@@ -1,9 +1,9 @@
 """Several nodes that are one function of one tensor, differentiated as one.
 
-The one idea: exporters write GELU as five nodes, Softmax with a guard against NaN as three, and so the transposed keys
-of attention. Taken one by one, each rule keeps its node's own tensors until the backward pass and runtimes cannot fuse
-the nodes; taken as a whole, the derivative needs one tensor at most. Which pointwise function a formula is, is found by
-evaluating it, however it is written.
+The one idea: exporters write GELU as five nodes, SiLU as two, Softmax with a guard against NaN as three, a division by
+the root mean square as six, and so the transposed keys of attention. Taken one by one, each rule keeps its node's own
+tensors until the backward pass and runtimes cannot fuse the nodes; taken as a whole, the derivative needs one tensor or
+two. Which pointwise function a formula is, is found by evaluating it, however it is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.rules.normalisation.softmax import softmax_cotangent
-from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf, gelu_cotangent
+from onnx_ig.autodiff.rules.normalisation.statistics import root_mean_square_cotangent
+from onnx_ig.autodiff.rules.pointwise.activation import gelu_by_erf, gelu_cotangent, silu_cotangent
 from onnx_ig.common.types import Array
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.node import attr_int, constant
@@ -42,7 +43,7 @@ def composite_of(node: ir.Node) -> Composite | None:
         return None
     match node.op_type:
         case "Mul":
-            return _gelu(node)
+            return _gelu(node) or _silu(node) or _over_root_mean_square(node)
         case "Reshape":
             return _transposed_matrices(node)
         case "Where":
@@ -136,6 +137,57 @@ def _evaluated(y: ir.Value, x: ir.Value, nodes: dict[ir.Node, None]) -> Array | 
         return None
     with np.errstate(all="ignore"):
         return _POINTWISE[node.op_type](*arguments)
+
+
+def _silu(node: ir.Node) -> Composite | None:
+    """y = x·s with s = σ(x): the derivative needs y and s, where the product's and the sigmoid's would keep three."""
+    for x, s in (node.inputs, reversed(node.inputs)):
+        sigmoid = _producer(s, "Sigmoid")
+        if sigmoid is not None and x is not None and sigmoid.inputs[0] is x:
+            inner, y = _inner([sigmoid], node), node.outputs[0]
+            if inner is not None:
+                return Composite(x, inner, partial(_silu_cotangent, sigmoid.outputs[0], y))
+    return None
+
+
+def _silu_cotangent(s: ir.Value, y: ir.Value, op: OpBuilder, dy: ir.Value) -> ir.Value:
+    return silu_cotangent(op, s, y, dy)
+
+
+# -- a tensor over the root of its mean square -------------------------------------------------------------------------
+
+
+def _over_root_mean_square(node: ir.Node) -> Composite | None:
+    """y = x·r with r = (mean x² + ε)^(−½):  dx = r·dy − r³·x·mean(dy·x), as of RMSNormalization."""
+    for x, r in (node.inputs, reversed(node.inputs)):
+        inverse = _producer(r, "Reciprocal") or _producer(r, "Div")
+        root = None if inverse is None else _producer(inverse.inputs[-1], "Sqrt")
+        total = None if root is None else _producer(root.inputs[0], "Add")
+        mean = None if total is None else _producer(total.inputs[0], "ReduceMean")
+        if inverse is None or root is None or total is None or mean is None or x is None or r is None:
+            continue
+        square = _producer(mean.inputs[0], "Pow") or _producer(mean.inputs[0], "Mul")
+        axes = constant(mean.inputs[1]) if len(mean.inputs) > 1 and mean.inputs[1] is not None else None
+        if square is None or square.inputs[0] is not x or axes is None or attr_int(mean, "keepdims", 1) != 1:
+            continue
+        one = inverse.op_type == "Reciprocal" or _is_number(inverse.inputs[0], 1.0)
+        squared = square.inputs[1] is x if square.op_type == "Mul" else _is_number(square.inputs[1], 2.0)
+        inner = _inner([inverse, root, total, mean, square], node)
+        if one and squared and inner is not None and total.inputs[1] is not None and _is_number(total.inputs[1]):
+            return Composite(x, inner, partial(_over_root_mean_square_cotangent, x, r, axes.tolist()))
+    return None
+
+
+def _over_root_mean_square_cotangent(
+    x: ir.Value, r: ir.Value, axes: list[int], op: OpBuilder, dy: ir.Value
+) -> ir.Value:
+    return root_mean_square_cotangent(op, x, r, axes, dy)
+
+
+def _is_number(value: ir.Value | None, wanted: float | None = None) -> bool:
+    """Whether ``value`` is a constant of one number: ``wanted``, if that is given."""
+    known = None if value is None else constant(value)
+    return known is not None and known.size == 1 and (wanted is None or float(known.item()) == wanted)
 
 
 # -- matrices transposed in three dimensions ---------------------------------------------------------------------------

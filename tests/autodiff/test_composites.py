@@ -1,4 +1,4 @@
-"""Activations that exporters write out are differentiated as one function, and keep one tensor."""
+"""What exporters write out is differentiated as one function, and keeps one tensor or two."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from onnx_ig.runtime.session import Session
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]> g (float[N, 5] x) => (float[N, 5] y)'
 CONSTANTS = """<float half = {0.5}, float one = {1.0}, float root = {1.4142135}, float inverse = {0.70710678},
-    float three = {3.0}, float cubic = {0.044715}, float scale = {0.79788456}, float nought = {0.0}>"""
+    float three = {3.0}, float cubic = {0.044715}, float scale = {0.79788456}, float nought = {0.0},
+    float two = {2.0}, float small = {0.01}, int64[1] last = {-1}>"""
 
 ERF = [
     "a = Div(x, root) b = Erf(a) c = Add(b, one) d = Mul(half, c) y = Mul(x, d)",
@@ -31,12 +32,20 @@ TANH = [
     "a = Mul(x, x) b = Mul(a, x) c = Mul(cubic, b) d = Add(c, x) e = Mul(scale, d) t = Tanh(e) f = Add(one, t)"
     " h = Mul(half, f) y = Mul(x, h)",
 ]
+SILU = ["s = Sigmoid(x) y = Mul(x, s)", "s = Sigmoid(x) y = Mul(s, x)"]
+ROOT_MEAN_SQUARE = [
+    "p = Pow(x, two) m = ReduceMean(p, last) a = Add(m, small) q = Sqrt(a) r = Div(one, q) y = Mul(x, r)",
+    "p = Mul(x, x) m = ReduceMean(p, last) a = Add(m, small) q = Sqrt(a) r = Reciprocal(q) y = Mul(r, x)",
+]
 SOFTMAX = "s = Softmax(x) n = IsNaN(s) y = Where(n, nought, s)"
 REFERENCE = {
     **dict.fromkeys(ERF, torch.nn.functional.gelu),
     **dict.fromkeys(TANH, lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
     SOFTMAX: lambda x: torch.softmax(x, 1),
+    **dict.fromkeys(SILU, torch.nn.functional.silu),
+    **dict.fromkeys(ROOT_MEAN_SQUARE, lambda x: x * torch.rsqrt((x * x).mean(1, keepdim=True) + 0.01)),
 }
+READ = {SOFTMAX: {"y"}, **{n: {"s", "y"} for n in SILU}, **{n: {"r", "x"} for n in ROOT_MEAN_SQUARE}}
 
 
 def differentiated(nodes: str) -> onnx.ModelProto:
@@ -55,7 +64,7 @@ def test_gradient(nodes: str) -> None:
 
 
 @pytest.mark.parametrize("nodes", list(REFERENCE))
-def test_the_backward_pass_reads_one_tensor_of_the_forward_pass(nodes: str) -> None:
+def test_the_backward_pass_reads_a_tensor_of_the_forward_pass_or_two(nodes: str) -> None:
     graph = differentiated(nodes).graph
     forward, read = [], {"y"}
     for node in reversed(graph.node):
@@ -65,7 +74,7 @@ def test_the_backward_pass_reads_one_tensor_of_the_forward_pass(nodes: str) -> N
     made = {y for node in forward for y in node.output}
     assert len(forward) == len(onnx.parser.parse_model(f"{HEADER} {CONSTANTS} {{ {nodes} }}").graph.node)
     backward = {x for node in graph.node if node not in forward for x in node.input}
-    assert backward & (made | {"x"}) == {"y" if nodes == SOFTMAX else "x"}
+    assert backward & (made | {"x"}) == READ.get(nodes, {"x"})
 
 
 @pytest.mark.parametrize("nodes", ERF)

@@ -8,9 +8,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import onnx_ir as ir
-import onnxruntime
 import pytest
-from numpy.testing import assert_allclose
 
 import onnx_ig
 from onnx_ig.runtime.forms import (
@@ -25,6 +23,7 @@ from onnx_ig.runtime.forms import (
     UseRecurrentLibraryPass,
     WalkBackwardsPass,
 )
+from tests.helpers.agreement import agree
 
 MASK = '<ir_version: 8, opset_import: ["" : 18]> g ({type}[N] y) => ({type}[N] m) <{type} bound = {{{bound}}}>'
 GREATER = "{{ c = Greater (y, bound)  m = Cast <to = {to}> (c) }}"
@@ -46,7 +45,7 @@ def test_masks(type_: str, to: int, bound: int, replaced: bool) -> None:
     changed = ir.from_proto(model)
     assert MaskInAnyLayoutPass()(changed).modified == replaced
     assert [node.op_type for node in changed.graph] == (["HardSigmoid"] if replaced else ["Greater", "Cast"])
-    _agree(model, changed, feeds)
+    agree(model, changed, feeds)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_masks_by_selection(nodes: str, replaced: bool, type_: str, to: int) -> 
     assert ("Where" in [node.op_type for node in changed.graph]) == (replaced and floats)
     rng = np.random.default_rng(0)
     feeds = {n: rng.normal(size=9).astype(onnx.helper.tensor_dtype_to_np_dtype(to)) for n in ("x", "dy")}
-    _agree(model, changed, feeds)
+    agree(model, changed, feeds)
 
 
 def test_a_layer_normalisation_keeps_its_statistics() -> None:
@@ -84,7 +83,7 @@ def test_a_layer_normalisation_keeps_its_statistics() -> None:
     rng = np.random.default_rng(0)
     shapes = {"x": (2, 3, 8), "s": (8,), "b": (8,), "cotangent_y": (2, 3, 8)}
     feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    _agree(model, changed, feeds, rtol=1e-4)
+    agree(model, changed, feeds, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("shape", "replaced"), [("N, 2, H, W", True), ("N, C, 3, 3", False), ("N, 2, 9", False)])
@@ -100,7 +99,7 @@ def test_hard_swish_by_its_square(shape: str, replaced: bool) -> None:
     )
     x = x.reshape({4: (1, 2, 3, 3), 3: (1, 2, 9)}[shape.count(",") + 1])
     dy = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
-    _agree(model, changed, {"x": x, "cotangent_y": dy}, rtol=1e-6)
+    agree(model, changed, {"x": x, "cotangent_y": dy}, rtol=1e-6)
 
 
 def test_two_derivatives_of_one_hard_swish() -> None:
@@ -115,7 +114,7 @@ def test_two_derivatives_of_one_hard_swish() -> None:
     assert HardSwishInAnyLayoutPass()(changed).modified
     assert [node.op_type for node in changed.graph].count("Conv") == 2
     x = 3 * np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
-    _agree(model, changed, {"x": x}, rtol=1e-5)
+    agree(model, changed, {"x": x}, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 4), ("GRU", 12), ("LSTM", 16)])
@@ -129,7 +128,7 @@ def test_scans_walk_backwards(kind: str, gates: int) -> None:
     before, after = (Counter(node.op_type for node in graph) for graph in (ir.from_proto(model).graph, changed.graph))
     assert after["Slice"] < before["Slice"]
     assert before - Counter(Slice=before["Slice"]) == after - Counter(Slice=after["Slice"])
-    _agree(model, changed, feeds)
+    agree(model, changed, feeds)
 
 
 @pytest.mark.parametrize(("kind", "gates", "left"), [("RNN", 4, 2), ("GRU", 12, 13), ("LSTM", 16, 11)])
@@ -142,7 +141,7 @@ def test_what_feeds_no_step_is_computed_outside(kind: str, gates: int, left: int
     ComputeOutsideScansPass()(changed)
     assert [_kernels(node) for node in changed.graph if node.op_type == "Scan"][:2] == [left] * 2
     WalkBackwardsPass()(changed)
-    _agree(model, changed, feeds)
+    agree(model, changed, feeds)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_a_plain_lstm_by_the_operator(attributes: str, inputs: str, replaced: bo
     WalkBackwardsPass()(changed)
     shapes = {x.name: tuple(d.dim_value for d in x.type.tensor_type.shape.dim) for x in model.graph.input}
     feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    _agree(model, changed, feeds | {"lengths": np.array([3, 5], np.int32)}, rtol=1e-4)
+    agree(model, changed, feeds | {"lengths": np.array([3, 5], np.int32)}, rtol=1e-4)
 
 
 def _kernels(scan: ir.Node) -> int:
@@ -207,7 +206,7 @@ def test_products_whose_rows_would_meet(nodes: str, shape: tuple[int, int], colu
     assert ("LeakyRelu" in [node.op_type for node in changed.graph]) == replaced
     x = rng.normal(size=(5, columns)).astype(np.float32)
     x[0, 0], x[1, 0] = np.nan, np.inf
-    _agree(model, changed, {"x": x})
+    agree(model, changed, {"x": x})
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])
@@ -225,7 +224,7 @@ def test_interleaving(axis: int, parts: int) -> None:
     assert ("Where" in [node.op_type for node in changed.graph]) == (axis == 3)
     x = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
     x[0, 0], x[0, 3] = np.nan, np.inf
-    _agree(model, changed, {"x": x})
+    agree(model, changed, {"x": x})
 
 
 @pytest.mark.parametrize("attributes", ["", "<alpha = 0.25>", "<beta = 0.75>", "<alpha = 2.0, beta = -0.5>"])
@@ -235,13 +234,4 @@ def test_hard_sigmoid_by_clipping(attributes: str) -> None:
     changed = ir.from_proto(model)
     assert ClipForHardSigmoidPass()(changed).modified
     assert [node.op_type for node in changed.graph] == ["Mul", "Add", "Clip"]
-    _agree(model, changed, {"x": np.array([-np.inf, -9, -2.5, -1, 0, 0.25, 2.5, 9, np.inf], np.float32)})
-
-
-def _agree(model: onnx.ModelProto, changed: ir.Model, feeds: dict[str, np.ndarray], rtol: float = 0) -> None:
-    expected, found = (
-        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)
-        for m in (model, ir.to_proto(changed))
-    )
-    for a, b in zip(expected, found, strict=True):
-        assert_allclose(b, a, rtol)
+    agree(model, changed, {"x": np.array([-np.inf, -9, -2.5, -1, 0, 0.25, 2.5, 9, np.inf], np.float32)})

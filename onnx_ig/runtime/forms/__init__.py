@@ -13,17 +13,22 @@ from onnx_ig.runtime.forms.hard_swish import HardSwishInAnyLayoutPass
 from onnx_ig.runtime.forms.interleaving import InterleaveBySelectionPass
 from onnx_ig.runtime.forms.kept_statistics import KeepStatisticsPass
 from onnx_ig.runtime.forms.masks import MaskInAnyLayoutPass
+from onnx_ig.runtime.forms.max_places import ScatterToMaximaPass
+from onnx_ig.runtime.forms.normalised import ReadNormalisedPass
 from onnx_ig.runtime.forms.outside_scans import ComputeOutsideScansPass
 from onnx_ig.runtime.forms.recurrent_library import UseRecurrentLibraryPass
 from onnx_ig.runtime.forms.rows_apart import KeepRowsApartPass
+from onnx_ig.runtime.forms.scales_before_masks import ScaleBeforeMasksPass
 from onnx_ig.runtime.forms.scans import WalkBackwardsPass
 from onnx_ig.runtime.forms.selected_cotangents import SelectByMasksPass
+from onnx_ig.runtime.forms.stepped_hard_swish import StepForHardSwishPass
 
 ONNX_RUNTIME = ir.passes.Sequential(WalkBackwardsPass())
 ONNX_RUNTIME_CPU = ir.passes.Sequential(ONNX_RUNTIME, MaskInAnyLayoutPass(), HardSwishInAnyLayoutPass())
 ONNX_RUNTIME_CUDA = ir.passes.Sequential(
     *(ComputeOutsideScansPass(), UseRecurrentLibraryPass()),  # of Scans that walk forwards still
-    *(ONNX_RUNTIME, SelectByMasksPass(), KeepStatisticsPass()),
+    *(ONNX_RUNTIME, ScatterToMaximaPass(), StepForHardSwishPass(), SelectByMasksPass(), ScaleBeforeMasksPass()),
+    *(KeepStatisticsPass(), ReadNormalisedPass()),
 )
 OPENVINO = ir.passes.Sequential(
     WalkBackwardsPass(), KeepRowsApartPass(), InterleaveBySelectionPass(), ClipForHardSigmoidPass()

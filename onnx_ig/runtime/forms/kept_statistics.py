@@ -6,10 +6,9 @@ The operator has them as further outputs; files leave those out, because runtime
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.runtime.substitution import remove_unread
+from onnx_ig.runtime.substitution import is_number, reduces_last_axis, remove_unread
 
 _MEAN, _INVERSE_DEVIATION = 1, 2  # places among its outputs
 _NAMES = {_MEAN: "mean", _INVERSE_DEVIATION: "inverse_deviation"}
@@ -32,7 +31,7 @@ def _keep(model: ir.Model) -> bool:
         if x is None or x.dtype != ir.DataType.FLOAT or node.attributes.get_int("axis", -1) != -1:
             continue
         for mean in _readers(x, "ReduceMean"):
-            if not _is_last_axis(mean) or mean.graph is not node.graph:
+            if not reduces_last_axis(mean) or mean.graph is not node.graph:
                 continue
             for inverse in _inverse_deviations(x, mean, node.attributes.get_float("epsilon", 1e-5)):
                 _take(inverse, _output(node, _INVERSE_DEVIATION))
@@ -48,8 +47,8 @@ def _inverse_deviations(x: ir.Value, mean: ir.Node, epsilon: float) -> list[ir.N
         if d.inputs[0] is not x:
             continue
         squares = [n for n in _readers(d.outputs[0], "Mul") if n.inputs[0] is n.inputs[1]]
-        variances = [v for square in squares for v in _readers(square.outputs[0], "ReduceMean") if _is_last_axis(v)]
-        sums = [s for v in variances for s in _readers(v.outputs[0], "Add") if _is_number(s.inputs[1], epsilon)]
+        variances = [v for square in squares for v in _readers(square.outputs[0], "ReduceMean") if reduces_last_axis(v)]
+        sums = [s for v in variances for s in _readers(v.outputs[0], "Add") if is_number(s.inputs[1], epsilon)]
         roots = [root for s in sums for root in _readers(s.outputs[0], "Sqrt")]
         found += [inverse for root in roots for inverse in _readers(root.outputs[0], "Reciprocal")]
     return found
@@ -57,18 +56,6 @@ def _inverse_deviations(x: ir.Value, mean: ir.Node, epsilon: float) -> list[ir.N
 
 def _readers(x: ir.Value, op_type: str) -> list[ir.Node]:
     return list(dict.fromkeys(node for node, _ in x.uses() if node.op_type == op_type))
-
-
-def _is_last_axis(node: ir.Node) -> bool:
-    """Whether it reduces the last axis alone and keeps it."""
-    axes = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
-    return axes is not None and axes.numpy().tolist() == [-1] and node.attributes.get_int("keepdims", 1) == 1
-
-
-def _is_number(x: ir.Value | None, number: float) -> bool:
-    """Whether it is that number, as float32 holds it."""
-    known = None if x is None or x.const_value is None else x.const_value
-    return known is not None and known.size == 1 and bool(known.numpy() == np.float32(number))
 
 
 def _output(node: ir.Node, index: int) -> ir.Value:

@@ -68,10 +68,16 @@ def rms_normalization(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
     def dx() -> ir.Value:
         g = op.Mul(wide_dy, cast_like(op, scale, x))
-        share = op.Mul(op.Mul(op.Mul(r, r), r), op.ReduceMean(op.Mul(g, x), axes))
-        return cast_like(op, op.Sub(op.Mul(g, r), op.Mul(x, share)), x0)
+        return cast_like(op, root_mean_square_cotangent(op, x, r, axes, g), x0)
 
     return dx, lambda: cast_like(op, op.unbroadcast(op.Mul(wide_dy, op.Mul(x, r)), scale), scale)
+
+
+def root_mean_square_cotangent(op: OpBuilder, x: ir.Value, r: ir.Value, axes: Axes, g: ir.Value) -> ir.Value:
+    """dx = r·g − r³·x·mean(g·x) of x·r, r = (mean x² + ε)^(−½) over ``axes``."""
+    share = op.Mul(op.Mul(op.Mul(r, r), r), op.ReduceMean(op.Mul(g, x), axes))
+    result: ir.Value = op.Sub(op.Mul(g, r), op.Mul(x, share))
+    return result
 
 
 @vjp("InstanceNormalization")

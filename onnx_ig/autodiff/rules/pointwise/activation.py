@@ -159,8 +159,14 @@ def mish(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
 
 @vjp("Swish")
 def swish(op: OpBuilder, node: ir.Node, dy: ir.Value) -> Cotangents:
-    """y = x·s with s = σ(αx):  dx = dy · (αy + s·(1 − αy))."""
+    """y = x·s with s = σ(αx):  dx = dy · (s + αy·(1 − s))."""
     x, y, alpha = given(node, 0), node.outputs[0], attr_float(node, "alpha", 1.0)
     s = op.Sigmoid(x if alpha == 1.0 else op.Mul(x, alpha))
     scaled = y if alpha == 1.0 else op.Mul(y, alpha)
-    return op.Mul(dy, op.Add(scaled, op.Mul(s, op.Sub(1.0, scaled))))
+    return silu_cotangent(op, s, scaled, dy)
+
+
+def silu_cotangent(op: OpBuilder, s: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
+    """dx = dy · (s + y·(1 − s)) of y = x·s, s = σ(x): for large x 1 − s is 0, and nothing is subtracted from y."""
+    result: ir.Value = op.Mul(dy, op.Add(s, op.Mul(y, op.Sub(1.0, s))))
+    return result
