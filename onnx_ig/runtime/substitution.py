@@ -10,6 +10,8 @@ import onnx_ir as ir
 
 from onnx_ig.common.types import Array
 
+_TOLD = {"Shape": ir.DataType.INT64, "Less": ir.DataType.BOOL}
+
 
 def replace(node: ir.Node, *made: ir.Node) -> None:
     """Put ``made`` where ``node`` stood: the only output of the last takes its output's name, type, shape and place."""
@@ -40,6 +42,7 @@ class Substitute:
 
     def __init__(self, model: ir.Model, node: ir.Node) -> None:
         self._model, self._node, self._y = model, node, node.outputs[0]
+        self.opset: int = model.graph.opset_imports.get("", 1)
         self._made: list[ir.Node] = []
         self._constants = 0
 
@@ -79,8 +82,8 @@ class Substitute:
 
 def _type(op_type: str, inputs: Sequence[ir.Value | None]) -> ir.TypeProtocol | None:
     """What the outputs of such a node are of."""
-    if op_type == "Shape":
-        return ir.TensorType(ir.DataType.INT64)
+    if op_type in _TOLD:
+        return ir.TensorType(_TOLD[op_type])
     told = inputs[-1 if op_type == "Where" else 0]  # a selection's first input is the mask
     return None if told is None else told.type
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from onnx_ig.checking.kernels import table
+from tools.gpu import dry_operators
 from tools.gpu.dry_run import STEM, main
 from tools.gpu.tables import RESULTS
 from tools.kernel_table import cuda_kernels
@@ -26,6 +27,10 @@ def test_the_cuda_columns_are_what_onnx_runtime_registers() -> None:
     }
     assert known == {name: registered.get(name, ("-", "-")) for name in known}
     assert registered.keys() <= known.keys()
+
+
+def test_operators_without_a_cuda_kernel_are_written_in_others() -> None:
+    assert dry_operators.main() == 0, "its output says which are not"
 
 
 @pytest.mark.parametrize("name", GUARDED)

@@ -51,6 +51,16 @@ def counted(built: ir.Model) -> Row:
     }
 
 
+def off_the_device(built: ir.Model) -> dict[str, int]:
+    """How many nodes of each operator do not run on the device, once the session has settled; and the copies."""
+    with tempfile.TemporaryDirectory() as folder, _profiled(Path(folder) / "run"):
+        session, fed = open_session(built, "cuda"), feeds(built)
+        for _ in range(OFTEN_ON_DEVICE + 2):
+            session.run(fed)
+        assert isinstance(session, Session)
+        return dict(Counter(op for op, provider in _nodes(session) if provider != _CUDA or op.startswith("Memcpy")))
+
+
 def called(subject: FullSize, examples: int) -> Iterator[Row]:
     """A first and a second call of IntegratedGradients: Runs, launches, waits, bytes, plans."""
     x, *more = subject.inputs(examples)

@@ -22,10 +22,12 @@ from onnx_ig.runtime.forms.scales_before_masks import ScaleBeforeMasksPass
 from onnx_ig.runtime.forms.scans import WalkBackwardsPass
 from onnx_ig.runtime.forms.selected_cotangents import SelectByMasksPass
 from onnx_ig.runtime.forms.stepped_hard_swish import StepForHardSwishPass
+from onnx_ig.runtime.forms.without_kernels import WriteWithoutKernelsPass
 
 ONNX_RUNTIME = ir.passes.Sequential(WalkBackwardsPass())
 ONNX_RUNTIME_CPU = ir.passes.Sequential(ONNX_RUNTIME, MaskInAnyLayoutPass(), HardSwishInAnyLayoutPass())
 ONNX_RUNTIME_CUDA = ir.passes.Sequential(
+    WriteWithoutKernelsPass(),
     *(ComputeOutsideScansPass(), UseRecurrentLibraryPass()),  # of Scans that walk forwards still
     *(ONNX_RUNTIME, ScatterToMaximaPass(), StepForHardSwishPass(), SelectByMasksPass(), ScaleBeforeMasksPass()),
     *(KeepStatisticsPass(), ReadNormalisedPass()),
