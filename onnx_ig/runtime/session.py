@@ -24,7 +24,7 @@ from onnx_ig.errors import (
     OutOfMemoryError,
     ProviderError,
 )
-from onnx_ig.runtime import forms
+from onnx_ig.runtime import forms, tensorrt
 from onnx_ig.runtime.device_memory import free_device_memory
 from onnx_ig.runtime.heap import give_back_freed_memory
 from onnx_ig.runtime.in_place import read_weights_in_place
@@ -36,16 +36,16 @@ ProviderSpec = (
     Provider | list[str] | list[str | tuple[str, Mapping[str, Any]]] | tuple[str | tuple[str, Mapping[str, Any]], ...]
 )
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 # What ONNX Runtime is told: left to itself, its CUDA provider rounds the factors of float32 products to TF32's 10 bits.
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": (CPU, {}),
     "cuda": (CUDA, {"use_tf32": "0"}),
     "cuda-tf32": (CUDA, {"use_tf32": "1"}),
-    "tensorrt": ("TensorrtExecutionProvider", {}),
+    "tensorrt": (TENSORRT, {}),
 }
 # Providers with a memory of their own, and what ONNX Runtime calls the device.
-_DEVICES = {CUDA: "cuda", "TensorrtExecutionProvider": "cuda"}
+_DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 _SHARED_TYPES = frozenset((ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16))
 # Measured on two cores: from here on ResNet-50 and a vision transformer became slower by a twentieth.
 _WORKING_SET_BYTES = 160 << 20
@@ -102,7 +102,8 @@ class Session:
     Args:
         model: a path, serialised bytes, a ModelProto or an onnx_ir model (also over 2 GB).
         provider: ``auto`` (``cuda`` if it really opens, else ``cpu``), ``cpu``, ``cuda``, ``cuda-tf32`` (float32
-            products from factors rounded to 10 bits), ``tensorrt`` (likewise, unless NVIDIA_TF32_OVERRIDE=0 is set),
+            products from factors rounded to 10 bits), ``tensorrt`` (likewise, unless NVIDIA_TF32_OVERRIDE=0 is set;
+            what it does not take, loops among it, runs on CUDA),
             or ONNX Runtime's own list of provider names and (name, options) pairs.
         threads: intra-op threads; ONNX Runtime's default (one per physical core) when None.
 
@@ -146,8 +147,8 @@ class Session:
             if missing:
                 raise ProviderError(
                     f"{missing[0]} was asked for but ONNX Runtime opened the model on {', '.join(self.providers)}; "
-                    "its libraries (CUDA, cuDNN) could not be loaded: install 'onnx-ig[gpu]' on a machine with a GPU, "
-                    "or ask for provider='cpu'"
+                    f"{tensorrt.NEEDED if missing[0] == TENSORRT else 'its libraries (CUDA, cuDNN)'} could not be "
+                    "loaded: install 'onnx-ig[gpu]' on a machine with a GPU, or ask for provider='cpu'"
                 )
         taken = (*session.get_inputs(), *session.get_overridable_initializers())  # these need not be fed
         self.input_names: list[str] = [value.name for value in taken]
@@ -300,6 +301,8 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
             known = ["auto", *PROVIDERS, "openvino", "openvino-bf16"]
             raise ProviderError(f"unknown provider {provider!r}{nearest(provider, known)}: choose {', '.join(known)}")
         entries = [PROVIDERS[provider]]
+        if provider == "tensorrt":
+            entries = [(TENSORRT, tensorrt.options()), PROVIDERS["cuda"]]  # not the CPU for what it does not take
     else:
         entries = list(provider)
     for name in map(_name, entries):

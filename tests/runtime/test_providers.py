@@ -51,7 +51,6 @@ class _Machine:
         ("cuda", [EXACT]),
         ("cuda-tf32", [ROUNDED]),
         ("auto", [EXACT, (CPU, {})]),
-        ("tensorrt", [(TENSORRT, {})]),
         ([(CUDA, {"device_id": "1"}), CPU], [(CUDA, {"device_id": "1"}), CPU]),
     ],
 )
@@ -66,7 +65,28 @@ def test_what_onnx_runtime_is_handed(
     assert capsys.readouterr().out == ""  # standard output is for results
 
 
-@pytest.mark.parametrize("provider", ["cuda", "cuda-tf32", "tensorrt"])
+def test_tensorrt_keeps_its_timings_and_leaves_the_rest_to_cuda(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = _Machine(monkeypatch, TENSORRT, CUDA)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Session(MODEL, "tensorrt")
+    folder = tmp_path / "onnx-ig" / "tensorrt"
+    assert folder.is_dir()
+    assert machine.handed == [
+        (TENSORRT, {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}),
+        EXACT,
+    ]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    Session(MODEL, "tensorrt")
+    assert machine.handed == [(TENSORRT, {}), EXACT]
+    machine.opened = [CUDA, CPU]
+    with pytest.raises(ProviderError, match=r"TensorRT 10's libraries .*, CUDA's and cuDNN's could not be loaded"):
+        Session(MODEL, "tensorrt")
+
+
+@pytest.mark.parametrize("provider", ["cuda", "cuda-tf32"])
 def test_a_provider_that_does_not_open_is_refused(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
     _Machine(monkeypatch)
     with pytest.raises(ProviderError, match="was asked for"):
