@@ -9,6 +9,7 @@ import click
 
 from onnx_ig.cli.commands.attribute import attribute
 from onnx_ig.cli.commands.bench import bench
+from onnx_ig.cli.commands.completion import completion
 from onnx_ig.cli.commands.conform import conform
 from onnx_ig.cli.commands.doctor import doctor
 from onnx_ig.cli.commands.export import export
@@ -74,7 +75,7 @@ def app() -> None:
     """
 
 
-for command in (attribute, bench, conform, doctor, export, inspect, verify, web):
+for command in (attribute, bench, completion, conform, doctor, export, inspect, verify, web):
     app.add_command(command)
 
 

@@ -40,11 +40,11 @@ def in_notebook() -> bool:
 class Bar:
     """How far work is, called with (done, total): on a terminal a bar after a second, elsewhere a line every ten.
 
-    ``unit``: what is counted, where the rate is to be shown.
+    ``unit``: what is counted, where the rate is to be shown; ``shown``: whether anything is.
     """
 
-    def __init__(self, what: str, unit: str | None = None) -> None:
-        self._what, self._unit = what, unit
+    def __init__(self, what: str, unit: str | None = None, *, shown: bool = True) -> None:
+        self._what, self._unit, self._shown = what, unit, shown
         self._began = self._said = time.monotonic()
         self._first: float | None = None
         self._progress: Any = None
@@ -54,6 +54,8 @@ class Bar:
         return self
 
     def __call__(self, done: float, total: float) -> None:
+        if not self._shown:
+            return
         now = time.monotonic()
         self._first = done if self._first is None else self._first
         if not sys.stderr.isatty():

@@ -21,6 +21,7 @@ import click
 from onnx_ig.cli.attributing.place import Place
 from onnx_ig.cli.attributing.request import Explainer, Found, found_before
 from onnx_ig.cli.reading.values import Values
+from onnx_ig.cli.terminal.ending import informed
 from onnx_ig.cli.terminal.wording import in_options
 from onnx_ig.common.atomic import staged
 from onnx_ig.common.pipeline import WriteBehind, read_ahead
@@ -128,7 +129,7 @@ def _explain(
     seconds = 0.0
     total = next((window.of for window in windows if window is not None), None)
     with (
-        Bar("attribution", "examples") as bar,
+        Bar("attribution", "examples", shown=informed()) as bar,
         WriteBehind() as behind,
         read_ahead(map(explainer.read, windows)) as pieces,
     ):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli.options import drawing, picture, shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 
 if TYPE_CHECKING:
     from onnx_ig.cli.attributing.place import Place
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Attribute a prediction to the inputs; arrays, pictures, a page.")
-@click.argument("model")
+@click.argument("model", type=FILE_NAME)
 @click.option(
     "-i",
     "--inputs",
     "inputs",
     multiple=True,
     required=True,
+    type=FILE_NAME,
     metavar="[NAME=]FILE",
     help=(
         "Data of an attributed input: .npy, .npz (keys are input names), a picture (.png, .jpg), a sound "
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @shared.algorithm
 @click.option(
     "--target",
+    type=FILE_NAME,
     metavar="T",
     help=(
         "What is explained: an index (3), one index per axis (3,4), a class's name, predicted, @FILE with one per "
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     "--baseline",
     "baselines",
     multiple=True,
+    type=FILE_NAME,
     metavar="[NAME=]B",
     help=(
         "Where the path begins: a number (NAME=TEXT for text), @FILE, or what is made from the data: black, white, "
@@ -92,7 +96,8 @@ if TYPE_CHECKING:
 @shared.pieces
 @shared.overwrite
 @shared.allow_nonfinite
-@shared.debug
+@shared.as_json
+@shared.everywhere
 @click.pass_obj
 def attribute(
     ending: Ending,
@@ -117,6 +122,7 @@ def attribute(
     rows_per_file: int | None,
     resume: bool,
     overwrite: bool,
+    as_json: bool,
     **rest: Any,
 ) -> None:
     """Attribute one output of MODEL to its inputs and write a report to DIR.
@@ -135,6 +141,7 @@ def attribute(
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i x.npy --targets top-3 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report
+      onnx-ig attribute --config report.toml --json
     """
     from onnx_ig.cli.attributing.place import Place
     from onnx_ig.cli.attributing.request import AttributeOptions
@@ -176,7 +183,7 @@ def attribute(
     )  # fmt: skip
     opened = time.perf_counter() - began
     place = Place(out, sources | loaded.files, overwrite, resume)
-    _attribute(ending, model, loaded, request, place, rows_per_file, opened)
+    _attribute(ending, model, loaded, request, place, rows_per_file, opened, as_json)
 
 
 def _attribute(
@@ -188,8 +195,9 @@ def _attribute(
     place: Place,
     rows: int | None,
     opening: float,
+    as_json: bool,
 ) -> None:
-    """Explain, write the report, then say what is in it.
+    """Explain, write the report, then say what is in it, ``as_json``: in its own words.
 
     Raises:
         ToleranceError: afterwards, where a tolerance was not reached.
@@ -201,6 +209,7 @@ def _attribute(
     from onnx_ig.cli.attributing.place import record_of
     from onnx_ig.cli.attributing.plain import Plain
     from onnx_ig.cli.terminal.display import print_attributions, straight_through
+    from onnx_ig.cli.terminal.ending import note
     from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.deployed.attribution_model import AttributionModel
     from onnx_ig.graph.declared import spec_of
@@ -216,7 +225,8 @@ def _attribute(
         record = record_of(model, request, windows, place.sources)
         report = place.finished(record)
         if report is not None:
-            click.echo(f"nothing to do: {place.out} holds the report of the same work")
+            said = f"nothing to do: {place.out} holds the report of the same work"
+            click.echo(_of_report(place.out) if as_json else said)
             _require_reached(report.get("missed"))
             return
         done = run(
@@ -227,8 +237,12 @@ def _attribute(
             draw=request.draw,
             form=request.form,
         )  # fmt: skip
-    for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+    for said in done.notes:
+        note(said)
+    if as_json:
+        click.echo(_of_report(place.out))
+        _require_reached(done.missed)
+        return
     print_attributions(done.head, done.examples)
     click.echo(f"provider: {done.head.provider}")
     if model.note:
@@ -237,6 +251,14 @@ def _attribute(
         click.echo(straight_through(done.head.straight_through))
     click.echo(f"wrote {', '.join(done.shown_files())} to {place.out}")
     _require_reached(done.missed)
+
+
+def _of_report(directory: Path) -> str:
+    """report.json, and where it is."""
+    import json
+
+    content = json.loads((directory / "report.json").read_text("utf-8"))
+    return json.dumps({"directory": str(directory), **content}, indent=2, ensure_ascii=False)
 
 
 def _require_reached(missed: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli.options import shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="How long attributions take here, in each provider.")
-@click.argument("model")
+@click.argument("model", type=FILE_NAME)
 @click.option(
     "--batch",
     type=click.IntRange(1),
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 @shared.weights
 @shared.example_input
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON array, times in seconds.")
-@shared.debug
+@shared.everywhere
 def bench(
     model: str,
     batch: int,

@@ -34,8 +34,9 @@ RUNTIMES = (
     show_default=True,
     help="On the largest difference, relative to the output's largest element.",
 )
-@shared.debug
-def conform(model: Path, runtime: str, tolerance: float) -> None:
+@shared.as_json
+@shared.everywhere
+def conform(model: Path, runtime: str, tolerance: float, as_json: bool) -> None:
     """Run the test data beside MODEL in a runtime; exit code 8 where its numbers differ from the expected ones.
 
     The data lie in test_data_set_0, test_data_set_1, ... in the layout of ONNX's backend tests: `onnx-ig export
@@ -49,9 +50,13 @@ def conform(model: Path, runtime: str, tolerance: float) -> None:
       onnx-ig conform phone/model.onnx --runtime litert
     """
     from onnx_ig.checking.conformance import conform as conformed
-    from onnx_ig.cli.terminal.display import print_table
+    from onnx_ig.cli.terminal.display import print_table, to_json
 
     report = conformed(model, runtime, tolerance)
+    if as_json:
+        click.echo(to_json(report, passed=report.passed))
+        report.require()
+        return
     rows = [
         [row.data_set, row.output, f"{row.max_relative_error:.2e}", "ok" if row.passed else "differs"]
         for row in report.rows

@@ -10,8 +10,8 @@ from onnx_ig.cli.options import shared
 
 
 @click.command(short_help="What works here, what is missing, how to mend it.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@shared.debug
+@shared.as_json
+@shared.everywhere
 def doctor(as_json: bool) -> None:
     """Show versions, providers and the machine; what is missing and the pip line that installs it.
 

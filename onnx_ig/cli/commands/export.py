@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_ig.cli.options import shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write an attribution model, the .onnx file that users deploy.")
-@click.argument("source")
+@click.argument("source", type=FILE_NAME)
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write.")
 @click.option(
     "--triton",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     "--target",
     default="input",
     show_default=True,
+    type=FILE_NAME,
     metavar="T",
     help=(
         "What is explained: input (an input of the written model), predicted (the arg-max class at "
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     "--baseline",
     "baselines",
     multiple=True,
+    type=FILE_NAME,
     metavar="[NAME=]B",
     help=(
         "Where the path begins: a number (NAME=TEXT for text), @FILE, or input (an input of the written model). Once "
@@ -123,7 +126,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Replace the file, or a config.pbtxt that was changed by hand; never a file that the model is made from.",
 )
-@shared.debug
+@shared.everywhere
 def export(
     source: str,
     out: Path | None,

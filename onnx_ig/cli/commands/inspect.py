@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onnx_ig.cli.options import shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -25,7 +26,7 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
 
 
 @click.command(short_help="Inputs, outputs, obstacles, places to attribute at.")
-@click.argument("source")
+@click.argument("source", type=FILE_NAME)
 @click.option(
     "--runtime",
     type=click.Choice(RUNTIMES),
@@ -37,11 +38,11 @@ _LAYERS_PRINTED, _OPERATORS_PRINTED, _NODES_PRINTED = 20, 12, 3
     type=click.Choice(shared.PORTABLE_FOR),
     help="Also say what this runtime would refuse of `export --for`, and why; of an attribution model, of itself.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@shared.as_json
 @click.option("--output", metavar="NAME", help="Of a PyTorch model that returns several results, the one to show.")
 @shared.weights
 @shared.example_input
-@shared.debug
+@shared.everywhere
 def inspect(
     source: str,
     runtime: str | None,

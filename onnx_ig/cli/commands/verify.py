@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from onnx_ig.cli.options import picture, shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_ig.checking.comparison import VerificationReport
+    from onnx_ig.cli.attributing.request import AttributeOptions
     from onnx_ig.cli.reading.values import Values
     from onnx_ig.data import PictureOptions
 
 
 @click.command(short_help="Compare with torch autograd, or with finite differences.")
-@click.argument("source")
+@click.argument("source", type=FILE_NAME)
 @click.option(
     "-i",
     "--inputs",
     "inputs",
     multiple=True,
+    type=FILE_NAME,
     metavar="[NAME=]FILE",
     help=(
-        "Data to verify on, beside random data: .npy, .npz or a picture. For "
-        "package.module:factory also a shape such as 1x3x224x224. Repeatable."
+        "Data to verify on, beside random data: what `attribute` reads, tables by their columns' names. For "
+        "package.module:factory .npy, .npz, a picture, or a shape such as 1x3x224x224. Repeatable."
     ),
 )
 @shared.extra
 @click.option(
     "--target",
+    type=FILE_NAME,
     metavar="T",
-    help="What is explained: an index (3), one index per axis (3,4), or @FILE. [default: the predicted class]",
+    help=(
+        "What is explained: an index (3), one index per axis (3,4), a class's name, @FILE, or column:NAME of the table "
+        "in -i. [default: the predicted class]"
+    ),
 )
 @click.option(
     "--baseline",
     "baselines",
     multiple=True,
+    type=FILE_NAME,
     metavar="[NAME=]B",
     help="Where the path begins: a number or @FILE. Once per input. [default: 0]",
 )
@@ -72,9 +81,13 @@ if TYPE_CHECKING:
     "--provider", type=click.Choice(shared.PROVIDERS), default="cpu", show_default=True, help="Where this engine runs."
 )
 @picture.pictures()
+@shared.sounds
+@shared.texts
+@shared.names
 @shared.weights
 @shared.example_input
-@shared.debug
+@shared.as_json
+@shared.everywhere
 def verify(
     source: str,
     inputs: Sequence[str],
@@ -91,8 +104,14 @@ def verify(
     samples: int,
     provider: str,
     pictures: PictureOptions,
+    sample_rate: int | None,
+    mono: bool,
+    tokenizer: Path | None,
+    text_key: str,
+    names: Path | None,
     weights: Path | None,
     examples: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Compare attributions of SOURCE with an independent computation; exit code 8 where they differ.
 
@@ -102,14 +121,19 @@ def verify(
     \b
     Examples:
       onnx-ig verify model.onnx
+      onnx-ig verify table.onnx -i rows.csv --target column:diagnosis
+      onnx-ig verify bert.onnx -i sentences.txt --tokenizer tokenizer.json --output logits
       onnx-ig verify models.digits_cnn.model:digits_cnn --weights digits_cnn.safetensors -i seven.npy --float64
     """
     from onnx_ig.checking.verification import verify as verified
+    from onnx_ig.cli.attributing.request import AttributeOptions
+    from onnx_ig.cli.reading.names import read_names
     from onnx_ig.cli.reading.sources import is_factory, open_factory, refuse_torch_options
     from onnx_ig.cli.reading.values import read_target_option
+    from onnx_ig.data import FileOptions, SoundOptions, TextOptions
     from onnx_ig.loading.model import is_torch_source
 
-    chosen = read_target_option(target)
+    chosen = None if inputs and not is_factory(source) else read_target_option(target)
     keywords: dict[str, Any] = {
         "target": None if isinstance(chosen, str) else chosen,
         "tolerance": tolerance,
@@ -131,23 +155,31 @@ def verify(
         keywords |= {"at": at}
     if is_factory(source):
         made = open_factory(source, weights, [*(inputs or examples), *extra], pictures)
-        names = list(made.arguments)
-        attributed = names[: len(names) - len(extra)]
+        arguments = list(made.arguments)
+        attributed = arguments[: len(arguments) - len(extra)]
         keywords["inputs"] = tuple(made.arguments[name] for name in attributed)
-        keywords["additional_forward_args"] = _tensors([made.arguments[name] for name in names[len(attributed) :]])
+        keywords["additional_forward_args"] = _tensors([made.arguments[name] for name in arguments[len(attributed) :]])
         keywords["baselines"] = _in_order(_starts(baselines, made.arguments, attributed, pictures), attributed)
-        _finish(verified(made.module, **keywords))
+        _finish(verified(made.module, **keywords), as_json)
         return
     refuse_torch_options(weights=weights, example_input=examples)
     if inputs or extra:
-        values = _values(source, output, batch_axis, at, inputs, extra, baselines, pictures)
+        files = FileOptions(SoundOptions(sample_rate, mono), texts=TextOptions(tokenizer, text_key))
+        request = AttributeOptions(
+            inputs, extra, baselines, target, output=output, at=[at] if at else (), batch_axis=batch_axis,
+            pictures=pictures, files=files, names=read_names(names),
+        )  # fmt: skip
+        values, request = _values(source, request)
+        chosen = values.target(request.target)
+        keywords["target"] = None if isinstance(chosen, str) else chosen
         if is_torch_source(source):
             keywords["inputs"] = tuple(values.inputs.values())
             keywords["additional_forward_args"] = _tensors(values.extra.values())
             keywords["baselines"] = _in_order(values.baselines, list(values.inputs))
         else:
             keywords |= {"inputs": values.inputs, "additional_forward_args": values.extra or None}
-    _finish(verified(source, **keywords))
+            keywords["at"] = next(iter(request.at), None)
+    _finish(verified(source, **keywords), as_json)
 
 
 def _refuse_reference_options(**given: Any) -> None:
@@ -159,34 +191,33 @@ def _refuse_reference_options(**given: Any) -> None:
             )
 
 
-def _values(
-    source: str,
-    output: str | None,
-    batch_axis: int | None,
-    at: str | None,
-    inputs: Sequence[str],
-    extra: Sequence[str],
-    baselines: Sequence[str],
-    pictures: PictureOptions,
-) -> Values:
-    """Data for the inputs that a model declares, in their order."""
+def _values(source: str, request: AttributeOptions) -> tuple[Values, AttributeOptions]:
+    """Data for the inputs that a model declares, in their order, and what is asked of them: as `attribute` has both."""
     from onnx_ig.attribution import default_inputs
     from onnx_ig.attribution.batch_axis import examples_first
-    from onnx_ig.cli.reading.values import read_values
+    from onnx_ig.cli.attributing.text import at_the_embedding
+    from onnx_ig.cli.reading.values import COLUMN, read_target_option, read_values
+    from onnx_ig.cli.terminal.ending import note
+    from onnx_ig.data import TableOptions
     from onnx_ig.graph.declared import spec_of
     from onnx_ig.loading.model import load_with_output
 
-    model = examples_first(load_with_output(source, output)[0], batch_axis)
-    specs = [spec_of(x) for x in model.inputs]
-
-    def default() -> list[str]:
-        return default_inputs(model, [at] if at else ())
-
+    loaded, output = load_with_output(source, request.output)
+    model = examples_first(loaded, request.batch_axis)
+    shown = request.names.or_in(model, output)
+    request = at_the_embedding(model, request)
+    target, classes = request.target, shown.classes or ()
+    column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
+    tables = TableOptions(shown.columns(bool(request.at)), column, classes)
     values = read_values(
-        specs, default, inputs, extra, baselines, pictures,
-        batched=lambda _: batch_axis is not None, otherwise=model.defaults,
+        [spec_of(x) for x in model.inputs], lambda: default_inputs(model, request.at), request.inputs, request.extra,
+        request.baselines, request.pictures, batched=lambda _: request.batch_axis is not None,
+        files=replace(request.files, tables=tables), otherwise=model.defaults,
     )  # fmt: skip
-    return values.ordered([spec.name for spec in specs])
+    for said in values.notes:
+        note(said)
+    ordered = values.ordered([spec_of(x).name for x in model.inputs])
+    return ordered, replace(request, target=read_target_option(target, classes))
 
 
 def _starts(
@@ -211,9 +242,13 @@ def _in_order(baselines: dict[str, Any], names: Sequence[str]) -> Any:
     return tuple(baselines.get(name, 0) for name in names) if baselines else None
 
 
-def _finish(report: VerificationReport) -> None:
-    from onnx_ig.cli.terminal.display import print_table
+def _finish(report: VerificationReport, as_json: bool) -> None:
+    from onnx_ig.cli.terminal.display import print_table, to_json
 
+    if as_json:
+        click.echo(to_json(report))
+        report.require()
+        return
     columns = ["quantity", "max relative error", "median relative error", "cosine", "delta", "tolerance", "result"]
     rows = [
         [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onnx_ig.cli.options import picture, shared
+from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write a page that explains pictures in the browser.")
-@click.argument("model")
+@click.argument("model", type=FILE_NAME)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the page goes.")
 @shared.output_name
 @click.option("--baseline", type=float, help="Where the path begins: a number. [default: 0]")
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @shared.weights
 @shared.example_input
 @shared.overwrite
-@shared.debug
+@shared.everywhere
 def web(
     model: str,
     out: Path,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onnx_ig.cli.options.file_names import FILE_NAME
+
 if TYPE_CHECKING:
     from onnx_ig.data import PictureOptions
 
@@ -44,6 +46,7 @@ _PREPARED = (
     click.option("--scale", type=float, help="What white is before --mean and --std: 1, or 255. [default: 1]"),
     click.option(
         "--preprocess",
+        type=FILE_NAME,
         metavar="NAME|FILE",
         help=(
             "All of these at once: imagenet, inception, caffe, or a model's preprocessor_config.json; the others go "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from onnx_ig.cli.terminal.ending import Ending
+from onnx_ig.cli.options.config import config
+from onnx_ig.cli.options.file_names import FILE_NAME
+from onnx_ig.cli.terminal.ending import Ending, Level
 
 if TYPE_CHECKING:  # numpy is not needed for --help
     from onnx_ig.common.types import Algorithm, Rule
@@ -43,14 +45,34 @@ def _remember_debug(context: click.Context, parameter: click.Parameter, value: b
         context.obj.debug = True
 
 
-debug = click.option(
-    "--debug",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_remember_debug,
-    help="Show tracebacks (also: ONNX_IG_DEBUG=1).",
+def _remember_level(context: click.Context, parameter: click.Parameter, value: Level | None) -> None:
+    if value is not None and isinstance(context.obj, Ending):
+        context.obj.level = value
+        context.obj.debug |= value == "debug"
+
+
+everywhere = together(
+    config,
+    click.option(
+        "--log-level",
+        type=click.Choice(get_args(Level)),
+        expose_value=False,
+        callback=_remember_level,
+        help=(
+            "What is said on stderr: errors alone, warnings too, notes and progress too (info), or also tracebacks and "
+            "what libraries log (debug). [default: info]"
+        ),
+    ),
+    click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_debug,
+        help="Show tracebacks (also: ONNX_IG_DEBUG=1).",
+    ),
 )
+as_json = click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 
 algorithm = click.option(
     "--algorithm", type=click.Choice(ALGORITHMS), help=f"What to compute. [default: {DEFAULT_ALGORITHM}]"
@@ -111,7 +133,11 @@ batch_axis = click.option(
     ),
 )
 extra = click.option(
-    "--extra", multiple=True, metavar="NAME=FILE", help="Data of an input that is not attributed. Repeatable."
+    "--extra",
+    type=FILE_NAME,
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Data of an input that is not attributed. Repeatable.",
 )
 multiply = click.option(
     "--multiply-by-inputs/--no-multiply-by-inputs",
@@ -153,6 +179,7 @@ example_input = click.option(
     "--example-input",
     "examples",
     multiple=True,
+    type=FILE_NAME,
     metavar="[NAME=]FILE|SHAPE",
     help=(
         "What package.module:factory is called with: a .npy/.npz file, or a shape such as "

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from onnx_ig.attribution.chosen_targets import TargetSpec, TargetsSpec, targets_said
 from onnx_ig.attribution.plan import BaselineSpec
+from onnx_ig.cli.terminal.ending import note
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.data import (
     MADE_BASELINES,
@@ -136,8 +135,8 @@ def fixed_baselines(
             raise UsageError(f"--baseline: input {name!r} has two")
         if isinstance(parsed.value, Path):
             read = read_baseline(parsed.value, by_name[name], files=files)
-            for note in read.notes:
-                click.echo(f"note: {note}", err=True)
+            for said in read.notes:
+                note(said)
             found[name] = read.value
         else:
             found[name] = parsed.value

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from onnx_ig.attribution.contract import Contract
 
@@ -89,6 +94,21 @@ def _print_words(report: AttributionReport) -> None:
                 line.append(shown, style=f"black on {colour}")
                 line.append(" ")
             console.print(line)
+
+
+def to_json(found: Any, **more: Any) -> str:
+    """A dataclass as JSON, with ``more`` beside its fields; what is no finite number is null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(one) for one in value]
+        if isinstance(value, float | np.number):
+            return float(value) if math.isfinite(value) else None
+        return bool(value) if isinstance(value, np.bool_) else value
+
+    return json.dumps(finite({**asdict(found), **more}), indent=2, ensure_ascii=False)
 
 
 def _number(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -16,13 +17,15 @@ from onnx_ig.cli.terminal.wording import in_options
 from onnx_ig.errors import OnnxIgError, OnnxIgWarning, OutOfMemoryError
 
 INTERRUPTED = 130
+Level = Literal["error", "warning", "info", "debug"]  # each says what those before it say, and more
 
 
 class Ending:
-    """The state of one run: whether tracebacks are wanted, and the warnings given so far."""
+    """The state of one run: what is said of it, and the warnings given so far."""
 
     def __init__(self) -> None:
         self.debug = os.environ.get("ONNX_IG_DEBUG", "") not in ("", "0")
+        self.level: Level = "info"
         self.warnings: list[str] = []
 
     def report(self, error: BaseException) -> int:
@@ -45,11 +48,12 @@ class Ending:
         line = in_options(" ".join(message.split()))
         if line not in self.warnings:
             self.warnings.append(line)
-            click.echo(f"warning: {line}", err=True)
+            if self.level != "error":
+                click.echo(f"warning: {line}", err=True)
 
     @contextmanager
     def warnings_shown(self) -> Iterator[None]:
-        """Show onnx_ig's warnings as lines; those of libraries are for developers and appear with ``--debug`` only."""
+        """Show onnx_ig's warnings as lines; what libraries say is for developers, and appears with ``--debug`` only."""
 
         def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
             if issubclass(category, OnnxIgWarning):
@@ -61,7 +65,33 @@ class Ending:
             warnings.simplefilter("default")
             warnings.simplefilter("always", OnnxIgWarning)
             warnings.showwarning = show  # type: ignore[assignment]
+            with self._logs_shown():
+                yield
+
+    @contextmanager
+    def _logs_shown(self) -> Iterator[None]:
+        """Show what libraries log, once ``--log-level debug`` is read."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        handler.addFilter(lambda record: self.level == "debug")
+        logging.getLogger().addHandler(handler)
+        try:
             yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+
+def informed() -> bool:
+    """Whether notes and progress are to be shown by the command that runs."""
+    context = click.get_current_context(silent=True)
+    ending = None if context is None else context.find_object(Ending)
+    return ending is None or ending.level in ("info", "debug")
+
+
+def note(text: str) -> None:
+    """Say what is no warning, and what nobody needs who knows the data, on stderr."""
+    if informed():
+        click.echo(f"note: {text}", err=True)
 
 
 def _message(error: BaseException) -> tuple[str, int]:

@@ -1,0 +1,184 @@
+"""What every command has: options from a file, output for programs, how much is said, completion by the shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx.parser
+import pytest
+from click.testing import CliRunner, Result
+
+import onnx_ig
+from onnx_ig.cli import app
+from onnx_ig.cli.terminal.ending import Ending
+
+MODEL = """<ir_version: 10, opset_import: ["": 21]>
+    model (float[N, 2] x) => (float[N, 3] y) <float[2, 3] w = {1, -2, 0.5, 1, 2, -1}>
+    { t = Tanh(x)  y = MatMul(t, w) }"""
+X = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = onnx.parser.parse_model(MODEL)
+    onnx.helper.set_model_props(model, {"feature_names": '["age", "height"]', "class_names": '["low", "mid", "high"]'})
+    onnx.save(model, "m.onnx")
+    np.save("x.npy", X)
+    Path("x.csv").write_text("height,kind,age\n1.5,high,0.3\n0.7,low,-0.2\n-1,mid,0.9\n")
+
+
+def run(command: str) -> Result:
+    return CliRunner().invoke(app, command.split())
+
+
+def attributed(folder: str = "out") -> Any:
+    return np.load(f"{folder}/attributions.npz")["attribution_x"]
+
+
+# a file of options, the command, and the keywords of the same call
+TAKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "everything": ('model = "m.onnx"\ninputs = "x.npy"\nout = "out"\ntarget = 1', "", {"target": 1}),
+    "numbers": ("n-steps = 30\nmethod = 'riemann_middle'", "m.onnx -i x.npy -o out --target 0",
+                {"n_steps": 30, "method": "riemann_middle", "target": 0}),
+    "underscores": ("n_steps = 3", "m.onnx -i x.npy -o out --target 0", {"n_steps": 3, "target": 0}),
+    "the command line wins": ("target = 1", "m.onnx -i x.npy -o out --target 2", {"target": 2}),
+    "a switch": ("multiply-by-inputs = false", "m.onnx -i x.npy -o out --target 0", {"target": 0, "factor": False}),
+    "by name": ('target = "high"\n[baseline]\nx = 0.25', "m.onnx -i x.npy -o out", {"target": 2, "baselines": 0.25}),
+    "a table for each command": ("target = 0\n[attribute]\ntarget = 1\n[export]\nform = 'step'",
+                                 "m.onnx -i x.npy -o out", {"target": 1}),
+    "text that looks like a number": ('target = "1"', "m.onnx -i x.npy -o out", {"target": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_options_from_a_file(case: str) -> None:
+    text, command, keywords = TAKEN[case]
+    Path("options.toml").write_text(text)
+    done = run(f"attribute --config options.toml {command}")
+    assert done.exit_code == 0, done.stderr
+    factor = keywords.get("factor", True)
+    expected = onnx_ig.IntegratedGradients("m.onnx", multiply_by_inputs=factor).attribute(
+        X, **{name: value for name, value in keywords.items() if name != "factor"}
+    )
+    np.testing.assert_allclose(attributed(), expected, rtol=1e-6)
+
+
+REFUSED = {
+    "n-step = 3": "has no option 'n-step' (did you mean n-steps",
+    "n-steps = true": "true means nothing",
+    "resume = 1": "true or false is meant",
+    "n-steps = 'many'": "'many' is not a valid integer",
+    "[attribute]\ntagret = 1": "did you mean target",
+    "[atribute]\ntarget = 1": "no option 'atribute'",
+    "target = ": "not a TOML file",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_options_in_a_file_that_are_none(text: str) -> None:
+    Path("options.toml").write_text(text)
+    done = run("attribute --config options.toml m.onnx -i x.npy -o out")
+    assert done.exit_code == 2 and REFUSED[text] in done.stderr, done.stderr
+    assert not Path("out").exists()
+
+
+def test_a_file_of_options_that_is_not_there() -> None:
+    done = run("inspect --config none.toml m.onnx")
+    assert done.exit_code == 2 and "--config none.toml" in done.stderr
+
+
+def test_results_for_programs() -> None:
+    found = json.loads(run("attribute m.onnx -i x.csv --target column:kind -o out --json").stdout)
+    assert found == {"directory": "out", **json.loads(Path("out/report.json").read_text("utf-8"))}
+    assert [example["target_name"] for example in found["examples"]] == ["high", "low", "mid"]
+    again = json.loads(run("attribute m.onnx -i x.csv --target column:kind -o out --json --resume").stdout)
+    assert again["summary"] == found["summary"]
+    missed = run("attribute m.onnx -i x.npy -o missed --json --tolerance 1e-12 --max-steps 8")
+    assert missed.exit_code == 7 and json.loads(missed.stdout)["missed"] in missed.stderr
+    assert run("export m.onnx -o whole/m.onnx --target 1 --with-test-data").exit_code == 2  # no such folder
+    Path("whole").mkdir()
+    assert run("export m.onnx -o whole/m.onnx --target 1 --with-test-data").exit_code == 0
+    conformed = json.loads(run("conform whole/m.onnx --json").stdout)
+    assert conformed["passed"] and {row["output"] for row in conformed["rows"]} >= {"y", "attribution_x"}
+    failed = run("verify m.onnx --tolerance 1e-30 --samples 0 --json")
+    assert failed.exit_code == 8 and json.loads(failed.stdout)["passed"] is False
+
+
+def test_verify_reads_what_attribute_reads() -> None:
+    options = "--samples 0 --json"
+    by_name = run(f"verify m.onnx -i x.csv --target column:kind {options}")
+    assert by_name.exit_code == 0, by_name.stderr
+    np.save("targets.npy", np.array([2, 0, 1]))
+    given = json.loads(run(f"verify m.onnx -i x.npy --target @targets.npy {options}").stdout)
+    assert json.loads(by_name.stdout) == given and given["passed"] and "given" in given["rows"][0]["what"]
+    other = json.loads(run(f"verify m.onnx -i x.npy --target low {options}").stdout)
+    assert other["passed"] and other["rows"] != given["rows"]
+    assert "did you mean kind" in run("verify m.onnx -i x.csv --target column:kin").stderr
+    Path("x.csv").write_text("height,age\n1.5,0.3\n,1\n")
+    assert "column 'height' has no value in row 1" in run("verify m.onnx -i x.csv").stderr
+
+
+SAID = {"error": "", "warning": "warning", "info": "warning note", "debug": "warning note"}
+
+
+@pytest.mark.parametrize("level", SAID)
+def test_what_is_said(level: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """That the first line holds numbers is a note; warnings are kept for the report in any case, errors always said."""
+    np.savetxt("rows.csv", X, delimiter=",")
+    done = run(f"attribute m.onnx -i rows.csv --target 1 -o out --log-level {level}")
+    assert done.exit_code == 0 and ("note: " in done.stderr) == ("note" in SAID[level]), done.stderr
+    assert "error: " in run(f"attribute m.onnx -i none.npy -o out --log-level {level}").stderr
+    ending = Ending()
+    ending.level = level
+    ending.warn("this is so")
+    assert ending.warnings == ["this is so"] and ("warning: " in capsys.readouterr().err) == ("warning" in SAID[level])
+
+
+COMPLETED = {
+    "onnx-ig attr": "plain,attribute",
+    "onnx-ig attribute m.onnx --n-st": "plain,--n-steps",
+    "onnx-ig attribute m.onnx --method riemann_m": "plain,riemann_middle",
+    "onnx-ig attribute m": "file,m",
+    "onnx-ig inspect m": "file,m",
+    "onnx-ig attribute m.onnx -i x.n": "file,x.n",
+    "onnx-ig attribute m.onnx -i x=x.n": "plain,x=x.npy",
+    "onnx-ig attribute m.onnx --baseline x=@x.c": "plain,x=@x.csv",
+    "onnx-ig attribute m.onnx --target @x.n": "plain,@x.npy",
+    "onnx-ig attribute m.onnx --weights x": "file,x",
+}
+
+
+@pytest.mark.parametrize("words", COMPLETED)
+def test_words_are_completed(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    *before, last = words.split()
+    env = {"_ONNX_IG_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(before))}
+    done = CliRunner().invoke(app, [], env=env, prog_name="onnx-ig")
+    assert COMPLETED[words] in done.stdout.splitlines(), (last, done.stdout)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_of_completion(shell: str) -> None:
+    script = run(f"completion {shell}").stdout
+    assert f"_ONNX_IG_COMPLETE={shell}_complete" in script and "onnx-ig" in script
+
+
+def test_a_shell_completes(tmp_path: Path) -> None:
+    """bash reads the script and asks the program, here a function of its name."""
+    script = run("completion bash").stdout
+    program = f'onnx-ig() {{ "{sys.executable}" -c "from onnx_ig.cli import main; main()" "$@"; }}'
+    ask = (
+        f"{program}\n{script}\nCOMP_WORDS=(onnx-ig insp) COMP_CWORD=1\n"
+        '_onnx_ig_completion onnx-ig\necho "${COMPREPLY[@]}"'
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        ["bash", "-c", ask], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert done.stdout.strip() == "inspect", done.stderr
