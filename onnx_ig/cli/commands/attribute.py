@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--targets",
+    type=FILE_NAME,
     metavar="TS",
     help=(
         "Several targets of each example, in fewer evaluations than as many commands: top-3 (the classes of its "

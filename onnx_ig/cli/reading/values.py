@@ -74,19 +74,19 @@ class Values:
         """The targets in a table's column, or those of these examples in ``otherwise``."""
         if self.rows is not None and self.rows.target is not None:
             return self.rows.target
-        if not isinstance(otherwise, np.ndarray) or not otherwise.ndim:
-            return otherwise
-        own = otherwise if self.window is None else otherwise[self.window.within(len(otherwise))]
-        if self.rows is not None and len(own) == self.rows.count:
-            return own[self.rows.taken]
-        return own
+        return self._of_these(otherwise) if isinstance(otherwise, np.ndarray) and otherwise.ndim else otherwise
 
     def targets(self, several: Any) -> Any:
         """``top-3``, or a list of targets: of an array [N, K], or [N, K, axes], that of these examples for each k."""
         if not isinstance(several, np.ndarray):
             return several
-        own = several if self.window is None else several[self.window.within(len(several))]
+        own = self._of_these(several)
         return [own[:, k] for k in range(own.shape[1])]
+
+    def _of_these(self, targets: Array) -> Array:
+        """Of ``targets`` of all examples those of these, without the rows that are left out."""
+        own = targets if self.window is None else targets[self.window.within(len(targets))]
+        return own[self.rows.taken] if self.rows is not None and len(own) == self.rows.count else own
 
     @property
     def examples(self) -> int:
