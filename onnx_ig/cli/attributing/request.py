@@ -13,7 +13,7 @@ from onnx_ig.cli.reading.values import Values
 from onnx_ig.common.types import Array, Progress, Provider
 from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
-from onnx_ig.engine.note import Counted, Note
+from onnx_ig.engine.note import COUNT, WHICH, Counted, Note
 from onnx_ig.report.style import Style
 
 _NUMBERS = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used")
@@ -120,7 +120,10 @@ def of_several(each: Sequence[Found]) -> Found:
 
 
 def _for_the_worst(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The notes on all targets, of each kind the one on the target of which it says the worst."""
+    """The notes on all targets, of each kind the one on the target of which it says the worst.
+
+    It names no number of examples: those of which one target is so are not counted apart from those of which two are.
+    """
     found: dict[str, Counted | str] = {}
     for note in (note for notes in each for note in notes):
         if not isinstance(note, Note):
@@ -130,7 +133,12 @@ def _for_the_worst(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
         if not isinstance(before, Counted) or note.counted.worst > before.worst:
             found[note.counted.kind] = note.counted
     of = " (the worst of the targets)"
-    return tuple(Note(n._replace(text=n.text + of)) if isinstance(n, Counted) else n for n in found.values())
+
+    def said(note: Counted) -> Note:
+        several = "some examples" if note.of > 1 else WHICH
+        return Note(note._replace(text=note.text.replace(WHICH, several).replace(COUNT, "some") + of))
+
+    return tuple(said(note) if isinstance(note, Counted) else note for note in found.values())
 
 
 def found_before(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Found:
