@@ -66,6 +66,7 @@ NEEDS: dict[str, Needs] = {
         versions="4.14.0",
         spelling=(
             "steps are gathered",
+            "axes are reduced in turn",
             "places are gathered flat",
             "logic is in floats",
             "bool constants are cast",

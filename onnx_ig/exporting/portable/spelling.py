@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ig.graph.builder import OpBuilder, static_shape
 from onnx_ig.graph.node import attr_int, attr_ints, attr_str, constant, optional
 
+_IN_TURN = frozenset({"ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin"})
 Spell = Callable[[OpBuilder, ir.Node], Sequence[ir.Value] | None]
 
 
@@ -119,6 +120,21 @@ def _gather_flat(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     return [op.Gather(rows, np.asarray(flat, np.int64), axis=0)]
 
 
+def _reduce_in_turn(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """A sum, mean, product or extreme over several axes: over one after the other, the last first."""
+    x, axes = node.inputs[0], constant(optional(node, 1))
+    if node.op_type not in _IN_TURN or x is None or x.shape is None or (optional(node, 1) is not None and axes is None):
+        return None
+    rank = len(x.shape)
+    chosen = range(rank) if axes is None else sorted(int(axis) % rank for axis in axes)
+    if len(chosen) < 2:
+        return None
+    value = x
+    for axis in reversed(chosen):
+        value = getattr(op, node.op_type)(value, [axis], keepdims=attr_int(node, "keepdims", 1))
+    return [value]
+
+
 def _pad_what_is_read(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     """Conv whose last window ends before the padded end: padded so much less there."""
     x, kernel = node.inputs[0], attr_ints(node, "kernel_shape")
@@ -172,6 +188,7 @@ SPELLINGS: Mapping[str, Spell] = {
     "bools are gathered as floats": _gather_bools_as_floats,
     "what no window reads is not padded": _pad_what_is_read,
     "steps are gathered": _gather_in_steps,
+    "axes are reduced in turn": _reduce_in_turn,
     "places are gathered flat": _gather_flat,
     "logic is in floats": _logic_in_floats,
     "bool constants are cast": _cast_constants,

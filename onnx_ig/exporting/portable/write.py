@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnx_ig.errors import ModelError
 from onnx_ig.exporting.portable.runtimes import Needs
@@ -23,6 +24,7 @@ def make_portable(model: ir.Model, needs: Needs) -> None:
     settle(model, weights=needs.weights_in_order)
     for name in needs.spelling:
         SpellPass(name)(model)
+    RemoveUnusedNodesPass()(model)  # constants that were respelt
     reasons = lacking(model, needs)
     if reasons:
         raise ModelError(

@@ -26,6 +26,12 @@ CASES: dict[str, tuple[str, str, str]] = {
         "Gather",
         "Gather",
     ),
+    "axes are reduced in turn": (
+        """f (float[2, 3, 4] x) => (float[2] y) <int64[2] a = {-1, 1}>
+        { i = Round (x)  y = ReduceSum <keepdims = 0> (i, a) }""",
+        "ReduceSum",
+        "ReduceSum",
+    ),
     "places are gathered flat": (
         """f (float[2, 3, 4] x) => (float[3, 4] y) <int64[3, 2] i = {0, 1, 1, 2, -1, -3}> { y = GatherND (x, i) }""",
         "Gather",
