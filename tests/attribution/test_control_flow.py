@@ -228,6 +228,18 @@ def test_every_door(name: str, tmp_path: Path) -> None:
                 assert_right(attribute(case.first(n), first_rows(baselines, n)), first_rows(wanted, n))
 
 
+@pytest.mark.parametrize("name", ["a branch, then more", "a loop", "a scan"])
+def test_other_forms_of_a_baseline(name: str, tmp_path: Path) -> None:
+    text, further = MODELS[name]
+    case = Case(model(text, further), {"x": X}, {}, further)
+    for baselines in ({"x": 0.25}, {"x": Z[:1]}):
+        wanted = expected(case, baselines)
+        for door in ("engine", "complete", "step"):
+            attribute = DOORS[door](case, baselines, tmp_path)
+            for n in (1, 2, 7):
+                assert_right(attribute(case.first(n), baselines), first_rows(wanted, n), note=door)
+
+
 # the same, where the data decide
 DECIDED: dict[str, tuple[str, dict[str, Any]]] = {
     "a branch by the mean": (
