@@ -24,7 +24,7 @@ from onnx_ig.attribution.one_by_one import over_examples
 from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened
-from onnx_ig.attribution.step import GradientGraph, Question, rank, run_step
+from onnx_ig.attribution.step import Bounds, GradientGraph, Question, rank, run_step
 from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import warn
@@ -132,7 +132,7 @@ class _Builder:
 
             def chunk(op: OpBuilder, nodes: ir.Value, weights: ir.Value) -> list[ir.Value]:
                 questions = self._once(ends, lambda _: selections, nodes, weights, op)
-                return [part for question in questions for part in question.sums]
+                return [part for question in questions for part in question.sums[0]]
 
             like = frontier * len(selections)
             if not plan.steps_per_run:
@@ -160,13 +160,18 @@ class _Builder:
         at_baseline = self._at_baseline(meeting_others(self.attributed, self.own_inputs, ends, parts.nodes))
         nodes, weights = self.interface.path()
         questions = self._once(  # selecting at x would cost a forward pass
-            self._ends(at_baseline), lambda output: [self._selection(output, t) for t in chosen], nodes, weights
+            self._ends(at_baseline),
+            lambda output: [self._selection(output, t) for t in chosen],
+            nodes,
+            weights,
+            parts=self.interface.parts(),
         )
         differences = self._differences(at_baseline)
-        products = [self._products(self.op, self._pulled_back(self.op, q.sums), differences) for q in questions]
+        summed = [(q.selection, sums) for q in questions for sums in q.sums]
+        products = [self._products(self.op, self._pulled_back(self.op, sums), differences) for _, sums in summed]
         scores = [q.scores for q in questions]
-        for tensor, of_targets in zip(self.at, zip(*products, strict=True), strict=True):
-            shown = [self._masked(tensor, p, q.selection) for p, q in zip(of_targets, questions, strict=True)]
+        for tensor, found in zip(self.at, zip(*products, strict=True), strict=True):
+            shown = [self._masked(tensor, p, selection) for p, (selection, _) in zip(found, summed, strict=True)]
             self.interface.attribution(tensor, targets.side_by_side(self.op, shown, self.plan.target_axis))
         along = targets.side_by_side(self.op, scores, 2)
         self.interface.output(names.PATH_SCORES, along, "F at each path point of each example")
@@ -204,8 +209,10 @@ class _Builder:
         nodes: ir.Value,
         weights: ir.Value,
         op: OpBuilder | None = None,
+        parts: Sequence[Bounds] = (),
     ) -> list[Question]:
-        return run_step(op or self.op, self.parts, self.plan.layout, ends, self._per_example(), select, nodes, weights)
+        rows, layout = self._per_example(), self.plan.layout
+        return run_step(op or self.op, self.parts, layout, ends, rows, select, nodes, weights, parts)
 
     def _as_exact_as(
         self,
@@ -225,7 +232,9 @@ class _Builder:
             # ONNX Runtime warns of a Cast outside that the body reads beside what is cast
             inner = [replace(s, one_hot=body.Cast(s.marks, to=output.dtype)) for s in selections]
             questions = self._once(ends, lambda _: inner, nodes, weights, body)
-            return [(self._products(body, self._pulled_back(body, q.sums), differences), q.scores) for q in questions]
+            return [
+                (self._products(body, self._pulled_back(body, q.sums[0]), differences), q.scores) for q in questions
+            ]
 
         found = ToTolerance(
             self.at,
@@ -299,7 +308,7 @@ class _Builder:
         wanted = [names.ATTRIBUTION + name for name in plan.at] + [names.SCORE, names.TARGET, names.TARGET_USED]
         if plan.is_integrated:
             wanted += [names.BASELINE + name for name in plan.attributed] + [names.PATH_NODES, names.PATH_WEIGHTS]
-            wanted += [names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.PATH_SCORES]
+            wanted += [names.BASELINE_SCORE, names.CONVERGENCE_DELTA, names.PATH_SCORES, names.PATH_PARTS]
             wanted += [names.ERROR_ESTIMATE, names.STEPS_USED]
         return [plan.prefix + name for name in wanted]
 

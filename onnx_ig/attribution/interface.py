@@ -34,6 +34,7 @@ class Interface:
         self._target: ir.Value | None = None
         self._baselines: dict[ir.Value, ir.Value] = {}
         self._path: tuple[ir.Value, ir.Value] | None = None
+        self._parts: ir.Value | None = None
         self._roles: dict[ir.Value, str] = {}
         self.baked: dict[str, Any] = {}
         self.described: list[ContractInput] = []
@@ -85,6 +86,14 @@ class Interface:
         nan_unless_equal = op.Slice(op.constant(np.array([np.nan, 0]), like=weights), equal, [2], [0])
         return nodes, op.Add(weights, op.ReduceSum(nan_unless_equal, [0]))
 
+    def parts(self) -> list[tuple[ir.Value, ir.Value]]:
+        """The ranges of points that are summed apart, each its first point and the one behind its last, int64 [1]."""
+        if self._parts is None:
+            return []
+        flat = self._op.Reshape(self._parts, [-1])
+        bounds = [self._op.Slice(flat, [i], [i + 1], [0]) for i in range(2 * self._plan.path_parts)]
+        return list(zip(bounds[::2], bounds[1::2], strict=True))
+
     def attribution(self, tensor: ir.Value, value: ir.Value) -> None:
         """Declare ``attribution_<tensor>``."""
         self.output(names.ATTRIBUTION + str(tensor.name), value, f"attribution of {tensor.name!r}, elementwise", tensor)
@@ -97,9 +106,10 @@ class Interface:
         several = [self._plan.targets] if self._plan.targets > 1 else []
         if like is not None:
             out.shape, out.type = like.shape, value.type or like.type
-            if several and like.shape is not None:
+            beside = self._plan.targets * self._plan.path_parts
+            if beside > 1 and like.shape is not None:
                 axis = self._plan.target_axis
-                out.shape = ir.Shape([*like.shape[:axis], *several, *like.shape[axis:]])
+                out.shape = ir.Shape([*like.shape[:axis], beside, *like.shape[axis:]])
         elif name == names.PATH_SCORES:
             points = (self._plan.path_points or _STEPS) if self._plan.layout.batched else 1
             out.shape = ir.Shape([points, rows, *several])
@@ -162,6 +172,11 @@ class Interface:
                 ),
                 self._input("path", names.PATH_WEIGHTS, dtype, [steps], "quadrature weights"),
             )
+            if plan.path_parts > 1:
+                shape = [plan.path_parts, 2]
+                self._parts = self._input(
+                    "path", names.PATH_PARTS, ir.DataType.INT64, shape, "ranges of path points that are summed apart"
+                )
         else:
             nodes, weights = (np.asarray(values, dtype.numpy()) for values in plan.path)
             self._path = self._op.constant(nodes), self._op.constant(weights)

@@ -48,6 +48,8 @@ class Plan:
         target_rank: number of output axes a target selects from.
         targets: how many targets each example has, on axis 1 of the input of targets and of the attributions (axis 0
             where there is no axis of examples), and on the last one of the scores; 1: there is no such axis.
+        path_parts: how many sums over points of the path the step form finds apart, for each target one beside the
+            other on that axis; more than one are sums over the ranges of points that an input holds, [path_parts, 2].
         baselines: per attributed input ``input`` (a graph input), a number or a text, or an array.
         path: nodes and weights to bake, or None for inputs.
         to_tolerance: instead, the relative error at which the complete form stops, and the most steps it takes.
@@ -80,6 +82,7 @@ class Plan:
     targets: int = 1
     in_sequence: bool = False
     path_points: int | None = None
+    path_parts: int = 1
 
     @property
     def is_integrated(self) -> bool:

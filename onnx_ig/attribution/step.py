@@ -22,6 +22,7 @@ from onnx_ig.graph.copying import Copy, needed_for
 from onnx_ig.graph.reading import all_dependents, read_by
 
 _END = 2**63 - 1
+Bounds = tuple[ir.Value, ir.Value]  # int64 [1] each
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ class Question:
     """What a step finds for one target of each example.
 
     Attributes:
-        sums: Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32); ``scores``: F, [K, N].
+        sums: of each part of the path Σ_k w_k · cotangent at each frontier tensor (its shape, at least float32).
+        scores: F, [K, N].
     """
 
     selection: Selection
-    sums: list[ir.Value]
+    sums: list[list[ir.Value]]
     scores: ir.Value
 
 
@@ -66,6 +68,7 @@ def run_step(
     select: Callable[[ir.Value], Sequence[Selection]],
     nodes: ir.Value,
     weights: ir.Value,
+    parts: Sequence[Bounds] = (),
 ) -> list[Question]:
     """Append one step to op's graph: one forward pass, and a backward pass for each selection.
 
@@ -75,7 +78,7 @@ def run_step(
         select: the selections, of N targets each, given the output at the path points.
         nodes: a_k, [K]; K is 1 unless the layout is batched.
         weights: w_k, [K].
-
+        parts: of the points that are summed apart, the first and the one behind the last; none: all together.
     """
     replaced = {
         f: _path_points(op, f, axis, start, end, nodes, layout)
@@ -92,11 +95,15 @@ def run_step(
     if len(selections) > 1:
         copy.of(_whatever_the_seed(graph))
 
+    each, several = len(graph.frontier), max(1, len(parts))
+
     def sums(o: OpBuilder, grads: Sequence[ir.Value]) -> list[ir.Value]:
-        return [
-            _sum_over_path(o, g, f, axis, nodes, half, layout)
+        """Those of each part, of which each has all tensors."""
+        of_tensors = [
+            _sums_over_path(o, g, f, axis, nodes, half, layout, parts)
             for g, (f, axis) in zip(grads, graph.frontier.items(), strict=True)
         ]
+        return [of_parts[part] for part in range(several) for of_parts in of_tensors]
 
     half = weights if is_half(graph.nodes) else None  # the weights' bits would be lost in the seed
 
@@ -106,10 +113,12 @@ def run_step(
         by_point = scores if grid is not None else op.Unsqueeze(scores, [0])
         if half is not None:
             ones = targets.seed(op, output, selection, None, grid)
-            summed = half_cotangents(own, op, graph.nodes, graph.seed, ones, graph.grads, list(graph.frontier), sums)
-            return Question(selection, summed, by_point)
-        own.replace(graph.seed, targets.seed(op, output, selection, op.Cast(weights, to=graph.output.dtype), grid))
-        return Question(selection, sums(op, own.of(graph.grads)), by_point)
+            like = list(graph.frontier) * several
+            summed = half_cotangents(own, op, graph.nodes, graph.seed, ones, graph.grads, like, sums)
+        else:
+            own.replace(graph.seed, targets.seed(op, output, selection, op.Cast(weights, to=graph.output.dtype), grid))
+            summed = sums(op, own.of(graph.grads))
+        return Question(selection, [summed[i : i + each] for i in range(0, len(summed), each)], by_point)
 
     return [asked(selection) for selection in selections]
 
@@ -183,7 +192,7 @@ def _around(op: OpBuilder, like: ir.Value, axis: int, *between: Any) -> ir.Value
     return op.Concat(*before, *between, op.Slice(shape, [axis + 1], [_END], [0]), axis=0)
 
 
-def _sum_over_path(
+def _sums_over_path(
     op: OpBuilder,
     grad: ir.Value,
     frontier: ir.Value,
@@ -191,16 +200,19 @@ def _sum_over_path(
     nodes: ir.Value,
     weights: ir.Value | None,
     layout: Layout,
-) -> ir.Value:
-    """Σ over the K path points of ``grad`` [..., K·N, ...] at least in float32; without ``weights`` [K] it is weighted
-    already.
+    parts: Sequence[Bounds],
+) -> list[ir.Value]:
+    """Σ over the K path points of ``grad`` [..., K·N, ...], or over those of each part, at least in float32.
+
+    Without ``weights`` [K] it is weighted already.
     """
     wide = accumulator_type(frontier)
     if frontier.dtype != wide:
         grad = op.Cast(grad, to=wide)
     if not layout.batched:
-        return grad if weights is None else op.Mul(grad, op.Cast(op.Squeeze(weights, [0]), to=wide))
+        return [grad if weights is None else op.Mul(grad, op.Cast(op.Squeeze(weights, [0]), to=wide))]
     by_point = op.Reshape(grad, _around(op, grad, axis, op.Shape(nodes), [-1]))
     if weights is not None:
         by_point = op.Mul(by_point, op.Reshape(op.Cast(weights, to=wide), [-1] + [1] * (rank(frontier) - axis)))
-    return op.ReduceSum(by_point, [axis], keepdims=0)
+    chosen = [op.Slice(by_point, first, behind, [axis]) for first, behind in parts] or [by_point]
+    return [op.ReduceSum(points, [axis], keepdims=0) for points in chosen]

@@ -28,6 +28,9 @@ from onnx_ig.stopping import (
 )
 
 
+FIRST_PARTS = 3  # of the path, from the first Runs: its ends and two levels
+
+
 def integrate_to_tolerance(
     engine: Engine,
     request: Request,
@@ -63,31 +66,38 @@ def integrate_to_tolerance(
     alone = engine.plan.layout.kind == "none"
     counted = _Counted(progress)
     levels = list(nested_levels(max_steps))
-    at_ends, path_ends = engine.path_sums(
-        request, np.array([1, 0]), np.ones(2), internal_batch_size=internal_batch_size, progress=counted.level()
+    first = levels[: FIRST_PARTS - 1]  # without a change no finite example ends
+    parts = [(np.array([1.0, 0.0]), np.ones(2)), *map(nested_points, first)]
+    found_apart, scores = engine.path_sums_apart(
+        request, parts, internal_batch_size=internal_batch_size, progress=counted.level()
     )
-    lacking = Lacking(engine, request, path_ends)
+    at_ends, *inner = (by_example(sums, alone) for sums in found_apart)
+    lacking = Lacking(engine, request, scores[:2])
 
     found: dict[str, Array] = {}
     error, steps = np.full(examples, np.nan), np.zeros(examples, np.int64)
     remaining, done = np.arange(examples), np.zeros(examples, bool)
-    sums = _Sums(by_example(at_ends, alone))
+    sums = _Sums(at_ends)
     waiting: list[NodesAndWeights] = []
     for intervals in levels:
-        waiting.append(nested_points(intervals))
-        may_end = sums.may_end_between(tolerance)
-        if is_between(intervals) and intervals != levels[-1] and not (may_end.all() if whole else may_end.any()):
-            continue  # its points are evaluated with those of the next level, in fewer Runs
-        nodes, weights = (np.concatenate(part) for part in zip(*waiting, strict=True))
-        waiting.clear()
-        added, _ = engine.path_sums(
-            _only(request, remaining),
-            nodes,
-            weights,
-            internal_batch_size=internal_batch_size,
-            progress=counted.level(),
-        )
-        sums.add(by_example(added, alone), intervals)
+        if intervals in first:
+            added = {name: values[remaining] for name, values in inner[first.index(intervals)].items()}
+        else:
+            waiting.append(nested_points(intervals))
+            may_end = sums.may_end_between(tolerance)
+            if is_between(intervals) and intervals != levels[-1] and not (may_end.all() if whole else may_end.any()):
+                continue  # its points are evaluated with those of the next level, in fewer Runs
+            nodes, weights = (np.concatenate(part) for part in zip(*waiting, strict=True))
+            waiting.clear()
+            total, _ = engine.path_sums(
+                _only(request, remaining),
+                nodes,
+                weights,
+                internal_batch_size=internal_batch_size,
+                progress=counted.level(),
+            )
+            added = by_example(total, alone)
+        sums.add(added, intervals)
         now = sums.error
         if lacking.tells and intervals < DELTA_TELLS:
             now = np.fmax(now, CANCELLED * lacking.relative(sums.value, remaining))
@@ -112,7 +122,7 @@ def integrate_to_tolerance(
         sums.keep(staying)
     result = {name: value[0] if alone else value for name, value in found.items()}
     model_ends = ends and not at_inputs(engine, request)
-    score, baseline_score = engine.end_scores(request, internal_batch_size) if model_ends else path_ends
+    score, baseline_score = engine.end_scores(request, internal_batch_size) if model_ends else scores[:2]
     answer = engine.answer(request, result, score, baseline_score)
     return replace(answer, error_estimate=error, steps_used=steps)
 

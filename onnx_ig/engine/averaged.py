@@ -90,6 +90,10 @@ class _Averaged:
     def nodes(self) -> Array:
         return self.rule.nodes
 
+    @property
+    def path_parts(self) -> int:
+        return self.rule.path_parts
+
     def missed(self, found: Attribution) -> Note | None:
         return self.rule.missed(found) if found.steps_used is not None else None
 

@@ -28,6 +28,7 @@ from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, tensors_of
+from onnx_ig.quadrature import NodesAndWeights
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.runtime.widening import warn_widened
@@ -55,6 +56,7 @@ class Engine:
         multiply_by_inputs: bool = True,
         batch_axis: int | None = 0,
         targets: int = 1,
+        path_parts: int = 1,
     ) -> None:
         form = "step" if algorithm == "integrated-gradients" else "complete"
         self.plan: Plan = make_plan(
@@ -74,6 +76,8 @@ class Engine:
         if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
             # there is no axis, or no choice, of targets, or a form that has one at a time
             self.plan = replace(self.plan, targets=1)
+        if path_parts > 1 and self.plan.layout.batched:  # else a Run has one point
+            self.plan = replace(self.plan, path_parts=path_parts)
         self._model, self._provider = model, provider
         self._built = build(model, self.plan)
         self._contract = contract.Contract.from_json(self._built.metadata_props[contract.KEY])
@@ -88,8 +92,8 @@ class Engine:
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
         self._independent = False
         # rows that are quantised by what rides with them would be others
-        dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
-        self._ends_ride = self.plan.layout.batched and not dynamic
+        self._quantised_together = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
+        self._ends_ride = self.plan.layout.batched and not self._quantised_together
 
     @property
     def provider(self) -> str:
@@ -120,22 +124,51 @@ class Engine:
         An engine of several targets takes as many successive examples of a request, which differ in their targets
         alone, for one.
         """
+        part = (nodes, weights)
+        (sums,), scores = self._sums_of([part], request, internal_batch_size, progress)
+        return sums, scores
+
+    def path_sums_apart(
+        self,
+        request: Request,
+        parts: Sequence[NodesAndWeights],
+        *,
+        internal_batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[dict[str, Array]], Array]:
+        """:meth:`path_sums` of each of several parts of the path, and F at the points of all of them.
+
+        From the same Runs, if the engine was opened for as many ``path_parts``, and rows ride together unchanged.
+        """
+        if len(parts) <= self.plan.path_parts and not self._quantised_together:
+            return self._sums_of(parts, request, internal_batch_size, progress)
+        found = [self._sums_of([part], request, internal_batch_size, progress) for part in parts]
+        return [sums for (sums,), _ in found], np.concatenate([scores for _, scores in found])
+
+    def _sums_of(
+        self,
+        parts: Sequence[NodesAndWeights],
+        request: Request,
+        internal_batch_size: int | None,
+        progress: Progress | None,
+    ) -> tuple[list[dict[str, Array]], Array]:
+        """As :meth:`path_sums_apart`, for at most as many parts as the engine finds apart."""
         wide = _path_type(request)
-        nodes, weights = nodes.astype(wide), weights.astype(wide)
+        nodes, weights = (np.concatenate(values).astype(wide) for values in zip(*parts, strict=True))
+        behind = np.cumsum([len(a) for a, _ in parts])
         each, asked = self.plan.targets, self._grid(request)
         scores = np.zeros((len(nodes), request.examples))
         request = request.every(each)
         self._require_independent_examples(request)
-        sums: dict[str, Array] = {}
+        sums: list[dict[str, Array]] = [{} for _ in parts]
         done, total = 0, request.examples * len(nodes)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             nonlocal done
             questions = slice(rows.start * each, rows.stop * each)
             for name in self.plan.at:
-                part = result[_PREFIX + contract.ATTRIBUTION + name]
-                part = part if each == 1 else part.reshape(-1, *part.shape[2:])
-                asked.put(sums, name, part, questions, add=True)
+                for i, part in self._apart(result[_PREFIX + contract.ATTRIBUTION + name], points, behind):
+                    asked.put(sums[i], name, part, questions, add=True)
             along = result[_PREFIX + contract.PATH_SCORES]
             along = along if each == 1 else along.reshape(len(along), -1)
             scores[points, questions] = along[: points.stop - points.start, : questions.stop - questions.start]
@@ -143,8 +176,19 @@ class Engine:
             if progress is not None:
                 progress(done, total)
 
-        self._along_path(request, nodes, weights, internal_batch_size, take)
+        self._along_path(request, nodes, weights, behind, internal_batch_size, take)
         return sums, scores
+
+    def _apart(self, result: Array, points: slice, behind: Array) -> Iterator[tuple[int, Array]]:
+        """The parts of the path that have some of ``points``, each with what a Run found of it, [N, ...]."""
+        each, several = self.plan.targets, self.plan.path_parts
+        if several == 1:
+            yield 0, result if each == 1 else result.reshape(-1, *result.shape[2:])
+            return
+        found = result.reshape(-1, several, *result.shape[2:])
+        for i, (first, last) in enumerate(_ranges(points, behind)):
+            if first < last:
+                yield i, found[:, i]
 
     def answer(self, request: Request, sums: Mapping[str, Array], scores: Array, baseline_scores: Array) -> Attribution:
         """The attributions ``sums`` in their tensors' types, with the convergence delta."""
@@ -293,11 +337,11 @@ class Engine:
         try:
             self._independent = require_attributions_apart(
                 self._contract,
-                session.run,
+                functools.partial(self._all_points_in_each_part, session.run),
                 feeds,
                 path,
                 example_axes(shapes, moved, self.plan.layout.symbol) if together else None,
-                quantised=any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph),
+                quantised=self._quantised_together,
             )
         except ModelError as error:
             if not together:
@@ -325,10 +369,14 @@ class Engine:
         request: Request,
         nodes: Array,
         weights: Array,
+        behind: Array,
         internal_batch_size: int | None,
         take: Callable[[slice, slice, Any], None],
     ) -> None:
-        """Give ``take`` the step model's results for each piece of examples × path points."""
+        """Give ``take`` the step model's results for each piece of examples × path points.
+
+        ``behind``: the points at which the parts of the path end.
+        """
 
         once: dict[str, Any] = {}  # what no examples have for themselves: baselines of one row, shared inputs
 
@@ -343,9 +391,28 @@ class Engine:
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = filled(nodes, weights, points, size)
             path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
-            return {**placed(rows.start, rows.stop), **path}
+            return {**placed(rows.start, rows.stop), **path, **self._bounds(points, behind)}
 
         self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
+
+    def _all_points_in_each_part(
+        self, run: Callable[[Mapping[str, Array]], dict[str, Array]], feeds: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """``run`` of ``feeds`` that say nothing of parts of the path."""
+        nodes = feeds.get(_PREFIX + contract.PATH_NODES)
+        if self.plan.path_parts == 1 or nodes is None:
+            return run(feeds)
+        return run({**feeds, _PREFIX + contract.PATH_PARTS: np.array([[0, len(nodes)]] * self.plan.path_parts)})
+
+    def _bounds(self, points: slice, behind: Array) -> dict[str, Array]:
+        """The feed of the parts' ranges of the points of a Run; a point, which nobody reads, of parts not in it."""
+        if self.plan.path_parts == 1:
+            return {}
+        bounds = np.tile(np.array([0, 1], np.int64), (self.plan.path_parts, 1))
+        for i, (first, last) in enumerate(_ranges(points, behind)):
+            if first < last:
+                bounds[i] = first, last
+        return {_PREFIX + contract.PATH_PARTS: bounds}
 
     def _over_pieces(
         self,
@@ -416,6 +483,7 @@ class Engine:
         targets = self._contract.first_targets(rows) if target is None else {_PREFIX + contract.TARGET: target}
         shapes |= {n: (rows, *v.shape[1:]) for n, v in targets.items()}
         shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
+        shapes[_PREFIX + contract.PATH_PARTS] = (self.plan.path_parts, 2)
         return self._bytes.per_row(shapes, enough)
 
     def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
@@ -445,6 +513,16 @@ class Engine:
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
+
+
+def _ranges(points: slice, behind: Array) -> Iterator[tuple[int, int]]:
+    """Of each part of the path, which ends before the point ``behind``, the range it takes of the ``points`` of a Run;
+    empty, or the wrong way round, where it has none of them.
+    """
+    first = 0
+    for last in map(int, behind):
+        yield max(first, points.start) - points.start, min(last, points.stop) - points.start
+        first = last
 
 
 def _path_type(request: Request) -> type[np.floating[Any]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numbers
 import operator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from onnx_ig.common.types import Array, Rule
-from onnx_ig.engine.adaptive import integrate_to_tolerance
+from onnx_ig.engine.adaptive import FIRST_PARTS, integrate_to_tolerance
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.fixed import integrate_fixed
 from onnx_ig.engine.note import ARE, WHICH, Counted, Note
@@ -31,7 +31,12 @@ class PathRule(Protocol):
 
     Attributes:
         nodes: points of the path where F is evaluated, or such as will be.
+        path_parts: for how many sums apart an engine is opened.
     """
+
+    @property
+    def path_parts(self) -> int:
+        """See above."""
 
     @property
     def nodes(self) -> Array:
@@ -47,7 +52,7 @@ class PathRule(Protocol):
 class AtInput:
     """No path: the gradient at x."""
 
-    nodes = np.empty(0)
+    nodes, path_parts = np.empty(0), 1
 
     def integrate(
         self, engine: Engine, request: Request, estimate: bool, *, ends: bool = True, **options: Any
@@ -65,6 +70,8 @@ class FixedSteps:
 
     method: Rule = DEFAULT_METHOD
     n_steps: int = DEFAULT_STEPS
+
+    path_parts: ClassVar[int] = 1
 
     @property
     def nodes(self) -> Array:
@@ -84,6 +91,8 @@ class ToTolerance:
 
     tolerance: float
     max_steps: int = DEFAULT_MAX_STEPS
+
+    path_parts: ClassVar[int] = FIRST_PARTS
 
     @property
     def nodes(self) -> Array:

@@ -147,7 +147,7 @@ class Method(Batches, CaptumMember):
 
         ``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`.
         """
-        engine, request, bound = self._current(given, rule.nodes)
+        engine, request, bound = self._current(given, rule.nodes, path_parts=rule.path_parts)
         request = with_target(request, given.target, engine)
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
@@ -157,7 +157,7 @@ class Method(Batches, CaptumMember):
 
     def answers(self, given: Arguments, targets: Any, rule: PathRule) -> list[Answer]:
         """What the engine answers for each of the ``targets``: one forward pass serves all at a point of the path."""
-        engine, request, bound = self._current(given, rule.nodes, count_of(targets))
+        engine, request, bound = self._current(given, rule.nodes, count_of(targets), rule.path_parts)
         rows = targets_of(targets, request, engine)
         if engine.plan.targets == 1:
             return [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
@@ -180,12 +180,12 @@ class Method(Batches, CaptumMember):
         return explanation(returned, answer, given, began, rule)
 
     def _current(
-        self, given: Arguments, nodes: Sequence[float] | Array, targets: int = 1
+        self, given: Arguments, nodes: Sequence[float] | Array, targets: int = 1, path_parts: int = 1
     ) -> tuple[Engine, Request, Bound]:
         """An engine of what the source is now, and the request without its target."""
         while True:
             bound = self._forward.bind(given.inputs, given.additional_forward_args)
-            engine = self._engine(bound, arrays.names_as_tuple(given.per_example), targets)
+            engine = self._engine(bound, arrays.names_as_tuple(given.per_example), targets, path_parts)
             if self._places is None:
                 batched = engine.plan.layout.kind != "none"
                 arguments.check_inputs(bound.inputs, given.allow_nonfinite, batched=batched)
@@ -200,16 +200,17 @@ class Method(Batches, CaptumMember):
                 return engine, request, bound
             self._kept(bound).drop(engine)
 
-    def _engine(self, bound: Bound, per_example: tuple[str, ...], targets: int) -> Engine:
+    def _engine(self, bound: Bound, per_example: tuple[str, ...], targets: int, path_parts: int) -> Engine:
         options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
-        key = (bound.key, tuple(bound.inputs), per_example, options, targets)
-        self._engine_used = self._kept(bound).get_or_make(key, lambda: self._opened(bound, per_example, targets))
+        key = (bound.key, tuple(bound.inputs), per_example, options, targets, path_parts)
+        opened = functools.partial(self._opened, bound, per_example, targets, path_parts)
+        self._engine_used = self._kept(bound).get_or_make(key, opened)
         return self._engine_used
 
     def _kept(self, bound: Bound) -> Kept[Engine]:
         return self._engines if bound.engines is None else bound.engines
 
-    def _opened(self, bound: Bound, per_example: tuple[str, ...], targets: int) -> Engine:
+    def _opened(self, bound: Bound, per_example: tuple[str, ...], targets: int, path_parts: int) -> Engine:
         return open_engine(
             bound.model,
             {**bound.inputs, **bound.extra},
@@ -222,6 +223,7 @@ class Method(Batches, CaptumMember):
             multiply_by_inputs=self._multiply_by_inputs,
             batch_axis=self._batch_axis and 0,
             targets=targets,
+            path_parts=path_parts,
         )
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:
