@@ -27,7 +27,6 @@ from onnx_ig.stopping import (
     SMOOTH_LEFT,
 )
 
-
 FIRST_PARTS = 3  # of the path, from the first Runs: its ends and two levels
 
 
@@ -99,7 +98,7 @@ def integrate_to_tolerance(
             added = by_example(total, alone)
         sums.add(added, intervals)
         now = sums.error
-        if lacking.tells and intervals < DELTA_TELLS:
+        if lacking.tells and intervals < DELTA_TELLS and (intervals == levels[-1] or (now <= tolerance).any()):
             now = np.fmax(now, CANCELLED * lacking.relative(sums.value, remaining))
         finite = np.isfinite(sums.size)
         now = np.where(finite, now, np.nan)

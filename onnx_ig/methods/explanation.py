@@ -190,6 +190,17 @@ class Answer:
     missed: str | None
     notes: Notes
 
+    def warn(self) -> tuple[str, ...]:
+        """Warn of the notes that are no advice; all of them."""
+        missed = () if self.missed is None else (self.missed,)
+        for note in (*missed, *self.notes.warned):
+            warn(note)
+        return (*missed, *self.notes.all)
+
+    def number_each(self, values: Array | None, given: Arguments) -> Any:
+        """A number of each example in the type of a convergence delta, and the kind of the inputs ``given``."""
+        return None if values is None else like(values.astype(delta_type(self.request.inputs)), first(given.inputs))
+
 
 def explanation(
     attributions: Inputs, answer: Answer, given: Arguments, began: float, rule: PathRule
@@ -200,26 +211,17 @@ def explanation(
         attributions: in the caller's form; ``given``: the call, of whose first input the numbers get the kind.
         began: when, by ``time.perf_counter``.
     """
-    missed = () if answer.missed is None else (answer.missed,)
-    for note in (*missed, *answer.notes.warned):
-        warn(note)
-    dtype = delta_type(answer.request.inputs)
-
-    def numbers(values: Array | None) -> Any:
-        return None if values is None else like(values.astype(dtype), first(given.inputs))
-
-    found = answer.found
-    warnings = (*missed, *answer.notes.all)
+    found, warnings = answer.found, answer.warn()
     seconds = time.perf_counter() - began
     return Explanation(
         attributions=attributions,
-        scores=numbers(found.scores),
+        scores=answer.number_each(found.scores, given),
         provider=answer.engine.provider,
         report=_report(answer, rule, given, seconds, warnings),
         seconds=seconds,
-        baseline_scores=numbers(found.baseline_scores),
-        convergence_delta=numbers(found.delta),
-        error_estimate=numbers(found.error_estimate),
+        baseline_scores=answer.number_each(found.baseline_scores, given),
+        convergence_delta=answer.number_each(found.delta, given),
+        error_estimate=answer.number_each(found.error_estimate, given),
         steps_used=found.steps_used,
         warnings=warnings,
     )

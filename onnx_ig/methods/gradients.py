@@ -76,7 +76,7 @@ class InputXGradient(_AtInput):
         given = Arguments(
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
-        attributions: Inputs = self._explained(given, smoothed(AtInput(), noise)).attributions
+        attributions: Inputs = self._attributed(given, smoothed(AtInput(), noise))[0]
         return attributions
 
     @overload
@@ -177,5 +177,5 @@ class Saliency(_AtInput):
             inputs, None, target, additional_forward_args, per_example, allow_nonfinite, internal_batch_size, progress
         )
         rule = Magnitude(AtInput()) if abs else AtInput()
-        attributions: Inputs = self._explained(given, smoothed(rule, noise)).attributions
+        attributions: Inputs = self._attributed(given, smoothed(rule, noise))[0]
         return attributions

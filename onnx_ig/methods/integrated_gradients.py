@@ -142,8 +142,8 @@ class IntegratedGradients(Method):
             progress,
         )
         rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
-        found = self._explained(given, rule, ends=return_convergence_delta)
-        return (found.attributions, found.convergence_delta) if return_convergence_delta else found.attributions
+        attributions, delta = self._attributed(given, rule, ends=return_convergence_delta)
+        return (attributions, delta) if return_convergence_delta else attributions
 
     @overload
     def explain(

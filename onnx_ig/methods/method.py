@@ -179,6 +179,12 @@ class Method(Batches, CaptumMember):
         returned = self._returned(answer.found, given.inputs, answer.bound)
         return explanation(returned, answer, given, began, rule)
 
+    def _attributed(self, given: Arguments, rule: PathRule, *, ends: bool = True) -> tuple[Any, Any]:
+        """The attributions and the convergence delta of :meth:`_explained`, without the report of them."""
+        answer = self.answer(given, rule, ends=ends)
+        answer.warn()
+        return self._returned(answer.found, given.inputs, answer.bound), answer.number_each(answer.found.delta, given)
+
     def _current(
         self, given: Arguments, nodes: Sequence[float] | Array, targets: int = 1, path_parts: int = 1
     ) -> tuple[Engine, Request, Bound]:
