@@ -4,8 +4,9 @@
     python -m tools.accuracy [NAME ...] --times [--tolerance T]
 
 NAME is one of the networks of tools/exactness/subjects.py: those of models/, and small ones trained here on data that
-scikit-learn ships. ``--write`` saves tools/results/accuracy.md and .png. ``--times`` prints instead the seconds of an
-example against Captum with 50 steps, and doubling its steps until two results agree within the tolerance.
+scikit-learn ships. ``--write`` saves tools/results/accuracy.md and .png. ``--times`` prints instead the seconds of a
+call, of one example and of all, against Captum with 50 steps, with as many as the same error takes, and doubling its
+steps until two results agree within the tolerance.
 """
 
 from __future__ import annotations
@@ -33,13 +34,9 @@ def main() -> None:
     chosen = subjects(options.examples, options.names)
     if options.times:
         for subject in chosen:
-            ours, default, doubling = timed(subject, options.tolerance)
-            print(
-                f"{subject.name} ({subject.kind}): {1e3 * ours:.1f} ms at {100 * options.tolerance:g} %; Captum "
-                f"{1e3 * default:.1f} ms at 50 steps ({default / ours:.2f}), {1e3 * doubling:.1f} ms doubling "
-                f"({doubling / ours:.2f})",
-                flush=True,
-            )
+            for count in (1, options.examples):
+                found = timed(subject, options.tolerance, count)
+                print(found.line(f"{subject.name} ({subject.kind})", options.tolerance), flush=True)
         return
     done = []
     print(" | ".join(HEAD))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tools.exactness import measures, subjects, tables
+from tools.exactness import measures, subjects, tables, times
 
 
 def test_errors_are_relative_sums() -> None:
@@ -31,25 +31,34 @@ def test_the_oracle_is_the_first_rule_that_is_within() -> None:
     assert measures.smallest(at, (6, 8, 10), 3).tolist() == [6, 6, 6] and asked == [6]
 
 
+def test_the_reliable_oracle_is_the_first_rule_from_which_on_all_are_within() -> None:
+    within = {6: [True, True, True], 8: [False, True, True], 10: [True, True, False]}
+    found = measures.smallest_for_good(lambda size: np.array(within[size]), (6, 8, 10), 3)
+    assert found.tolist()[:2] == [10, 6] and np.isnan(found[2])
+
+
 @pytest.mark.parametrize(
     ("errors", "oracle", "expected"),
     [
-        ([0.05, 0.2], [6, 10], ("n", "10 %", "50.0 %", "2.00", "15", "8", "1.80", "2.10")),
-        ([0.05, 0.1], [6, np.nan], ("n", "10 %", "100.0 %", "1.00", "15", "6", "1.50", "1.50")),
-        ([0.0, 0.0], [np.nan, np.nan], ("n", "10 %", "100.0 %", "0.00", "15", "–", "–", "–")),
+        ([0.05, 0.2], [6, 10], ("n", "10 %", "50.0 %", "2.00", "15", "8", "1.80", "2.10", "10", "1.44", "1.75")),
+        ([0.05, 0.1], [6, np.nan], ("n", "10 %", "100.0 %", "1.00", "15", "6", "1.50", "1.50", "8", "1.12", "1.12")),
+        ([0.0, 0.0], [np.nan, np.nan], ("n", "10 %", "100.0 %", "0.00", "15", *"––––––")),
     ],
 )
 def test_a_row_tells_shares_medians_and_the_worst(
     errors: list[float], oracle: list[float], expected: tuple[str, ...]
 ) -> None:
+    oracles = np.array(oracle, np.float64)
     found = measures.AtTolerance(
-        0.1, np.array(errors), np.array(errors), np.array([9.0, 21.0]), np.array(oracle, np.float64)
+        0.1, np.array(errors), np.array(errors), np.array([9.0, 21.0]), oracles, oracles + 2, 3 * oracles
     )
-    assert tables.row("n", found) == expected
+    hindsight = ("–", "–") if np.isnan(oracles).all() else ("3.00", "3.00")
+    assert tables.row("n", found) == (*expected, *hindsight)
 
 
 def test_a_trained_network_through_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "REFERENCE", 100)
+    for module in (measures, times):
+        monkeypatch.setattr(module, "REFERENCE", 100)
     threads = torch.get_num_threads()
     try:
         subject, again = (subjects.subjects(3, ["tanh MLP"])[0] for _ in range(2))
@@ -64,5 +73,8 @@ def test_a_trained_network_through_all_of_it(tmp_path: Path, monkeypatch: pytest
     assert "| **all** | 5 % | 100.0 % |" in text and "| tanh MLP | gausslegendre |" in text
     tables.plot([found], tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    spent = times.timed(subject, 0.05, 3)
+    assert spent.steps in measures.ORACLES and min(spent.ours, spent.default, spent.equal, spent.doubling) > 0
+    assert f"at {spent.steps} steps" in spent.line("n", 0.05)
     with pytest.raises(SystemExit, match="'x' is not one of digits_cnn"):
         subjects.subjects(1, ["x"])

@@ -1,11 +1,13 @@
 """True errors and evaluations of rules and tolerances on one subject, against a reference of very many points.
 
 The one idea: the oracle is the smallest Gauss–Legendre rule that is within the tolerance, which nobody can know before;
-what a tolerance takes is told in multiples of it.
+what a tolerance takes is told in multiples of it. A small rule may be within by luck, so a second oracle is the
+smallest from which on all larger ones are. What no stopping rule can better is told by the first level within.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 import onnx_ig
 from onnx_ig.errors import OnnxIgWarning
-from onnx_ig.quadrature import METHODS
+from onnx_ig.quadrature import METHODS, nested_levels
 from tools.exactness.subjects import Subject
 
 TOLERANCES = (0.1, 0.05, 0.01, 0.001)
@@ -24,6 +26,8 @@ REFERENCE = 2000  # points
 LEAST_ORACLE = 6
 # what the oracle is chosen from, of growing size
 ORACLES = (6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+LEVELS = tuple(n + 1 for n in nested_levels(512) if n > 4)  # points; the fewest for which there is a change
+_NEVER = 1e-12  # a tolerance that no level meets
 Floats = NDArray[np.float64]
 
 
@@ -34,7 +38,9 @@ class AtTolerance:
     Attributes:
         error: Σ |found − true| / Σ |true|; ``stated``: the estimate of it.
         evaluations: points of the path; ``oracle``: of the smallest Gauss–Legendre rule within the tolerance, at least
-            six; NaN where the largest that was tried is not.
+            six; NaN where the largest that was tried is not. ``reliable``: of the smallest with which all larger ones
+            are within too.
+        hindsight: points of the first level of the nested rule that is within; NaN where the largest tried is not.
     """
 
     tolerance: float
@@ -42,12 +48,23 @@ class AtTolerance:
     stated: Floats
     evaluations: Floats
     oracle: Floats
+    reliable: Floats
+    hindsight: Floats
 
     @property
     def ratio(self) -> Floats:
         """Evaluations over the oracle's, of the examples that have one."""
-        ratio = self.evaluations / self.oracle
-        return np.asarray(ratio[np.isfinite(ratio)])
+        return _known(self.evaluations / self.oracle)
+
+    @property
+    def reliable_ratio(self) -> Floats:
+        """The same for the reliable oracle."""
+        return _known(self.evaluations / self.reliable)
+
+    @property
+    def hindsight_ratio(self) -> Floats:
+        """The points of the first level within the tolerance over the oracle's."""
+        return _known(self.hindsight / self.oracle)
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,19 @@ def errors(found: NDArray[np.float32], true: Floats) -> Floats:
     rows = len(true)
     size = np.abs(true).reshape(rows, -1).sum(axis=1)
     return np.asarray(np.abs(found.astype(np.float64) - true).reshape(rows, -1).sum(axis=1) / size)
+
+
+def _known(ratio: Floats) -> Floats:
+    return np.asarray(ratio[np.isfinite(ratio)])
+
+
+def smallest_for_good(within: Callable[[int], NDArray[np.bool_]], sizes: Sequence[int], examples: int) -> Floats:
+    """For each example the first of ``sizes`` from which on all rules are ``within`` for it; NaN where none is."""
+    found, good = np.full(examples, np.nan), np.ones(examples, bool)
+    for size in reversed(sizes):
+        good &= within(size)
+        found[good] = size
+    return found
 
 
 def smallest(within: Callable[[int], NDArray[np.bool_]], sizes: Sequence[int], examples: int) -> Floats:
@@ -90,12 +120,15 @@ def measured(subject: Subject, tolerances: Sequence[float] = TOLERANCES) -> Meas
         reference = "gausslegendre" if subject.smooth else "riemann_middle"
         true = at(reference, REFERENCE).astype(np.float64)
         result = Measured(subject, {(rule, n): errors(at(rule, n), true) for rule in METHODS for n in FIXED})
-        known: dict[int, Floats] = {}
 
+        @functools.cache
         def error_of(steps: int) -> Floats:
-            if steps not in known:
-                known[steps] = errors(at("gausslegendre", steps), true)
-            return known[steps]
+            return errors(at("gausslegendre", steps), true)
+
+        @functools.cache
+        def error_of_level(points: int) -> Floats:
+            options = {"tolerance": _NEVER, "max_steps": points - 1}
+            return errors(method.attribute(x, subject.baseline, "predicted", **options).numpy(), true)  # type: ignore[call-overload]
 
         for tolerance in tolerances:
             found = method.explain(x, subject.baseline, "predicted", tolerance=tolerance, max_steps=4096)
@@ -106,6 +139,8 @@ def measured(subject: Subject, tolerances: Sequence[float] = TOLERANCES) -> Meas
                     np.asarray(found.error_estimate, np.float64),
                     np.asarray(found.steps_used, np.float64) + 1,
                     smallest(lambda n, t=tolerance: error_of(n) <= t, ORACLES, examples),  # type: ignore[misc]
+                    smallest_for_good(lambda n, t=tolerance: error_of(n) <= t, ORACLES, examples),  # type: ignore[misc]
+                    smallest(lambda n, t=tolerance: error_of_level(n) <= t, LEVELS, examples),  # type: ignore[misc]
                 )
             )
     return result

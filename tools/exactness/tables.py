@@ -7,25 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.exactness.measures import FIXED, LEAST_ORACLE, ORACLES, REFERENCE, AtTolerance, Measured
+from tools.exactness.measures import FIXED, LEAST_ORACLE, LEVELS, ORACLES, REFERENCE, AtTolerance, Floats, Measured
 
-HEAD = ("network", "tolerance", "within", "worst error / tolerance", "evaluations", "oracle", "ratio", "worst ratio")
+HEAD = (
+    *("network", "tolerance", "within", "worst error / tolerance", "evaluations"),
+    *("oracle", "ratio", "worst ratio", "reliable oracle", "ratio", "worst ratio", "hindsight ratio", "worst"),
+)
 
 
 def row(name: str, found: AtTolerance) -> tuple[str, ...]:
     """One line of the table of tolerances."""
     over = found.error / found.tolerance
-    ratio = found.ratio
     return (
         name,
         f"{100 * found.tolerance:g} %",
         f"{100 * np.mean(over <= 1):.1f} %",
         f"{over.max():.2f}",
         f"{np.median(found.evaluations):.0f}",
-        "–" if np.isnan(found.oracle).all() else f"{np.nanmedian(found.oracle):.0f}",
-        "–" if not len(ratio) else f"{np.median(ratio):.2f}",
-        "–" if not len(ratio) else f"{ratio.max():.2f}",
+        _median(found.oracle),
+        *_median_and_largest(found.ratio),
+        _median(found.reliable),
+        *_median_and_largest(found.reliable_ratio),
+        *_median_and_largest(found.hindsight_ratio),
     )
+
+
+def _median(values: Floats) -> str:
+    return "–" if np.isnan(values).all() else f"{np.nanmedian(values):.0f}"
+
+
+def _median_and_largest(values: Floats) -> tuple[str, str]:
+    return (f"{np.median(values):.2f}", f"{values.max():.2f}") if len(values) else ("–", "–")
 
 
 def together(all_measured: Sequence[Measured]) -> list[AtTolerance]:
@@ -36,7 +48,7 @@ def together(all_measured: Sequence[Measured]) -> list[AtTolerance]:
             tolerance,
             *(
                 np.concatenate([getattr(m.adaptive[i], part) for m in all_measured])
-                for part in ("error", "stated", "evaluations", "oracle")
+                for part in ("error", "stated", "evaluations", "oracle", "reliable", "hindsight")
             ),
         )
         for i, tolerance in enumerate(tolerances)
@@ -52,8 +64,11 @@ def report(all_measured: Sequence[Measured]) -> str:
         f"Σ |found − true| / Σ |true| of an example, the truth {REFERENCE:,} points of Gauss–Legendre or, of networks "
         "with kinks, of the middle Riemann sum. The oracle is the smallest Gauss–Legendre rule within the tolerance, "
         f"known in hindsight alone and at least {LEAST_ORACLE} points; the ratio is the evaluations over its, of the "
-        f"examples for which a rule of up to {ORACLES[-1]} points is within. "
-        "Evaluations, oracle, ratio: medians.\n",
+        f"examples for which a rule of up to {ORACLES[-1]} points is within. A small rule may be within by luck: the "
+        "reliable oracle is the smallest with which all larger ones that were tried are within. The hindsight ratio "
+        f"is that of the first of {LEVELS[0]}, {LEVELS[1]}, {LEVELS[2]}, ..., {LEVELS[-1]} points of the nested rule "
+        "that is within, over the oracle: no stopping rule on these points is below it. "
+        "Evaluations, oracles, ratios: medians.\n",
         "## Tolerances\n",
         _table(HEAD, [row("**all**", one) for one in together(all_measured)]),
         _table(HEAD, [row(m.subject.name, one) for m in all_measured for one in m.adaptive]),
