@@ -25,6 +25,7 @@ from onnx_ig.engine.forward import ForwardModel, select
 from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.independence import require_rows_run_alone
 from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
+from onnx_ig.engine.path_parts import PathParts
 from onnx_ig.engine.request import Attribution, Request
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, tensors_of
@@ -155,7 +156,7 @@ class Engine:
         """As :meth:`path_sums_apart`, for at most as many parts as the engine finds apart."""
         wide = _path_type(request)
         nodes, weights = (np.concatenate(values).astype(wide) for values in zip(*parts, strict=True))
-        behind = np.cumsum([len(a) for a, _ in parts])
+        path_parts = PathParts.of(parts, self.plan.path_parts, self.plan.targets)
         each, asked = self.plan.targets, self._grid(request)
         scores = np.zeros((len(nodes), request.examples))
         request = request.every(each)
@@ -167,7 +168,7 @@ class Engine:
             nonlocal done
             questions = slice(rows.start * each, rows.stop * each)
             for name in self.plan.at:
-                for i, part in self._apart(result[_PREFIX + contract.ATTRIBUTION + name], points, behind):
+                for i, part in path_parts.apart(result[_PREFIX + contract.ATTRIBUTION + name], points):
                     asked.put(sums[i], name, part, questions, add=True)
             along = result[_PREFIX + contract.PATH_SCORES]
             along = along if each == 1 else along.reshape(len(along), -1)
@@ -176,19 +177,8 @@ class Engine:
             if progress is not None:
                 progress(done, total)
 
-        self._along_path(request, nodes, weights, behind, internal_batch_size, take)
+        self._along_path(request, nodes, weights, path_parts, internal_batch_size, take)
         return sums, scores
-
-    def _apart(self, result: Array, points: slice, behind: Array) -> Iterator[tuple[int, Array]]:
-        """The parts of the path that have some of ``points``, each with what a Run found of it, [N, ...]."""
-        each, several = self.plan.targets, self.plan.path_parts
-        if several == 1:
-            yield 0, result if each == 1 else result.reshape(-1, *result.shape[2:])
-            return
-        found = result.reshape(-1, several, *result.shape[2:])
-        for i, (first, last) in enumerate(_ranges(points, behind)):
-            if first < last:
-                yield i, found[:, i]
 
     def answer(self, request: Request, sums: Mapping[str, Array], scores: Array, baseline_scores: Array) -> Attribution:
         """The attributions ``sums`` in their tensors' types, with the convergence delta."""
@@ -369,14 +359,11 @@ class Engine:
         request: Request,
         nodes: Array,
         weights: Array,
-        behind: Array,
+        parts: PathParts,
         internal_batch_size: int | None,
         take: Callable[[slice, slice, Any], None],
     ) -> None:
-        """Give ``take`` the step model's results for each piece of examples × path points.
-
-        ``behind``: the points at which the parts of the path end.
-        """
+        """Give ``take`` the step model's results for each piece of examples × path points."""
 
         once: dict[str, Any] = {}  # what no examples have for themselves: baselines of one row, shared inputs
 
@@ -391,7 +378,9 @@ class Engine:
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = filled(nodes, weights, points, size)
             path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
-            return {**placed(rows.start, rows.stop), **path, **self._bounds(points, behind)}
+            if parts.several > 1:
+                path[_PREFIX + contract.PATH_PARTS] = parts.bounds(points)
+            return {**placed(rows.start, rows.stop), **path}
 
         self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
 
@@ -403,16 +392,6 @@ class Engine:
         if self.plan.path_parts == 1 or nodes is None:
             return run(feeds)
         return run({**feeds, _PREFIX + contract.PATH_PARTS: np.array([[0, len(nodes)]] * self.plan.path_parts)})
-
-    def _bounds(self, points: slice, behind: Array) -> dict[str, Array]:
-        """The feed of the parts' ranges of the points of a Run; a point, which nobody reads, of parts not in it."""
-        if self.plan.path_parts == 1:
-            return {}
-        bounds = np.tile(np.array([0, 1], np.int64), (self.plan.path_parts, 1))
-        for i, (first, last) in enumerate(_ranges(points, behind)):
-            if first < last:
-                bounds[i] = first, last
-        return {_PREFIX + contract.PATH_PARTS: bounds}
 
     def _over_pieces(
         self,
@@ -513,16 +492,6 @@ class Engine:
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
-
-
-def _ranges(points: slice, behind: Array) -> Iterator[tuple[int, int]]:
-    """Of each part of the path, which ends before the point ``behind``, the range it takes of the ``points`` of a Run;
-    empty, or the wrong way round, where it has none of them.
-    """
-    first = 0
-    for last in map(int, behind):
-        yield max(first, points.start) - points.start, min(last, points.stop) - points.start
-        first = last
 
 
 def _path_type(request: Request) -> type[np.floating[Any]]:
