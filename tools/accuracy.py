@@ -35,8 +35,8 @@ def main() -> None:
     if options.times:
         for subject in chosen:
             for count in (1, options.examples):
-                found = timed(subject, options.tolerance, count)
-                print(found.line(f"{subject.name} ({subject.kind})", options.tolerance), flush=True)
+                spent = timed(subject, options.tolerance, count)
+                print(spent.line(f"{subject.name} ({subject.kind})", options.tolerance), flush=True)
         return
     done = []
     print(" | ".join(HEAD))

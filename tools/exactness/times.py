@@ -86,7 +86,8 @@ def timed(subject: Subject, tolerance: float, examples: int) -> Times:
                 way(x, target)
                 if turn:
                     kept.append(time.perf_counter() - began)
-    return Times(examples, *(statistics.median(kept) for kept in seconds), steps)
+    spent, default, equal, doubled = (statistics.median(kept) for kept in seconds)
+    return Times(examples, spent, default, equal, doubled, steps)
 
 
 def _as_exact(method: onnx_ig.IntegratedGradients, subject: Subject, tolerance: float) -> int:
