@@ -241,7 +241,11 @@ def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> st
     examples = list(examples)
     further = {"error_estimate": "estimated error", "steps_used": "steps"}
     keys |= {key: title for key, title in further.items() if any(example[key] is not None for example in examples)}
-    rows = [[_called(example), _target(example), *(_shown(example[key]) for key in keys)] for example in examples]
+    in_percent = ("relative_convergence_delta", "error_estimate")
+    rows = [
+        [_called(one), _target(one), *((_percent if key in in_percent else _shown)(one[key]) for key in keys)]
+        for one in examples
+    ]
     caption = "The convergence delta is Σ attributions − (F(x) − F(x′)); the nearer to zero, the better."
     cells = [[escape(cell) for cell in row] for row in rows]
     return _table(caption, ["example", "target", *keys.values()], cells, sortable=sortable)
@@ -333,6 +337,10 @@ def _target(example: dict[str, Any]) -> str:
         return "none"
     text = ", ".join(str(index) for index in target) if isinstance(target, list) else str(target)
     return f"{text} ({example['target_name']})" if example["target_name"] is not None else text
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else f"{100 * value:.3g} %"
 
 
 def _shown(number: float | None) -> str:

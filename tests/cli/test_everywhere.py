@@ -125,6 +125,24 @@ def test_verify_reads_what_attribute_reads() -> None:
     assert "column 'height' has no value in row 1" in run("verify m.onnx -i x.csv").stderr
 
 
+CLASSES = {
+    "labels.txt": "ant\nbee\ncat\n",
+    "labels.json": '["ant", "bee", "cat"]',
+    "names.json": '{"classes": ["ant", "bee", "cat"]}',
+    "config.json": '{"model_type": "x", "id2label": {"0": "ant", "2": "cat", "1": "bee"}}',
+}
+
+
+@pytest.mark.parametrize("file", CLASSES)
+def test_names_of_classes(file: str) -> None:
+    Path(file).write_text(CLASSES[file])
+    found = json.loads(run(f"attribute m.onnx -i x.npy --target bee --names {file} -o out --json").stdout)
+    assert [(e["target"], e["target_name"]) for e in found["examples"]] == 3 * [(1, "bee")]
+    Path("config.json").write_text('{"id2label": {"0": "ant", "2": "cat"}}')
+    refused = run("attribute m.onnx -i x.npy --names config.json -o none")
+    assert refused.exit_code == 4 and "0 to 1" in refused.stderr
+
+
 SAID = {"error": "", "warning": "warning", "info": "warning note", "debug": "warning note"}
 
 

@@ -240,6 +240,8 @@ def test_the_files_say_what_was_found(tmp_path: Path) -> None:
     assert (first["target"], first["target_name"], second["target_name"]) == (0, "no", "yes")
     assert (first["score"], first["convergence_delta"], first["relative_convergence_delta"]) == (2, -0.5, 0.25)
     assert (second["score"], second["relative_convergence_delta"]) == (None, None)
+    page = (tmp_path / "out/report.html").read_text("utf-8")
+    assert "<td>25 %</td>" in page and "<td>—</td>" in page
     assert second["top_features"][0] == {
         "tensor": "x",
         "index": [1],

@@ -240,8 +240,9 @@ names = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help=(
-        'JSON with the names to show: {"features": [...], "classes": [...]}. A list of lists has one list of features '
-        "for each example, such as the words of its sentence; {tensor: names} tells several tensors apart."
+        'Names to show, in JSON: {"features": [...], "classes": [...]}. A list of lists has one list of features '
+        "for each example, such as the words of its sentence; {tensor: names} tells several tensors apart. Of classes "
+        "alone also a list, a .txt with one in each line, or a config.json with id2label."
     ),
 )
 overwrite = click.option(

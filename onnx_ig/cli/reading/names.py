@@ -117,10 +117,12 @@ class Names:
 
 
 def read_names(path: Path | None) -> Names:
-    """The names in a JSON file.
+    """The names in a JSON file, or in a text with a class in each line.
+
+    A JSON list is of the classes, and so is the ``id2label`` of a model's config.json.
 
     Raises:
-        UsageError: no such file; InputError: not the JSON that is meant.
+        UsageError: no such file; InputError: neither of them.
     """
     if path is None:
         return Names()
@@ -128,11 +130,16 @@ def read_names(path: Path | None) -> Names:
     if not path.is_file():
         raise UsageError(f"{where}: no such file")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8-sig")
+        content = text.splitlines() if path.suffix.lower() == ".txt" else json.loads(text)
     except ValueError as error:  # of JSON or of UTF-8
-        raise InputError(f"{where}: not a JSON file ({error})") from error
+        raise InputError(f"{where}: not a JSON file, nor a text in UTF-8 ({error})") from error
+    if isinstance(content, list):
+        content = {"classes": content}
     if not isinstance(content, dict):
         raise InputError(f"{where}: expected {_MEANT}")
+    if "classes" not in content and isinstance(content.get("id2label"), dict):
+        content = {**content, "classes": _in_order(content["id2label"], where)}
     features, classes = content.get("features", []), content.get("classes")
     given = list(features.values()) if isinstance(features, dict) else [features]
     if not all(_is_list_of_names(entry) or _is_list_of_lists(entry) for entry in given):
@@ -140,6 +147,13 @@ def read_names(path: Path | None) -> Names:
     if classes is not None and not _is_list_of_names(classes):
         raise InputError(f"{where}: expected {_MEANT}")
     return Names(features, classes, file=where)
+
+
+def _in_order(labels: Mapping[str, Any], where: str) -> list[Any]:
+    """The labels of ``{"0": ..., "1": ...}``."""
+    if sorted(labels) != sorted(map(str, range(len(labels)))):
+        raise InputError(f"{where}: the numbers in id2label are not 0 to {len(labels) - 1}")
+    return [labels[str(number)] for number in range(len(labels))]
 
 
 def _is_list_of_names(entry: Any) -> bool:
