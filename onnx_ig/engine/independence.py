@@ -35,8 +35,8 @@ _MOST_OF_A_REASON = 250  # letters
 _FAR = (-30.0, 300.0)  # times what the other rows are: beyond most thresholds, on either side
 # Of a path, or of the way to zero where the path is not at hand. What happens nearer to a baseline than that weighs
 # little in the whole.
-_BETWEEN = (0.3, 0.02)
-_PATH_POINTS = (0.7, *_BETWEEN)
+_BETWEEN = (0.65, 0.45, 0.3, 0.15, 0.02)
+_PATH_POINTS = (0.85, *_BETWEEN)
 
 Feeds = Mapping[str, Array]
 Run = Callable[[Feeds], Sequence[Array]]  # F or the output of each row, then perhaps its attributions
@@ -119,7 +119,9 @@ def require_independent_rows(
 def require_path_points_apart(
     along: Callable[[Array], tuple[Array | None, Sequence[Array]]], *, quantised: bool
 ) -> None:
-    """Compare what becomes of points of a path together, as further examples, with what becomes of each alone.
+    """Compare what becomes of points of a path together, as further examples, with what becomes of each half of them.
+
+    A half of the points takes the place of the other half too, so that all keep theirs, and the shapes are the same.
 
     Args:
         along: from path points [K] of one example: F at each, [K], where it is known, and the sum of what each of them
@@ -132,22 +134,25 @@ def require_path_points_apart(
     """
     points = np.array(_PATH_POINTS)
     while len(points) > 1:
+        half = len(points) // 2
         try:
             scores, attributions = along(points)
-            alike = [along(np.full(len(points), point)) for point in points]
+            halves = [along(np.tile(part, 2)) for part in (points[:half], points[half:])]
             break
         except OutOfMemoryError:
-            points = points[1:]
+            points = points[-2 * (half // 2) :] if half > 1 else points[:1]  # still an even number
     else:
         return  # no two will ever ride together
-    if scores is not None:
-        own = [value[i : i + 1] for i, (value, _) in enumerate(alike) if value is not None]
-        spread = np.abs(_wide(own[0]) - _wide(own[-1]))
-        for i, score in enumerate(own):
-            _require_same([scores[i : i + 1]], [score], spread, quantised, with_gradient=False, beside=_COPIES)
+    (first, _), (second, _) = halves
+    if scores is not None and first is not None and second is not None:
+        own = np.concatenate([first[:half], second[half:]])
+        spread = np.abs(_wide(own[:1]) - _wide(own[-1:]))
+        for i in range(len(own)):
+            together, apart = [scores[i : i + 1]], [own[i : i + 1]]
+            _require_same(together, apart, spread, quantised, with_gradient=False, beside=_COPIES)
     if not quantised:
-        parts = zip(*(values for _, values in alike), strict=True)
-        _require_same_gradient(attributions, [np.sum(each, axis=0) / len(points) for each in parts], beside=_COPIES)
+        parts = zip(*(values for _, values in halves), strict=True)
+        _require_same_gradient(attributions, [np.sum(each, axis=0) / 2 for each in parts], beside=_COPIES)
 
 
 def require_rows_undisturbed(

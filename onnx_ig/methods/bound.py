@@ -15,12 +15,14 @@ ENGINES_KEPT = 4  # a session holds the model's weights; a loop over many signat
 Path: TypeAlias = Callable[[float], dict[str, Array]]
 # The model's output [N, ...] for each of several such values.
 Outputs: TypeAlias = Callable[[Sequence[Mapping[str, Array]]], list[Array]]
+# The targets of each example that are explained, from the output [N, ...] at the inputs.
+Chosen: TypeAlias = Callable[[Array], list[Array | None]]
 
 
 class Guard(Protocol):
     """Holds a model against the function that it was made from."""
 
-    def agrees(self, path: Path, nodes: Sequence[float], outputs: Outputs, rounding: float) -> bool:
+    def agrees(self, path: Path, nodes: Sequence[float], outputs: Outputs, chosen: Chosen, rounding: float) -> bool:
         """Whether the model still computes the function where an answer on ``nodes`` of ``path`` rests on it.
 
         If not, binding the same arguments again gives another model. ``rounding``: how far, relative to the largest

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,13 +29,14 @@ from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember
 from onnx_ig.methods.explanation import Answer, Explanation, explanation
-from onnx_ig.methods.requests import Arguments, Scorer, path_point, request_of, with_target
+from onnx_ig.methods.requests import Answering, Arguments, GivenOutput, Scorer, path_point, request_of, with_target
 from onnx_ig.methods.several_targets import as_targets, count_of, of_target, targets_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
 from onnx_ig.runtime.session import ProviderSpec
 
 # How far providers that compute with fewer bits lie off, relative to the largest output.
 _ROUNDING = {"cuda-tf32": 1e-2, "tensorrt": 1e-2, "openvino-bf16": 6e-2}
+_Chosen: TypeAlias = Callable[[Request, Answering], list[Array | None]]
 
 
 class Method(Batches, CaptumMember):
@@ -135,12 +136,17 @@ class Method(Batches, CaptumMember):
 
         A missing target is the arg-max class for outputs of rank 2, the first element for more axes.
         """
+
+        def chosen(request: Request, model: Answering) -> Any:
+            dims = model.output_dims(request)
+            if target is not None or all(d == 1 for d in dims):
+                return target
+            return model.predicted(request) if len(dims) == 1 else (0,) * len(dims)
+
         given = Arguments(inputs, additional_forward_args=additional_forward_args)
-        engine, request, _ = self._current(given, ())
-        dims = engine.output_dims(request)
-        if target is None and any(d != 1 for d in dims):
-            target = engine.predicted(request) if len(dims) == 1 else (0,) * len(dims)
-        return Scorer(engine, with_target(request, target, engine), target, list(request.inputs))
+        engine, request, _ = self._current(given, (), lambda r, m: [with_target(r, chosen(r, m), m).target])
+        found = chosen(request, engine)
+        return Scorer(engine, with_target(request, found, engine), found, list(request.inputs))
 
     def answer(self, given: Arguments, rule: PathRule, *, ends: bool = True, estimate: bool = False) -> Answer:
         """What the engine answers to the arguments ``given``.
@@ -157,7 +163,13 @@ class Method(Batches, CaptumMember):
 
     def answers(self, given: Arguments, targets: Any, rule: PathRule) -> list[Answer]:
         """What the engine answers for each of the ``targets``: one forward pass serves all at a point of the path."""
-        engine, request, bound = self._current(given, rule.nodes, count_of(targets), rule.path_parts)
+        engine, request, bound = self._current(
+            given,
+            rule.nodes,
+            lambda r, m: [as_targets([row])[:, 0] for row in targets_of(targets, r, m)],
+            targets=count_of(targets),
+            path_parts=rule.path_parts,
+        )
         rows = targets_of(targets, request, engine)
         if engine.plan.targets == 1:
             return [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
@@ -186,9 +198,18 @@ class Method(Batches, CaptumMember):
         return self._returned(answer.found, given.inputs, answer.bound), answer.number_each(answer.found.delta, given)
 
     def _current(
-        self, given: Arguments, nodes: Sequence[float] | Array, targets: int = 1, path_parts: int = 1
+        self,
+        given: Arguments,
+        nodes: Sequence[float] | Array,
+        chosen: _Chosen | None = None,
+        targets: int = 1,
+        path_parts: int = 1,
     ) -> tuple[Engine, Request, Bound]:
-        """An engine of what the source is now, and the request without its target."""
+        """An engine of what the source is now, and the request without its target.
+
+        ``chosen``: the ``targets`` that are explained, each for all examples; default: the one that is ``given``.
+        """
+        chosen = chosen or (lambda request, model: [with_target(request, given.target, model).target])
         while True:
             bound = self._forward.bind(given.inputs, given.additional_forward_args)
             engine = self._engine(bound, arrays.names_as_tuple(given.per_example), targets, path_parts)
@@ -201,6 +222,7 @@ class Method(Batches, CaptumMember):
                 functools.partial(path_point, bound.inputs, starts),
                 list(nodes),
                 functools.partial(engine.outputs_at, request),
+                functools.partial(_of_output, chosen, request, engine.batched),
                 _ROUNDING.get(str(self._provider), 0.0),
             ):
                 return engine, request, bound
@@ -238,3 +260,7 @@ class Method(Batches, CaptumMember):
             inner = [like(result.attributions[name], first(inputs)) for name in self._places]
             return inner[0] if isinstance(self._at, str) else inner
         return in_form_of_inputs(result.attributions, inputs, list(bound.inputs), bound.names_given)
+
+
+def _of_output(chosen: _Chosen, request: Request, batched: bool, output: Array) -> list[Array | None]:
+    return chosen(request, GivenOutput(output, batched))

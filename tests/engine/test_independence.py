@@ -124,6 +124,23 @@ def test_a_model_that_mixes_examples_is_refused(name: str, door: str, tmp_path: 
             DOORS[door](model(MIXING[name]), x, tmp_path)
 
 
+@pytest.mark.parametrize("door", ["IntegratedGradients", "export"])
+@pytest.mark.parametrize(("above", "below"), [(0.1, 0.25), (0.25, 0.4), (0.55, 0.75)])
+def test_rows_that_meet_on_a_part_of_the_path_are_refused(
+    above: float, below: float, door: str, tmp_path: Path
+) -> None:
+    """Where the norm of a row lies between two parts of that of the first; nowhere at the ends of the path."""
+    norm = float(np.linalg.norm(X[0]))
+    proto = model(
+        f"""low = Constant <value_float = {above * norm}> ()  high = Constant <value_float = {below * norm}> ()
+        n = ReduceL2 <keepdims = 1> (x, first)  a = Greater (n, low)  b = Less (n, high)  c = And (a, b)
+        g = Cast <to = 1> (c)  m = ReduceMean <keepdims = 1> (x, zeroth)  t = Mul (g, m)  z = Add (x, t)
+        y = MatMul (z, w)"""
+    )
+    with pytest.raises(InputError, match=r"mixes examples"):
+        DOORS[door](proto, X[:1], tmp_path)
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_model_that_draws_is_refused_by_name(name: str, door: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import onnx_ig
+from onnx_ig.methods.pytorch.exports import Exports
 
 _X = torch.tensor([[0.3, -0.7, 0.0], [1.1, 0.4, 0.0]])  # nothing that the third weight does is seen at the inputs
 _ELSEWHERE = types.ModuleType("onnx_ig_test_elsewhere")
@@ -130,3 +132,80 @@ def test_the_function_that_is_called_is_explained(
     assert _largest_difference(gradient.attribute(_X, target=1), theirs) < 1e-4
     theirs = captum.attr.IntegratedGradients(call, False).attribute(_X, 0.1, target=1, n_steps=5)
     assert _largest_difference(integrated.attribute(_X, 0.1, target=1, n_steps=5), theirs.float()) < 1e-4
+
+
+def _bump(x: Tensor) -> Tensor:
+    """Beside the path from 0 to the first row of _X at one point alone."""
+    return torch.exp(-60 * (x - 0.7 * _X[0]).square().sum(1))
+
+
+# A function of x and of a number k that is changed from one to another; what is explained is its second output.
+_HIDDEN: dict[str, tuple[Callable[[Tensor, float], list[Tensor]], Tensor, float]] = {
+    "beside an output a million times as large": (lambda x, k: [1e6 * x.sum(1), k * x.sin().sum(1)], _X, 1.001),
+    "beside a constant a million times as large": (lambda x, k: [1e6 + 0 * x[:, 0], k * x.sin().sum(1)], _X, 1.5),
+    "beside an example a million times as large": (
+        lambda x, k: [x.sum(1), k * x.sin().sum(1) + x[:, 1] ** 2],
+        _X * torch.tensor([[1.0], [1000.0]]),
+        1.5,
+    ),
+    "beside an output that is NaN": (lambda x, k: [torch.log(-x.abs().sum(1)), k * x.sin().sum(1)], _X, 1.5),
+    "by a ten-thousandth": (lambda x, k: [x.sum(1), k * torch.tanh(x).sum(1)], _X, 1.0001),
+    "between the ends of the path": (lambda x, k: [x.sum(1), x.tanh().sum(1) + k * (x * (x - 1.1)).sum(1)], _X, 2.0),
+    "at some points of the path": (lambda x, k: [x.sum(1), x.tanh().sum(1) + k * _bump(x)], _X[:1], 2.0),
+    "beside the path alone": (lambda x, k: [x.sum(1), x.sum(1) + k * (x[:, 0] / 0.3 + x[:, 1] / 0.7)], _X[:1], 2.0),
+    "to NaN": (lambda x, k: [x.sum(1), k * x.sin().sum(1)], _X, float("nan")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the attributions of")
+@pytest.mark.parametrize("case", _HIDDEN)
+def test_what_the_rest_of_the_output_hides_is_seen(case: str) -> None:
+    outputs, x, other = _HIDDEN[case]
+    world = types.SimpleNamespace(k=1.0)
+
+    def call(x: Tensor) -> Tensor:
+        return torch.stack(outputs(x, world.k), 1)
+
+    methods = (onnx_ig.IntegratedGradients(call), onnx_ig.InputXGradient(call))
+    for k in (1.0, other):
+        world.k = k
+        found = (methods[0].attribute(x, target=1, n_steps=5), methods[1].attribute(x, target=1))
+        theirs = (
+            captum.attr.IntegratedGradients(call).attribute(x, target=1, n_steps=5).float(),
+            captum.attr.InputXGradient(call).attribute(x, target=1).detach(),
+        )
+        for ours, wanted in zip(found, theirs, strict=True):
+            if np.isfinite(k):
+                own = wanted.abs().amax(1, keepdim=True)
+                assert float(((ours - wanted).abs() / own).max()) < 2e-5
+            else:
+                assert ours.isnan().all()
+
+
+class _Saturated(nn.Module):
+    """F of most rows is rounding beside that of the others."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 3, bias=False, dtype=dtype)
+        self.register_buffer("sizes", torch.tensor([1e4, 1.0, 1e-3], dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (1 - torch.sigmoid(40 * self.layer(x))) * self.sizes
+
+
+@pytest.mark.filterwarnings("ignore:the model holds bfloat16", "ignore:the attributions of")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_rounding_is_no_other_function(dtype: torch.dtype) -> None:
+    """What is explained nearly vanishes: no refusal, and no export again and again."""
+    module = _Saturated(dtype).eval()
+    methods = (onnx_ig.IntegratedGradients(module), onnx_ig.InputXGradient(module))
+    rng = torch.Generator().manual_seed(0)
+    data = [(scale * torch.randn(8, 3, generator=rng)).to(dtype) for scale in (1.0, 0.01, 5.0, 1e-4)]
+    kept = []
+    for _ in range(2):
+        for x, method, target in itertools.product(data, methods, (1, 2)):
+            assert method.attribute(x, target=target).isfinite().all()
+        kept.append(list(Exports.of(module)._kept))
+    assert kept[0] == kept[1] and len(kept[0]) == 1

@@ -220,6 +220,8 @@ class Export:
         reads: what the function read of its arguments into Python then.
         lengths: the dynamic axes besides the examples', as places in the signature; those of one length together.
         noise: the largest difference from torch seen so far, relative to the output; None: not compared yet.
+        noise_of_scores: the same of what was explained, relative to that of each example; ``least``: differences of it
+            that were let pass, absolute, where it nearly vanishes.
         halves: the half precisions that the model computes in.
         engines: opened for the model, by all objects that explain the function.
     """
@@ -231,6 +233,8 @@ class Export:
     reads: list[Read]
     lengths: _Lengths
     noise: float | None = None
+    noise_of_scores: float = 0.0
+    least: float = 0.0
     engines: Kept[Any] = field(default_factory=lambda: Kept(ENGINES_KEPT))
 
     @functools.cached_property

@@ -2,15 +2,16 @@
 
 The one idea: nothing that can be looked up (parameters, versions, closures) tells all that a function may depend on, so
 its output is compared with the exported model's where the answer rests on it: at the inputs, at the baselines, between
-them, and at other values of the inputs' range. Where the function reads its arguments into Python, which a trace
-freezes, each example is also compared alone, at the call's own path points. Whether autograd's gradient still is the
-derivative of what is computed is watched, since no value tells: a detached tensor has the same.
+them, and at other values, in the inputs' range and beside the inputs, where another gradient shows. Where the function
+reads its arguments into Python, which a trace freezes, each example is also compared alone, at the call's own path
+points. Whether autograd's gradient still is the derivative of what is computed is watched, since no value tells: a
+detached tensor has the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.common.arrays import to_array
 from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
-from onnx_ig.methods.bound import Outputs, Path
+from onnx_ig.methods.bound import Chosen, Outputs, Path
+from onnx_ig.methods.pytorch.compared import ROUNDING, Compared, Comparison
 from onnx_ig.methods.pytorch.exports import Call, Export, Exports, as_tensor_like
 from onnx_ig.pytorch.check import redrawn, tolerance
 from onnx_ig.pytorch.decisions import Read, first_difference, recorded
@@ -30,17 +32,20 @@ _MOST_ALONE = 128  # evaluations of single examples in one call, unless each nee
 _LEAST_POINTS = 5
 _MOST_TOGETHER = 1 << 14  # elements of the inputs: up to here one call of torch is faster than three
 # Ten times the difference that rounding made before is another function, though the check of an export lets it pass.
-_SUSPICIOUS, _ROUNDING = 10.0, 1e-5
+_SUSPICIOUS = 10.0
+_BETWEEN = 3  # points of the path between its ends
+_FAR, _NEAR = 1.0, 0.1  # of the way from the inputs to other values in their range
+_NOT_FINER = 80.0  # roundings of a type make up what its provider may be off
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """The output of torch and of the exported model for the same values; ``where`` they lie."""
+class _Asked(NamedTuple):
+    """The arguments of :meth:`TorchGuard.agrees`."""
 
-    where: str
-    values: list[Tensor]
-    torch: Tensor
-    exported: Array
+    path: Path
+    nodes: Sequence[float]
+    outputs: Outputs
+    chosen: Chosen
+    rounding: float
 
 
 class TorchGuard:
@@ -49,107 +54,141 @@ class TorchGuard:
     def __init__(self, call: Call, result: Tensor, export: Export, exports: Exports) -> None:
         self._call, self._result, self._export, self._exports = call, result, export, exports
 
-    def agrees(self, path: Path, nodes: Sequence[float], outputs: Outputs, rounding: float) -> bool:
+    def agrees(self, path: Path, nodes: Sequence[float], outputs: Outputs, chosen: Chosen, rounding: float) -> bool:
         """Whether the exported model computes the function; if not, it is forgotten, and the next call has a new one.
 
         Args:
             path: the attributed inputs at a point of the path: 1 for the inputs, 0 for the baselines.
             nodes: the path points that the answer rests on; empty: on the inputs alone.
             outputs: of the exported model for such values, [N, ...].
+            chosen: the targets that are explained, from torch's output at the inputs.
             rounding: how far, relative to the largest output, the exported model's provider rounds.
 
         Raises:
-            InputError: the function decides in Python from its data, and otherwise than it was traced.
+            InputError: the function decides in Python from its data, and otherwise than it was traced; no such target.
             ModelError: it fails at these values, or a new export differs too.
         """
+        asked = _Asked(path, nodes, outputs, chosen, rounding)
         made_now = self._export.noise is None
         deciding = [read for read in self._export.reads if read.arguments]
-        if not made_now and not deciding and self._agrees_together(path, nodes, outputs, rounding):
+        if not made_now and not deciding and self._agrees_together(asked):
             return True
         along = any(i < len(self._call.inputs) for read in deciding for i in read.arguments)
         try:
-            compared = [self._compare(path(a), _where(a), outputs) for a in _points(self._call, nodes)]
-            if not along and (further := self._compare_elsewhere(path(1.0), outputs)) is not None:
-                compared.append(further)
+            comparison = self._compared_apart(asked, _BETWEEN if made_now else 1, elsewhere=not along)
+            agreed = self._agreed(comparison, rounding)
         except ModelError:
             if made_now:
                 raise
             self._exports.drop(self._export)
             return False
-        worst, at = _largest_difference(compared)
-        allowed, suspicious = self._allowed(compared, rounding)
-        if not made_now and not worst <= min(suspicious, allowed):
+        if agreed is not None:
             self._exports.drop(self._export)
-            return False
-        if not worst <= allowed:
-            self._exports.drop(self._export)
-            self._refuse(worst, at, deciding)
-        self._export.noise = max(worst, self._export.noise or 0.0)
+            if not made_now:
+                return False
+            self._refuse(*agreed, deciding)
         if deciding:
-            self._require_same_decisions(path, nodes if along else (), outputs, allowed, compared)
+            self._require_same_decisions(asked, nodes if along else (), comparison)
         if not made_now:  # making it says so itself
             warn_of(self._call.own_derivatives())
         return True
 
-    def _agrees_together(self, path: Path, nodes: Sequence[float], outputs: Outputs, rounding: float) -> bool:
+    def _agrees_together(self, asked: _Asked) -> bool:
         """Whether one evaluation of all points but the inputs shows the same function; if not, each is asked alone."""
         call = self._call
         rows = all(call.per_example[: len(call.inputs)])
         if not rows or sum(x.numel() for x in call.inputs) > _MOST_TOGETHER:
             return False
-        values = [path(a) for a in _points(call, nodes)]
-        values.append(self._drawn(values[0]))
-        fed = [self._fed(v) for v in values]
+        points = _points(call, asked.nodes, _BETWEEN)
+        values = [asked.path(a) for a in points]
+        beside = self._elsewhere(values[0], (_FAR, _NEAR))
+        fed = [self._fed(v) for v in (*values, *beside)]
         try:
             results, own = call.evaluate_watched(fed[1:])
-            exported = outputs(values)
+            exported = asked.outputs([*values, *beside])
         except (InputError, ModelError):
             return False
         if any(result.shape != self._result.shape for result in results):
             return False
-        compared = [_Compared("", fed[0], torch.stack([self._result, *results]), np.stack(exported))]
-        worst = _largest_difference(compared)[0]
-        if not worst <= min(self._allowed(compared, rounding)):
+        where = [*map(_where, points), *(f"at values {i}" for i in range(len(beside)))]
+        compared = [
+            Compared(w, i < len(points), f, t, e)
+            for i, (w, f, t, e) in enumerate(zip(where, fed, [self._result, *results], exported, strict=True))
+        ]
+        if self._agreed(self._comparison(compared, asked), asked.rounding) is not None:
             return False
-        self._export.noise = max(worst, self._export.noise or 0.0)
         warn_of(own)
         return True
 
-    def _allowed(self, compared: Sequence[_Compared], rounding: float) -> tuple[float, float]:
-        """How far, relative to the largest output, the two may lie apart, and from where they are not the same."""
-        tensors = [*self._call.fed, *(c.torch for c in compared)]
-        allowed = max(tolerance(tensors, self._export.halves), rounding)
-        return allowed, max(_SUSPICIOUS * max(self._export.noise or 0.0, rounding), _ROUNDING)
+    def _agreed(self, comparison: Comparison, rounding: float) -> tuple[float, str, Compared] | None:
+        """None where the two differ by rounding, whose size is kept; else by how much, of what, and where."""
+        export, made_now = self._export, self._export.noise is None
+        allowed = max(self._tolerance(comparison), rounding)
+        fine = max(ROUNDING, _SUSPICIOUS * comparison.eps)
+        limits = [
+            allowed if made_now else min(allowed, max(_SUSPICIOUS * max(noise or 0.0, rounding), floor))
+            for noise, floor in ((export.noise, ROUNDING), (export.noise_of_scores, fine))
+        ]
+        worst, at = comparison.of_outputs()
+        if not worst <= limits[0]:
+            return worst, "the largest output", at
+        least = comparison.least if made_now else 2 * export.least
+        found = comparison.of_scores(fine if made_now else limits[1], least, finite_alone=not made_now)
+        if not found.relative <= limits[1]:
+            return found.relative, "what is explained", found.at
+        export.noise = max(worst, export.noise or 0.0)
+        export.noise_of_scores = max(found.relative, export.noise_of_scores)
+        if made_now:
+            export.least = found.passed
+        return None
 
-    def _compare(self, values: Mapping[str, Array], where: str, outputs: Outputs) -> _Compared:
-        fed = self._fed(values)
-        at_inputs = where == _where(1.0)
-        return _Compared(where, fed, self._result if at_inputs else self._call.evaluate(fed), outputs([values])[0])
+    def _tolerance(self, comparison: Comparison) -> float:
+        return tolerance([*self._call.fed, *(c.torch for c in comparison.compared)], self._export.halves)
 
-    def _compare_elsewhere(self, inputs: Mapping[str, Array], outputs: Outputs) -> _Compared | None:
-        """At random values in the range of each input; None where the function does not take them."""
-        try:
-            return self._compare(self._drawn(inputs), "at other values in the range of the inputs", outputs)
-        except InputError:
-            return None
+    def _comparison(self, compared: Sequence[Compared], asked: _Asked) -> Comparison:
+        types = {x.dtype for x in self._call.fed if x.is_floating_point()} | self._export.halves | {torch.float32}
+        eps = max(*(torch.finfo(t).eps for t in types), asked.rounding / _NOT_FINER)
+        return Comparison(compared, asked.chosen, self._call.evaluate, eps)
 
-    def _drawn(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _compared_apart(self, asked: _Asked, between: int, *, elsewhere: bool) -> Comparison:
+        compared = []
+        for a in _points(self._call, asked.nodes, between):
+            values = asked.path(a)
+            fed = self._fed(values)
+            result = self._result if a == 1 else self._call.evaluate(fed)
+            compared.append(Compared(_where(a), True, fed, result, asked.outputs([values])[0]))
+        few = _FAR if len(asked.nodes) else _NEAR  # a gradient at the inputs rests on what is near
+        distances = () if not elsewhere else (_FAR, _NEAR) if self._export.noise is None else (few,)
+        for distance, values in zip(distances, self._elsewhere(asked.path(1.0), distances), strict=True):
+            fed = self._fed(values)
+            try:
+                result = self._call.evaluate(fed)
+            except InputError:  # the function does not take them
+                continue
+            where = "at other values in the range of the inputs" if distance == _FAR else "beside the inputs"
+            compared.append(Compared(where, False, fed, result, asked.outputs([values])[0]))
+        return self._comparison(compared, asked)
+
+    def _elsewhere(self, inputs: Mapping[str, Array], distances: Sequence[float]) -> list[dict[str, Array]]:
+        """Values at these parts of the way from the inputs to random ones in the range of each."""
         generator = torch.Generator().manual_seed(len(inputs))
-        drawn = {}
+        found: list[dict[str, Array]] = [{} for _ in distances]
         for (name, array), given in zip(inputs.items(), self._call.inputs, strict=True):
-            changes = given.is_floating_point() and array.size
-            value = redrawn(as_tensor_like(array, given).cpu(), generator) if changes else given
-            drawn[name] = to_array(value)
-        return drawn
+            tensor = as_tensor_like(array, given).cpu()
+            other = redrawn(tensor, generator) if given.is_floating_point() and array.size else tensor
+            for distance, values in zip(distances, found, strict=True):
+                value = other if distance == _FAR or other is tensor else tensor + distance * (other - tensor)
+                values[name] = to_array(value)
+        return found
 
     def _fed(self, values: Mapping[str, Array]) -> list[Tensor]:
         given = self._call.fed
         moved = [as_tensor_like(value, like) for value, like in zip(values.values(), given, strict=False)]
         return [*moved, *given[len(moved) :]]
 
-    def _refuse(self, worst: float, at: _Compared, deciding: Sequence[Read]) -> None:
+    def _refuse(self, worst: float, of: str, at: Compared, deciding: Sequence[Read]) -> None:
         """Say why a new export differs."""
-        again = self._call.evaluate(at.values)
+        again = self._call.evaluate(at.fed)
         if not torch.allclose(again, at.torch, rtol=1e-5, atol=0, equal_nan=True):
             raise ModelError(
                 f"the model's output {at.where} changes from one call to the next at the same values: it draws random "
@@ -159,32 +198,26 @@ class TorchGuard:
         if deciding:
             _refuse_decision(deciding[0], at.where, self._call)
         raise ModelError(
-            f"the exported model differs from the model {at.where} by {worst:.2g} of the largest output, though it was "
+            f"the exported model differs from the model {at.where} by {worst:.2g} of {of}, though it was "
             "exported for this call: something that the model depends on besides its arguments is not in its graph; "
             "export it to .onnx yourself, or give an nn.Module that holds all it needs"
         )
 
-    def _require_same_decisions(
-        self,
-        path: Path,
-        nodes: Sequence[float],
-        outputs: Outputs,
-        allowed: float,
-        compared: Sequence[_Compared],
-    ) -> None:
+    def _require_same_decisions(self, asked: _Asked, nodes: Sequence[float], comparison: Comparison) -> None:
         """Each example alone, at the inputs and along ``nodes``: what is decided otherwise must not matter."""
-        call, scale, known = self._call, _scale(compared), self._export.reads
+        call, known = self._call, self._export.reads
+        allowed = max(self._tolerance(comparison), asked.rounding)
         if call.examples == 1 and not len(nodes):
             return  # alone at the inputs is the call itself, which was compared
         rows = [slice(i, i + 1) for i in range(call.examples)] if call.takes_one_example() else [slice(None)]
         for a in [1.0, *_thinned(nodes, max(_LEAST_POINTS, _MOST_ALONE // max(len(rows), 1)))]:
-            values = path(a)
-            fed, exported = self._fed(values), outputs([values])[0]
+            values = asked.path(a)
+            fed, exported = self._fed(values), asked.outputs([values])[0]
             for row in rows:
                 alone = call.rows(fed, row)
                 with recorded(alone) as reads:
                     expected = call.evaluate(alone)
-                if not _difference(expected.double().numpy(), exported[row].astype(np.float64)) <= allowed * scale:
+                if not comparison.same_alone(row, expected, exported[row], allowed):
                     read = first_difference(reads, known) or next(read for read in known if read.arguments)
                     _refuse_decision(read, _where(a) + (f", for example {row.start}" if len(rows) > 1 else ""), call)
                 if a == 1.0:
@@ -205,10 +238,12 @@ def _refuse_decision(read: Read, where: str, call: Call) -> None:
     )
 
 
-def _points(call: Call, nodes: Sequence[float]) -> list[float]:
+def _points(call: Call, nodes: Sequence[float], between: int) -> list[float]:
     if not len(nodes):
         return [1.0]
-    return [1.0, 0.5, 0.0] if all(x.is_floating_point() for x in call.inputs) else [1.0, 0.0]
+    inner = [a for a in nodes if 0 < a < 1] if all(x.is_floating_point() for x in call.inputs) else []
+    chosen = {int((k + 0.5) * len(inner) / between) for k in range(between)} if inner else set()
+    return [1.0, *(float(inner[i]) for i in sorted(chosen)), 0.0]
 
 
 def _where(a: float) -> str:
@@ -218,27 +253,3 @@ def _where(a: float) -> str:
 def _thinned(nodes: Sequence[float], most: int) -> Iterator[float]:
     chosen = np.unique(np.linspace(0, len(nodes) - 1, min(most, len(nodes))).round().astype(int)) if len(nodes) else ()
     return (float(nodes[i]) for i in chosen)
-
-
-def _scale(compared: Sequence[_Compared]) -> float:
-    """The largest finite output of torch."""
-    values = [np.abs(c.torch.double().numpy()) for c in compared]
-    return max([float(np.max(v, where=np.isfinite(v), initial=0.0)) for v in values] + [1e-12])
-
-
-def _largest_difference(compared: Sequence[_Compared]) -> tuple[float, _Compared]:
-    """Relative to the largest output, and where; infinite for another shape."""
-    scale = _scale(compared)
-    found = []
-    for c in compared:
-        found.append((_difference(c.torch.double().numpy(), c.exported.astype(np.float64)) / scale, c))
-    return max(found, key=lambda pair: pair[0])
-
-
-def _difference(wanted: Array, got: Array) -> float:
-    """The largest, where torch's output is finite; infinite if the other is not, or has another size."""
-    if wanted.size != got.size:  # an axis 0 of one may be the engine's own
-        return np.inf
-    judged = np.isfinite(wanted)
-    gap = np.abs(got.reshape(wanted.shape) - wanted)[judged]
-    return float(np.max(np.where(np.isnan(gap), np.inf, gap), initial=0.0))
