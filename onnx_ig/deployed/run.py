@@ -14,11 +14,12 @@ from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.attribution.layout import target_axis
 from onnx_ig.attribution.plan import STEPS_PER_RUN
+from onnx_ig.attribution.probability import probability
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.deployed.baked import PathChoice, baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
 from onnx_ig.deployed.target import FileOutput
-from onnx_ig.engine.advice import cancelling
+from onnx_ig.engine.advice import cancelling, unsure
 from onnx_ig.engine.completeness import completeness_gap
 from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.lacking import by_example
@@ -178,12 +179,16 @@ class Run:
 
     def _advice(self, results: Mapping[str, Array]) -> tuple[str, ...]:
         contract = self._contract
-        if contract.algorithm != "integrated-gradients" or not contract.multiply_by_inputs:
+        if contract.algorithm != "integrated-gradients":
             return ()
-        attributions = {name: results[names.ATTRIBUTION + name] for name in contract.at}
-        scores = results[names.SCORE], results.get(names.BASELINE_SCORE)
-        cancel = cancelling(by_example(attributions, contract.layout == "none"), *scores)
-        return () if cancel is None else (cancel,)
+        score, baseline_score = results[names.SCORE], results.get(names.BASELINE_SCORE)
+        advice: list[str | None] = []
+        if any(y.name == contract.output for y in self._model.outputs):  # a step's graph has F of its path points alone
+            advice.append(unsure(probability(self._model, contract.output), score, "exported"))
+        if contract.multiply_by_inputs:
+            attributions = {name: results[names.ATTRIBUTION + name] for name in contract.at}
+            advice.append(cancelling(by_example(attributions, contract.layout == "none"), score, baseline_score))
+        return tuple(filter(None, advice))
 
     def _require_independent_examples(self) -> None:
         """Refuse a file whose model mixes examples."""

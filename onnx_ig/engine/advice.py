@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def notes_of(engine: Engine, model: Model, request: Request, found: Attribution)
     ``model``: that ``engine`` was opened for.
     """
     warned = [inexact(found)]
-    advice = [unsure(engine.probability, found, from_torch=bool(model.note))]
+    advice = [unsure(engine.probability, found.scores, "torch" if model.note else "onnx")]
     if engine.plan.multiply_by_inputs:
         gap = completeness_gap(found.delta, found.scores, found.baseline_scores)
         warned += [at_the_baseline(request.inputs, request.baselines), gap]
@@ -67,21 +68,23 @@ def inexact(found: Attribution) -> Note | None:
     return Note(Counted("inexact", text, len(bad), len(error), float(error.max()), int(np.argmax(error))))
 
 
-def unsure(found: Probability | None, result: Attribution, from_torch: bool = False) -> Note | None:
-    """A sentence where F is a probability; else None."""
-    if found is None or result.scores is None:
+def unsure(
+    found: Probability | None, scores: Array | None, source: Literal["torch", "onnx", "exported"]
+) -> Note | None:
+    """A sentence where F, of ``scores`` [N], is a probability; else None. ``source``: where another F is chosen."""
+    if found is None or scores is None:
         return None
-    way = (
-        f"let the module return what its {found.op_type} is given"
-        if from_torch
-        else f"explain {found.logits!r} (output={found.logits!r}, --output {found.logits})"
-    )
-    most = float(np.nanmax(np.abs(result.scores))) if np.isfinite(result.scores).any() else np.nan
+    ways = {
+        "torch": f"let the module return what its {found.op_type} is given",
+        "onnx": f"explain {found.logits!r} (output={found.logits!r}, --output {found.logits})",
+        "exported": f"export the model for {found.logits!r} (output={found.logits!r}, --output {found.logits})",
+    }
+    most = float(np.nanmax(np.abs(scores))) if np.isfinite(scores).any() else np.nan
     text = (
         f"F is a probability ({found.op_type}; |F(x)| is up to {most:.4g}), flat where it is sure: its logits need "
-        f"fewer path points for the same error; {way}"
+        f"fewer path points for the same error; {ways[source]}"
     )
-    return Note(Counted("probability", text, len(result.scores), len(result.scores), most))
+    return Note(Counted("probability", text, len(scores), len(scores), most))
 
 
 def cancelling(attributions: Mapping[str, Array], score: Array | None, baseline_score: Array | None) -> Note | None:

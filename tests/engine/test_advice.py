@@ -105,7 +105,7 @@ ENDS: dict[str, tuple[str, tuple[str, str] | None]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_probability_and_its_logits_are_named(name: str) -> None:
+def test_a_probability_and_its_logits_are_named(name: str, tmp_path: Path) -> None:
     nodes, expected = ENDS[name]
     found = probability(load(model(nodes)), "p")
     assert (None if found is None else (found.op_type, found.logits)) == expected
@@ -121,6 +121,9 @@ def test_a_probability_and_its_logits_are_named(name: str) -> None:
         assert re.search(rf"\({expected[0]}; \|F\(x\)\| is up to [\d.]+\).* --output z\)", mentioned[0])
         at_logits = onnx_ig.IntegratedGradients(model(nodes), output="z", provider="cpu").explain(x, target=1)
         assert at_logits.scores == pytest.approx(0.1 * (-2 + 5 + 2))
+    file = onnx_ig.export(model(nodes), tmp_path / "explained.onnx", target=1, baselines=0.05)
+    told = [note for note in onnx_ig.open(file, provider="cpu").explain(x).warnings if "F is a probability" in note]
+    assert [re.sub("export the model for", "explain", note) for note in told] == mentioned
 
 
 def test_a_torch_module_is_told_to_return_its_logits() -> None:
