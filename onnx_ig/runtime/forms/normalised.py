@@ -4,7 +4,8 @@ With u = x̂ / √n, which the operator computes in one kernel together with r, 
 numbers is r·(w − u·Σ g·u): five kernels in the place of ten (a mean is two). The root mean square's, which networks
 write out in seven nodes, becomes ONNX Runtime's own SimplifiedLayerNormalization in the forward pass too.
 
-Replaced for float32 along a last axis of known length; others stay.
+Replaced for float32 along a last axis of known length in the main graph; others stay. In a Loop's body ONNX Runtime
+1.31 does not find the r of such a normalisation (seen in GPT-2's complete form).
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ _LAYER, _ROOT_MEAN_SQUARE = "LayerNormalization", "SimplifiedLayerNormalization"
 
 
 class ReadNormalisedPass(ir.passes.InPlacePass):
-    """Rewrite gradients of layer and root-mean-square normalisations, and the latter themselves, in bodies too.
+    """Rewrite gradients of layer and root-mean-square normalisations, and the latter themselves.
 
     For layer normalisations behind :class:`KeepStatisticsPass`, which has them keep mean x and r.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """See the class."""
-        found = [_pull_back(model, n) for n in list(ir.traversal.RecursiveGraphIterator(model.graph))]
-        found += [_normalise(model, n) for n in list(ir.traversal.RecursiveGraphIterator(model.graph))]
+        found = [_pull_back(model, n) for n in list(model.graph)]
+        found += [_normalise(model, n) for n in list(model.graph)]
         return ir.passes.PassResult(model, any(found))
 
 
