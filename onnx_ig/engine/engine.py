@@ -1,14 +1,13 @@
-"""Evaluate attributions over any number of examples and path points, within memory.
+"""What is asked of an attribution model: sums along a path, gradients, scores, outputs, of any number of examples.
 
-The one idea: examples × path points form a grid; it is cut into pieces, each one Run of the same attribution model, and
-the pieces' weighted sums are added up. At most ``internal_batch_size`` rows are evaluated at once.
+The one idea: each answer is put together from pieces of examples × path points, one Run of the same model each, whose
+weighted sums are added up. At most ``internal_batch_size`` rows are evaluated at once.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -22,19 +21,18 @@ from onnx_ig.attribution.probability import Probability, probability
 from onnx_ig.common.types import Array, Progress
 from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel, select
-from onnx_ig.engine.grid import Grid, filled
+from onnx_ig.engine.grid import filled
 from onnx_ig.engine.independence import require_rows_run_alone
-from onnx_ig.engine.memory import BytesPerRow, bytes_at_once, rows_per_run
 from onnx_ig.engine.path_parts import PathParts
+from onnx_ig.engine.pieces import PREFIX, Pieces
 from onnx_ig.engine.request import Attribution, Request
-from onnx_ig.errors import InputError, ModelError
+from onnx_ig.errors import ModelError
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.quadrature import NodesAndWeights
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec, Session
 from onnx_ig.runtime.widening import warn_widened
 
-_PREFIX = "onnx_ig."  # no name of the model's own can be in the way
 _MOST_TOGETHER = 1 << 16  # elements of the inputs at several values: below, a Run takes longer than copying them
 
 
@@ -71,7 +69,7 @@ class Engine:
             per_example=per_example,
             multiply_by_inputs=multiply_by_inputs,
             batch_axis=batch_axis,
-            prefix=_PREFIX,
+            prefix=PREFIX,
             targets=targets,
         )
         if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
@@ -87,10 +85,7 @@ class Engine:
             warn_widened("the model")
         self._forward = ForwardModel(model, self.plan.output, self.plan.layout.kind == "none", provider)
         self._types = {str(v.name): v.dtype.numpy() for v in tensors_of(model.ir_model.graph) if v.dtype is not None}
-        self._rows: int | None = None  # that fitted, after more did not
-        self._bytes = BytesPerRow(self._built)
-        weights = (value.const_value for value in self._built.graph.initializers.values())
-        self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
+        self._pieces = Pieces(self.plan, self._built, self._contract, self.session, self._forward)
         self._independent = False
         # rows that are quantised by what rides with them would be others
         self._quantised_together = any(node.op_type == "DynamicQuantizeLinear" for node in self._built.graph)
@@ -157,7 +152,7 @@ class Engine:
         wide = _path_type(request)
         nodes, weights = (np.concatenate(values).astype(wide) for values in zip(*parts, strict=True))
         path_parts = PathParts.of(parts, self.plan.path_parts, self.plan.targets)
-        each, asked = self.plan.targets, self._grid(request)
+        each, asked = self.plan.targets, self._pieces.grid(request)
         scores = np.zeros((len(nodes), request.examples))
         request = request.every(each)
         self._require_independent_examples(request)
@@ -168,9 +163,9 @@ class Engine:
             nonlocal done
             questions = slice(rows.start * each, rows.stop * each)
             for name in self.plan.at:
-                for i, part in path_parts.apart(result[_PREFIX + contract.ATTRIBUTION + name], points):
+                for i, part in path_parts.apart(result[PREFIX + contract.ATTRIBUTION + name], points):
                     asked.put(sums[i], name, part, questions, add=True)
-            along = result[_PREFIX + contract.PATH_SCORES]
+            along = result[PREFIX + contract.PATH_SCORES]
             along = along if each == 1 else along.reshape(len(along), -1)
             scores[points, questions] = along[: points.stop - points.start, : questions.stop - questions.start]
             done += (rows.stop - rows.start) * (points.stop - points.start)
@@ -194,17 +189,17 @@ class Engine:
             self._require_independent_examples(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
-        grid = self._grid(request)
+        grid = self._pieces.grid(request)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name in self.plan.at:
-                parts[name].append(grid.own(result[_PREFIX + contract.ATTRIBUTION + name], rows))
-            scores.append(grid.own(result[_PREFIX + contract.SCORE], rows))
+                parts[name].append(grid.own(result[PREFIX + contract.ATTRIBUTION + name], rows))
+            scores.append(grid.own(result[PREFIX + contract.SCORE], rows))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
-        self._over_pieces(
-            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self.session, take
+        self._pieces.each(
+            request, 1, internal_batch_size, lambda rows, *_: self._pieces.feeds(request, rows), self.session, take
         )
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
         return Attribution(joined, np.concatenate(scores))
@@ -271,8 +266,8 @@ class Engine:
         dims = self._declared_dims
         if None not in dims:
             return [d for d in dims if d is not None]
-        with self._blaming_the_data(request):
-            return list(self._forward(self._few_rows(request)).shape[1:])
+        with self._pieces.blaming_the_data(request):
+            return list(self._forward(self._pieces.few_rows(request)).shape[1:])
 
     def predicted(self, request: Request) -> Array:
         """The arg-max class of each example, int64 [N], for outputs of rank 2."""
@@ -312,14 +307,14 @@ class Engine:
         together = self.plan.layout.whole
         if self._independent or not (self.plan.layout.batched or (together and request.examples > 1)):
             return
-        feeds = self._feeds(request, slice(0, request.examples if together else 2))
+        feeds = self._pieces.feeds(request, slice(0, request.examples if together else 2))
         path: dict[str, Array] = {}
         if self.plan.is_integrated:
-            path = {_PREFIX + n: np.ones(1, _path_type(request)) for n in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
+            path = {PREFIX + n: np.ones(1, _path_type(request)) for n in (contract.PATH_NODES, contract.PATH_WEIGHTS)}
             for name, x in request.inputs.items():
                 start = request.baselines.get(name, np.zeros_like(x[:1]))
                 start = np.broadcast_to(start, x.shape) if together else start[:1]
-                feeds[_PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start)
+                feeds[PREFIX + contract.BASELINE + name] = np.ascontiguousarray(start)
         shapes = {str(x.name): dims_of(x) for x in self._model.inputs if x.name in feeds}
         moved = {*request.inputs, *request.per_example}
         # OpenVINO would compile further models for the few rows of the check
@@ -335,24 +330,24 @@ class Engine:
             )
         except ModelError as error:
             if not together:
-                require_rows_run_alone(error, lambda: self._forward(self._feeds(request, slice(0, request.examples))))
-            with self._blaming_the_data(request):
+                require_rows_run_alone(
+                    error, lambda: self._forward(self._pieces.feeds(request, slice(0, request.examples)))
+                )
+            with self._pieces.blaming_the_data(request):
                 raise
 
     def _outputs(self, request: Request, internal_batch_size: int | None) -> list[tuple[Array, slice]]:
         """The model's output for all examples, in pieces, each with the examples it holds."""
         parts: list[tuple[Array, slice]] = []
-        grid = self._grid(request)
+        grid = self._pieces.grid(request)
 
         def take(rows: slice, points: slice, output: Array) -> None:
             parts.append((grid.own(output, rows), rows))
 
-        self._over_pieces(
-            request, 1, internal_batch_size, lambda rows, *_: self._feeds(request, rows), self._forward, take
+        self._pieces.each(
+            request, 1, internal_batch_size, lambda rows, *_: self._pieces.feeds(request, rows), self._forward, take
         )
         return parts
-
-    # -- pieces -------------------------------------------------------------------------------------------------------
 
     def _along_path(
         self,
@@ -369,126 +364,29 @@ class Engine:
 
         @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
         def placed(first: int, last: int) -> dict[str, Any]:
-            own = self._feeds(request, slice(first, last))
+            own = self._pieces.feeds(request, slice(first, last))
             if not once:
-                own_to_none = own.keys() & self._for_all(request)
+                own_to_none = own.keys() & self._pieces.for_all(request)
                 once.update(self.session.placed({name: own[name] for name in own_to_none}))
             return {**once, **self.session.placed({name: own[name] for name in own.keys() - once.keys()})}
 
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = filled(nodes, weights, points, size)
-            path = {_PREFIX + contract.PATH_NODES: a, _PREFIX + contract.PATH_WEIGHTS: w}
+            path = {PREFIX + contract.PATH_NODES: a, PREFIX + contract.PATH_WEIGHTS: w}
             if parts.several > 1:
-                path[_PREFIX + contract.PATH_PARTS] = parts.bounds(points)
+                path[PREFIX + contract.PATH_PARTS] = parts.bounds(points)
             return {**placed(rows.start, rows.stop), **path}
 
-        self._over_pieces(request, len(nodes), internal_batch_size, feeds, self.session, take)
+        self._pieces.each(request, len(nodes), internal_batch_size, feeds, self.session, take)
 
     def _all_points_in_each_part(
         self, run: Callable[[Mapping[str, Array]], dict[str, Array]], feeds: Mapping[str, Array]
     ) -> dict[str, Array]:
         """``run`` of ``feeds`` that say nothing of parts of the path."""
-        nodes = feeds.get(_PREFIX + contract.PATH_NODES)
+        nodes = feeds.get(PREFIX + contract.PATH_NODES)
         if self.plan.path_parts == 1 or nodes is None:
             return run(feeds)
-        return run({**feeds, _PREFIX + contract.PATH_PARTS: np.array([[0, len(nodes)]] * self.plan.path_parts)})
-
-    def _over_pieces(
-        self,
-        request: Request,
-        points: int,
-        internal_batch_size: int | None,
-        feeds: Callable[[slice, slice, int], Mapping[str, Any]],
-        runner: AnySession | ForwardModel,
-        take: Callable[[slice, slice, Any], None],
-    ) -> None:
-        """Give ``take`` what ``runner`` makes of the ``feeds`` of each piece of the grid."""
-        rows = self._rows_per_run(request, points, internal_batch_size)
-        at_once = max(1, min(runner.at_once, rows // (self.plan.layout.n or 1)))
-        if at_once > 1 and rows * self._row_bytes(request) < self._weight_bytes:
-            at_once = 1  # each would have to read the weights for itself
-        grid = self._grid(request)
-        with self._blaming_the_data(request):
-            halved = grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once)
-        if halved:
-            self._rows = max(1, rows // 2)
-
-    @contextmanager
-    def _blaming_the_data(self, request: Request) -> Iterator[None]:
-        """Say it of the data if what failed is no more than what the model itself makes of them.
-
-        Raises:
-            InputError: the model does not run on the arrays of ``request``.
-        """
-        try:
-            yield
-        except ModelError as error:
-            try:
-                self._forward(self._few_rows(request))
-            except ModelError as cause:
-                arrays = {**request.inputs, **request.per_example, **request.shared}
-                shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in arrays.items())
-                raise InputError(f"the model itself does not run on these arrays ({shapes}): {cause}") from error
-            raise
-
-    def _few_rows(self, request: Request) -> dict[str, Array]:
-        """What the model is fed for as few examples as it takes."""
-        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
-        return self._feeds(request, slice(0, rows))
-
-    def _grid(self, request: Request) -> Grid:
-        return Grid(self.plan.layout, request.examples)
-
-    def _rows_per_run(self, request: Request, points: int, at_most: int | None) -> int:
-        if not self.plan.layout.batched:
-            if self.plan.layout.whole:
-                return self._grid(request).rows_together(at_most)
-            return 1 if self.plan.layout.apart else at_most or 1
-        wanted = request.examples * points
-        if wanted == 1:
-            return 1
-        row_bytes = self._row_bytes(request, enough=bytes_at_once(self.session) // wanted)
-        rows = rows_per_run(row_bytes, self.session, at_most)
-        return rows if self._rows is None else min(rows, self._rows)
-
-    def _row_bytes(self, request: Request, enough: int = 0) -> int:
-        """The bytes that one row's tensors take at once, or a bound of them that is not above ``enough``."""
-        rows = request.examples if self.plan.layout.whole else self.plan.layout.n or 1
-        first = {**request.inputs, **request.per_example}
-        shapes = {n: v.shape if self.plan.layout.kind == "none" else (rows, *v.shape[1:]) for n, v in first.items()}
-        shapes |= {n: v.shape for n, v in request.shared.items()}
-        shapes |= {_PREFIX + contract.BASELINE + n: shapes[n] for n in request.baselines}
-        target = request.target
-        targets = self._contract.first_targets(rows) if target is None else {_PREFIX + contract.TARGET: target}
-        shapes |= {n: (rows, *v.shape[1:]) for n, v in targets.items()}
-        shapes.update({_PREFIX + contract.PATH_NODES: (1,), _PREFIX + contract.PATH_WEIGHTS: (1,)})
-        shapes[_PREFIX + contract.PATH_PARTS] = (self.plan.path_parts, 2)
-        return self._bytes.per_row(shapes, enough)
-
-    def _feeds(self, request: Request, rows: slice) -> dict[str, Array]:
-        grid = self._grid(request)
-        feeds = {n: grid.rows_of(v, rows) for n, v in (*request.inputs.items(), *request.per_example.items())}
-        feeds.update(request.shared)
-        targets = self._contract.first_targets(request.examples)
-        if request.target is not None:
-            targets = {_PREFIX + contract.TARGET: request.target}
-        feeds.update({name: grid.rows_of(value, rows) for name, value in targets.items()})
-        for_all = self._for_all(request)
-        for name, value in request.baselines.items():
-            key = _PREFIX + contract.BASELINE + name
-            if value.shape[:1] == (1,) and key not in for_all:
-                value = np.broadcast_to(value, request.inputs[name].shape)
-            feeds[key] = value if key in for_all else grid.rows_of(value, rows)
-        return {
-            n: np.ascontiguousarray(v) for n, v in feeds.items() if n in self.session.input_names or n in request.inputs
-        }
-
-    def _for_all(self, request: Request) -> set[str]:
-        """The feeds of which one value serves every example."""
-        if not self.plan.layout.batched:
-            return set(request.shared)
-        one_row = [n for n, x in request.baselines.items() if x.shape[:1] == (1,) != request.inputs[n].shape[:1]]
-        return {*request.shared, *(_PREFIX + contract.BASELINE + name for name in one_row)}
+        return run({**feeds, PREFIX + contract.PATH_PARTS: np.array([[0, len(nodes)]] * self.plan.path_parts)})
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
         return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
