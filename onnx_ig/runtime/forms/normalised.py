@@ -1,11 +1,11 @@
 """A normalisation's gradient in terms of the normalised tensor, in ONNX Runtime on CUDA.
 
-With u = x̂ / √n, which the operator computes in one kernel together with r, the gradient r·w − d·r³·mean(g·d) over n
+With u = x̂ / √n, which the operator computes in one kernel, the gradient r·w − d·r³·mean(g·d) over n
 numbers is r·(w − u·Σ g·u): five kernels in the place of ten (a mean is two). The root mean square's, which networks
 write out in seven nodes, becomes ONNX Runtime's own SimplifiedLayerNormalization in the forward pass too.
 
-Replaced for float32 along a last axis of known length in the main graph; others stay. In a Loop's body ONNX Runtime
-1.31 does not find the r of such a normalisation (seen in GPT-2's complete form).
+Replaced for float32 along a last axis of known length in the main graph; others stay. r is read where it is computed
+already: what ONNX Runtime 1.31 makes of such a node in GPT-2 has no further outputs.
 """
 
 from __future__ import annotations
@@ -42,12 +42,6 @@ class _Normalised:
     epsilon: float
     length: int
 
-    def computed(self, op: Substitute, scale: ir.Value | np.ndarray) -> tuple[ir.Value, ir.Value]:
-        """x̂ · ``scale``, and r."""
-        outputs = 3 if self.op_type == _LAYER else 2  # with the mean between, or not
-        y, *_, r = op.several(self.op_type, outputs, self.x, scale, axis=-1, epsilon=self.epsilon, stash_type=1)
-        return y, r
-
 
 def _pull_back(model: ir.Model, node: ir.Node) -> bool:
     """Rewrite w·r − d·(r·r·r·mean(g·d)) of a normalisation d·r."""
@@ -66,9 +60,10 @@ def _pull_back(model: ir.Model, node: ir.Node) -> bool:
     if of is None:
         return False
     op, g = Substitute(model, node), product.inputs[0]
-    u, inverse = of.computed(op, np.full(of.length, of.length**-0.5, np.float32))
+    weights = np.full(of.length, of.length**-0.5, np.float32)
+    u = op(of.op_type, of.x, weights, axis=-1, epsilon=of.epsilon, stash_type=1)  # r is the other one's: see above
     total = op("ReduceSum", op("Mul", g, u), np.array([-1]), keepdims=1)
-    op("Mul", op("Sub", w, op("Mul", u, total)), inverse)
+    op("Mul", op("Sub", w, op("Mul", u, total)), r)
     op.put()
     return True
 
