@@ -31,8 +31,10 @@ def several_targets(targets: TargetsSpec, dims: list[int | None], output: ir.Val
     Raises:
         UsageError, InputError: none of these, or they do not fit the output.
     """
-    if isinstance(targets, int):
-        return (1, None) if not dims else (targets, "input")
+    if isinstance(targets, (int, np.integer)) and not isinstance(targets, bool):
+        if targets < 1:
+            raise UsageError(f"targets is {targets}: a number of targets is 1 or more")
+        return (1, None) if not dims else (int(targets), "input")
     if not dims or all(d == 1 for d in dims):
         raise InputError(f"output {output.name!r} is one number per example: there are no several targets to choose")
     if isinstance(targets, str):
@@ -45,8 +47,8 @@ def several_targets(targets: TargetsSpec, dims: list[int | None], output: ir.Val
         if len(dims) != 1 or (dims[0] is not None and count > dims[0]):
             raise InputError(f"targets {targets!r}: output {output.name!r} {output.shape} has not that many classes")
         return count, "predicted"
-    if not len(targets):
-        raise UsageError("targets is empty: give 'top-3', 'input-3', or a list of targets such as [3, 5, 9]")
+    if isinstance(targets, bool) or not isinstance(targets, Sequence) or not len(targets):
+        raise UsageError(f"targets is {targets!r}: give 'top-3', 'input-3', or a list of targets such as [3, 5, 9]")
     known = [one_target(one, dims, output) for one in targets]
     for one, found in zip(targets, known, strict=True):
         if not isinstance(found, tuple):
@@ -71,7 +73,9 @@ def one_target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> 
         raise InputError(
             f"target {target!r}: give 'input', 'predicted', an int or a tuple of ints for output {output.shape}"
         )
-    indices = (int(target),) if isinstance(target, (int, np.integer)) else tuple(int(t) for t in target)
+    indices = whole_numbers(target)
+    if indices is None:
+        raise InputError(f"target {target!r}: give an index of output {output.name!r} {output.shape}, or one per axis")
     if len(indices) == len(dims):  # from the end, where the end is known
         indices = tuple(t + d if d is not None and -d <= t < 0 else t for t, d in zip(indices, dims, strict=True))
     if len(indices) != len(dims) or any(
@@ -81,3 +85,11 @@ def one_target(target: TargetSpec, dims: list[int | None], output: ir.Value) -> 
             f"target {indices} does not select one element per example of output {output.name!r} {output.shape}"
         )
     return indices
+
+
+def whole_numbers(target: object) -> tuple[int, ...] | None:
+    """An index, or one per axis, as a tuple; None: it is neither."""
+    numbers = target if isinstance(target, (tuple, list)) else (target,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers):
+        return None
+    return tuple(int(n) for n in numbers)

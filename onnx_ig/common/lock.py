@@ -19,7 +19,7 @@ from onnx_ig.errors import UsageError
 def alone_in(folder: Path) -> Iterator[None]:
     """Be the only process in ``folder``, which is made if it is not there, and removed afterwards if nothing is in it.
 
-    A system without such locks (Windows) lets every process in.
+    A system (Windows) or a disk without such locks lets every process in.
 
     Raises:
         UsageError: another process is in it; OSError: the folder cannot be made.
@@ -45,17 +45,19 @@ def clear(folder: Path) -> None:
 
 
 def _taken(folder: Path) -> int | None:
-    """The folder, opened and locked; None where the system has no locks."""
+    """The folder, opened and locked; None where there are no locks."""
     try:
         import fcntl
     except ImportError:
         folder.mkdir(parents=True, exist_ok=True)
         return None
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             opened = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # the process that held it removed it in between
+        except (FileExistsError, FileNotFoundError):  # the process that held it removed it in between
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
             continue
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,6 +66,9 @@ def _taken(folder: Path) -> int | None:
             raise UsageError(
                 f"another process writes to {folder.parent}: wait until it ends, or choose another directory"
             ) from None
+        except OSError:  # a disk without locks, as some of networks are
+            os.close(opened)
+            return None
         if _is_at(opened, folder):
             return opened
         os.close(opened)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from onnx_ig.attribution import contract as names
+from onnx_ig.attribution.chosen_targets import whole_numbers
 from onnx_ig.attribution.contract import Contract
 from onnx_ig.common.types import Array
 from onnx_ig.errors import UsageError
@@ -83,7 +84,9 @@ def _check_target(contract: Contract, asked: Any) -> None:
         return
     baked = contract.baked.get("target")
     if contract.targets > 1:
-        each = asked if isinstance(asked, str) else [list(t) if isinstance(t, tuple) else [t] for t in asked]
+        each = (
+            [*map(_indices, asked)] if isinstance(asked, (list, tuple)) else asked if isinstance(asked, str) else None
+        )
         if each != baked:
             _refuse("targets", asked, baked)
         return
@@ -91,17 +94,15 @@ def _check_target(contract: Contract, asked: Any) -> None:
         if asked not in (0, (0,)) if isinstance(asked, (int, tuple, str)) else True:
             _refuse("target", asked, "none (the output is one number per example)")
         return
-    wanted = (
-        asked
-        if isinstance(asked, str)
-        else list(asked)
-        if isinstance(asked, tuple)
-        else [asked]
-        if isinstance(asked, int)
-        else None
-    )
+    wanted = asked if isinstance(asked, str) else _indices(asked)
     if wanted != baked:
         _refuse("target", "one per example" if wanted is None else asked, baked)
+
+
+def _indices(target: Any) -> list[int] | None:
+    """An index, or one per axis, as they are baked in; None: one per example."""
+    found = None if isinstance(target, list) else whole_numbers(target)
+    return None if found is None else list(found)
 
 
 def _check_baselines(contract: Contract, asked: Mapping[str, Any]) -> None:

@@ -193,6 +193,12 @@ def test_the_test_data_are_torchs_and_runtimes_meet_them(options: dict[str, Any]
         (net(), {"targets": "top-7"}, InputError, "not that many classes"),
         (net(), {"targets": [0, 6]}, InputError, "does not select"),
         (net(), {"targets": [0, "predicted"]}, UsageError, "among several"),
+        (net(), {"targets": 0}, UsageError, "1 or more"),
+        (net(), {"targets": True}, UsageError, "give 'top-3', 'input-3', or a list"),
+        (net(), {"targets": 2.0}, UsageError, "give 'top-3', 'input-3', or a list"),
+        (net(), {"targets": {1, 2}}, UsageError, "give 'top-3', 'input-3', or a list"),
+        (net(), {"targets": [1.5]}, InputError, "give an index"),
+        (net(), {"targets": [1, True]}, InputError, "give 'input', 'predicted', an int"),
         (net(), {"targets": "top-2", "target": 1}, UsageError, "contradict each other"),
         (MAPS, {"targets": "top-2"}, InputError, "not that many classes"),
     ],
@@ -209,3 +215,8 @@ def test_what_is_baked_is_held_to(tmp_path: Path) -> None:
     opened = onnx_ig.open(onnx_ig.export(net(), tmp_path / "m.onnx", targets="top-2", n_steps=6))
     with pytest.raises(UsageError, match=r"targets= \(--targets\) top-3: this attribution model has top-2 baked in"):
         opened.explain_targets(X, "top-3")
+    opened = onnx_ig.open(onnx_ig.export(net(), tmp_path / "m.onnx", targets=[1, 2], n_steps=6, overwrite=True))
+    assert [found.report.target.tolist() for found in opened.explain_targets(X, (1, 2))] == [[1] * len(X), [2] * len(X)]
+    for other in (3, 1.5, [2, 1], [1], np.array([1, 2]), [[1, 2]] * 2):
+        with pytest.raises(UsageError, match="baked in"):
+            opened.explain_targets(X, other)

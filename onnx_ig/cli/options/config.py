@@ -82,6 +82,7 @@ config = click.option(
     callback=_read,
     help=(
         "TOML with options by their names without dashes (n-steps = 20), MODEL among them; a table called like the "
-        "command ([attribute]) holds its own. The command line wins."
+        "command ([attribute]) holds its own. The command line wins where it has the "
+        "same option."
     ),
 )

@@ -9,7 +9,7 @@ addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 addEventListener("message", (event) => event.waitUntil(keep(event)));
 addEventListener("fetch", (event) => {
   const { method, url } = event.request;
-  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event.request));
+  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event));
 });
 
 async function keep({ data, ports: [port] }) {
@@ -22,16 +22,19 @@ async function keep({ data, ports: [port] }) {
   }
 }
 
-async function answer(request) {
-  const cache = await caches.open(KEPT);
-  let response;
+async function answer(event) {
+  const { request } = event;
   try {
-    response = await fetch(request);
+    const response = await fetch(request);
+    if (response.status === 200) event.waitUntil(remember(request, response.clone()));
+    return response;
   } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: true });
+    const kept = await caches.match(request, { ignoreSearch: true, cacheName: KEPT }).catch(() => undefined);
     if (kept) return kept;
     throw error;
   }
-  if (response.ok) await cache.put(request, response.clone());
-  return response;
 }
+
+// beside the answer: where there is no room, or nothing may be kept, the page works as it would without this file
+const remember = (request, response) =>
+  caches.open(KEPT).then((cache) => cache.put(request, response)).catch(() => undefined);
