@@ -168,15 +168,11 @@ class FromEach(_Averaged):
 
     def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
         """The mean over the baselines."""
-        count = max(len(rows) for rows in self.baselines.values())
+        each = row_by_row(self.baselines)
         progress = options.pop("progress", None)
-        requests = (
-            replace(request, baselines=request.baselines | {n: v[k : k + 1] for n, v in self.baselines.items()})
-            for k in range(count)
-        )
         found, _ = self._mean(
-            requests,
-            count,
+            (replace(request, baselines=request.baselines | row) for row in each),
+            len(each),
             lambda one, part: self.rule.integrate(engine, one, estimate, progress=part, **options),
             progress,
         )
@@ -202,6 +198,21 @@ def _part(progress: Progress, sample: int, count: int) -> Progress:
 def smoothed(rule: PathRule, noise: Noise | None) -> PathRule:
     """``rule``, at x with ``noise`` if there is some."""
     return rule if noise is None else Noisy(rule, noise)
+
+
+def from_each(rule: PathRule, baselines: Mapping[str, Array]) -> PathRule:
+    """``rule`` from each row of ``baselines`` if there are some; within the noise, which then moves their mean."""
+    if not baselines:
+        return rule
+    if isinstance(rule, Noisy):
+        return replace(rule, rule=from_each(rule.rule, baselines))
+    return FromEach(rule, baselines)
+
+
+def row_by_row(baselines: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """The K rows of ``baselines``, each as one baseline of every example."""
+    count = max(map(len, baselines.values()))
+    return [{name: rows[k : k + 1] for name, rows in baselines.items()} for k in range(count)]
 
 
 def innermost(rule: PathRule) -> PathRule:

@@ -109,6 +109,29 @@ def broadcast_baselines(inputs: Mapping[str, Array], baselines: Any, allow_nonfi
     return result
 
 
+def baseline_rows(inputs: Mapping[str, Array], baselines: Any, allow_nonfinite: bool = False) -> dict[str, Array]:
+    """K baselines of every example: an array [K, ...] per input; a number or a single row is the same in all K.
+
+    Args:
+        baselines: as in :func:`broadcast_baselines`, but for the number of rows.
+
+    Raises:
+        InputError: no row; inputs without an axis of examples; as there, another number of rows than the longest.
+    """
+    alone = [name for name, x in inputs.items() if not x.ndim]
+    if alone:
+        raise InputError(f"input {alone[0]!r} is a single number, which has no row of baselines to average over")
+    given = {name: to_array(value) for name, value in baselines_by_name(baselines, list(inputs)).items()}
+    counts = {name: len(value) for name, value in given.items() if value.ndim}
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise InputError(f"the baseline of {empty[0]!r} has no row to average over: give one at least")
+    rows = max(counts.values(), default=1)
+    as_many = {name: np.broadcast_to(x[:1], (rows, *x.shape[1:])) for name, x in inputs.items()}
+    found = broadcast_baselines(as_many, given, allow_nonfinite)
+    return {name: np.broadcast_to(value, (rows, *value.shape[1:])) for name, value in found.items()}
+
+
 def _nothing(dtype: np.dtype[Any]) -> float | str:
     """The baseline where none is given: zero, or no text."""
     return "" if dtype.kind == "O" else 0.0

@@ -58,6 +58,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Inputs: ...
 
     @overload
@@ -78,6 +79,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> tuple[Inputs, Numbers]: ...
 
     @wrapped
@@ -98,6 +100,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Any:
         """(x − x') · Σ_k w_k ∇F(x' + a_k (x − x'); t) for each input, in its shape, type and kind (tensor or array).
 
@@ -125,6 +128,8 @@ class IntegratedGradients(Method):
             progress: True for a bar, in a terminal or a notebook; or what is called with (rows done, rows in all), with
                 ``tolerance`` in all that is begun.
             noise: average over inputs with noise: SmoothGrad, VarGrad (:class:`onnx_ig.Noise`).
+            average_baselines: each of the K rows of ``baselines`` is one of every example, and the answer is the mean
+                over them (expected gradients): of the attributions, F(x') and the delta. K times the evaluations.
 
         Raises:
             UsageError: an unknown method, too few steps, or both ``tolerance`` and ``n_steps`` or ``method``.
@@ -140,6 +145,7 @@ class IntegratedGradients(Method):
             allow_nonfinite,
             internal_batch_size,
             progress,
+            average_baselines=average_baselines,
         )
         rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
         attributions, delta = self._attributed(given, rule, ends=return_convergence_delta)
@@ -162,6 +168,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Explanation[dict[str, Array]]: ...
 
     @overload
@@ -181,6 +188,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Explanation[Inputs]: ...
 
     def explain(
@@ -199,6 +207,7 @@ class IntegratedGradients(Method):
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
         noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
 
@@ -218,6 +227,7 @@ class IntegratedGradients(Method):
             allow_nonfinite,
             internal_batch_size,
             progress,
+            average_baselines=average_baselines,
         )
         rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
         return self._explained(given.unpacked(), rule, estimate=True)
@@ -237,6 +247,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        average_baselines: bool = False,
     ) -> list[Explanation[Any]]:
         """What :meth:`explain` returns, for each of several targets, in fewer evaluations than as many calls.
 
@@ -273,6 +284,7 @@ class IntegratedGradients(Method):
             allow_nonfinite,
             internal_batch_size,
             progress,
+            average_baselines=average_baselines,
         ).unpacked()
         rule = path_rule(n_steps, method, tolerance, max_steps)
         began = time.perf_counter()

@@ -19,10 +19,12 @@ from onnx_ig.common.kept import Kept
 from onnx_ig.common.progress import reported
 from onnx_ig.common.types import Array
 from onnx_ig.engine.advice import Notes, notes_of
+from onnx_ig.engine.averaged import from_each, row_by_row
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.opening import open_engine
 from onnx_ig.engine.path_rule import PathRule
 from onnx_ig.engine.request import Attribution, Request
+from onnx_ig.errors import InputError
 from onnx_ig.methods import arguments
 from onnx_ig.methods.answers import delta_type, described, first, in_form_of_inputs, like
 from onnx_ig.methods.batches import Batches
@@ -155,6 +157,7 @@ class Method(Batches, CaptumMember):
         """
         engine, request, bound = self._current(given, rule.nodes, path_parts=rule.path_parts)
         request = with_target(request, given.target, engine)
+        rule = from_each(rule, given.averaged_over(bound.inputs))
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
             found = rule.integrate(engine, request, estimate, ends=ends, **options)
@@ -173,6 +176,7 @@ class Method(Batches, CaptumMember):
         rows = targets_of(targets, request, engine)
         if engine.plan.targets == 1:
             return [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
+        rule = from_each(rule, given.averaged_over(bound.inputs))
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
             found = rule.integrate(engine, request.repeated(as_targets(rows)), True, **options)
@@ -216,14 +220,17 @@ class Method(Batches, CaptumMember):
             if self._places is None:
                 batched = engine.plan.layout.kind != "none"
                 arguments.check_inputs(bound.inputs, given.allow_nonfinite, batched=batched)
-            starts = arguments.broadcast_baselines(bound.inputs, given.baselines, given.allow_nonfinite)
-            request = request_of(engine.plan.layout, engine.plan.per_example, bound.inputs, bound.extra, starts)
-            if bound.guard is None or bound.guard.agrees(
-                functools.partial(path_point, bound.inputs, starts),
-                list(nodes),
-                functools.partial(engine.outputs_at, request),
-                functools.partial(_of_output, chosen, request, engine.batched),
-                _ROUNDING.get(str(self._provider), 0.0),
+            starts = _starts(given, bound.inputs, engine)
+            request = request_of(engine.plan.layout, engine.plan.per_example, bound.inputs, bound.extra, starts[0])
+            if bound.guard is None or all(
+                bound.guard.agrees(
+                    functools.partial(path_point, bound.inputs, start),
+                    list(nodes),
+                    functools.partial(engine.outputs_at, request),
+                    functools.partial(_of_output, chosen, request, engine.batched),
+                    _ROUNDING.get(str(self._provider), 0.0),
+                )
+                for start in starts
             ):
                 return engine, request, bound
             self._kept(bound).drop(engine)
@@ -260,6 +267,18 @@ class Method(Batches, CaptumMember):
             inner = [like(result.attributions[name], first(inputs)) for name in self._places]
             return inner[0] if isinstance(self._at, str) else inner
         return in_form_of_inputs(result.attributions, inputs, list(bound.inputs), bound.names_given)
+
+
+def _starts(given: Arguments, inputs: dict[str, Array], engine: Engine) -> list[dict[str, Array]]:
+    """Where the paths begin that are averaged: at the one baseline of each example unless asked for several."""
+    if not given.average_baselines:
+        return [arguments.broadcast_baselines(inputs, given.baselines, given.allow_nonfinite)]
+    if engine.plan.layout.kind == "none":
+        raise InputError(
+            "average_baselines takes the rows of baselines along the axis of examples, and the model's tensors have "
+            "none: they hold one example; take the mean of one call for each baseline"
+        )
+    return row_by_row(given.averaged_over(inputs))
 
 
 def _of_output(chosen: _Chosen, request: Request, batched: bool, output: Array) -> list[Array | None]:

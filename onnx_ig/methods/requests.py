@@ -23,7 +23,7 @@ class Arguments:
     """What a user gives to one call, in the forms that :meth:`onnx_ig.IntegratedGradients.attribute` describes.
 
     Raises:
-        UsageError: an ``internal_batch_size`` below one.
+        UsageError: an ``internal_batch_size`` below one; baselines to be averaged over, and none given.
     """
 
     inputs: Any
@@ -35,10 +35,16 @@ class Arguments:
     internal_batch_size: int | None = None
     progress: Progress | bool | None = None
     data: Data | None = None
+    average_baselines: bool = False
 
     def __post_init__(self) -> None:
         if self.internal_batch_size is not None and self.internal_batch_size < 1:
             raise UsageError(f"internal_batch_size must be at least 1, not {self.internal_batch_size}")
+        if self.average_baselines and self.baselines is None:
+            raise UsageError(
+                "average_baselines averages over the rows of baselines, and none are given: give an array [K, ...], "
+                "such as a sample of the training data, or leave average_baselines out"
+            )
 
     def unpacked(self, *, padding: bool = True) -> Arguments:
         """The same with what was read from files in its places; what else was given stays.
@@ -61,6 +67,16 @@ class Arguments:
             if given is None
             else given,
         )
+
+    def averaged_over(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The baselines of which each is one of every example, [K, ...] by input name; none unless asked for.
+
+        Raises:
+            InputError: see :func:`onnx_ig.methods.arguments.baseline_rows`.
+        """
+        if not self.average_baselines:
+            return {}
+        return arguments.baseline_rows(inputs, self.baselines, self.allow_nonfinite)
 
 
 class Answering(Protocol):

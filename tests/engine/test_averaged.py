@@ -106,3 +106,54 @@ def test_many_baselines_are_averaged(tmp_path: Path) -> None:
         found["baseline_score"], np.mean([one.baseline_scores for one in each], axis=0), rtol=1e-5
     )
     assert any("averaged over 5 baselines (expected gradients)" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize("many", ["tensor", "graph", "tolerance", "noise", "targets", "two inputs"])
+def test_averaged_baselines_are_the_mean_of_single_calls(many: str, net: torch.nn.Module) -> None:
+    rows = RNG.standard_normal((3, 4)).astype(np.float32)  # as many as examples: not a baseline of each
+    x: Any = X
+    source: Any = MODELS / "tabular_mlp/tabular_mlp.onnx" if many == "graph" else net
+    if many == "graph":
+        x = np.load(MODELS / "tabular_mlp/malignant.npy")
+        rows = RNG.standard_normal((5, x.shape[1])).astype(np.float32)
+    baselines: Any = rows
+    each: list[Any] = [row[None] for row in rows]
+    if many == "two inputs":
+        source, x = lambda a, b: net(a * b), (torch.as_tensor(X), torch.as_tensor(X + 1))
+        baselines, each = (torch.as_tensor(rows), 0.5), [(torch.as_tensor(row), 0.5) for row in each]
+    method = onnx_ig.IntegratedGradients(source)
+    options: dict[str, Any] = {"tolerance": 0.05} if many == "tolerance" else {"n_steps": 12}
+    if many == "noise":
+        options["noise"] = onnx_ig.Noise(3, 0.2, seed=4)
+
+    def explained(start: Any, **more: Any) -> Any:
+        if many == "targets":
+            return method.explain_targets(x, [2, 0], start, **options, **more)[0]
+        return method.explain(x, start, target=1, **options, **more)
+
+    found, singles = explained(baselines, average_baselines=True), [explained(start) for start in each]
+    for name in found.report.attributions:
+        expected = np.mean([one.report.attributions[name] for one in singles], axis=0)
+        np.testing.assert_allclose(found.report.attributions[name], expected, rtol=1e-4, atol=1e-6)
+    for name in ("scores", "baseline_scores", "convergence_delta"):
+        expected = np.mean([np.asarray(getattr(one, name)) for one in singles], axis=0)
+        np.testing.assert_allclose(np.asarray(getattr(found, name)), expected, rtol=1e-4, atol=1e-5)
+    if many == "tensor":
+        attributions, delta = method.attribute(
+            x, baselines, target=1, n_steps=12, return_convergence_delta=True, average_baselines=True
+        )
+        np.testing.assert_allclose(attributions, found.attributions, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(delta, found.convergence_delta, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("baselines", "message"),
+    [
+        (None, "none are given"),
+        (np.zeros((0, 4), np.float32), "no row to average over"),
+        (np.zeros((5, 3), np.float32), r"has shape \[5, 3\]"),
+    ],
+)
+def test_no_baselines_to_average(baselines: Any, message: str, net: torch.nn.Module) -> None:
+    with pytest.raises((InputError, UsageError), match=message):
+        onnx_ig.IntegratedGradients(net).attribute(X, baselines, target=1, average_baselines=True)

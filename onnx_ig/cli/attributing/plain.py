@@ -18,7 +18,7 @@ from onnx_ig.cli.options.shared import DEFAULT_ALGORITHM
 from onnx_ig.cli.reading.values import Values, apart, given_names, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.data import Window
-from onnx_ig.engine.averaged import FromEach, innermost, smoothed
+from onnx_ig.engine.averaged import from_each, innermost, smoothed
 from onnx_ig.engine.path_rule import FixedSteps
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
@@ -102,7 +102,7 @@ class Plain:
             options.internal_batch_size,
             progress,
         )
-        rule = smoothed(FromEach(self._rule, many) if many else self._rule, noise)
+        rule = from_each(smoothed(self._rule, noise), many)
         said = (*baseline_notes(many), *noise_notes(noise))
         if options.targets is None:
             return self._found(self._method.answer(given, rule, estimate=True), said)
