@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx_ig.exporting.export import export
     from onnx_ig.loading.model import Model, load
     from onnx_ig.methods.explanation import Explanation
+    from onnx_ig.methods.grad_cam import LayerGradCam
     from onnx_ig.methods.gradients import InputXGradient, Saliency
     from onnx_ig.methods.integrated_gradients import IntegratedGradients
     from onnx_ig.methods.layers import LayerGradientXActivation, LayerIntegratedGradients
@@ -29,6 +30,7 @@ __all__ = [
     "Explanation",
     "InputXGradient",
     "IntegratedGradients",
+    "LayerGradCam",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "Model",
@@ -52,6 +54,7 @@ __all__ = [
 _HOME = {
     "InputXGradient": "methods.gradients",
     "IntegratedGradients": "methods.integrated_gradients",
+    "LayerGradCam": "methods.grad_cam",
     "LayerGradientXActivation": "methods.layers",
     "LayerIntegratedGradients": "methods.layers",
     "AttributionModel": "deployed.attribution_model",

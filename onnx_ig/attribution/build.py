@@ -109,6 +109,8 @@ class _Builder:
                 grads = half_cotangents(copy, op, parts.nodes, parts.seed, seed, parts.grads, self.at, widened)
             else:
                 grads = Copy(op, parts.nodes, {parts.seed: seed}).of(parts.grads)
+            if self.plan.pooled:
+                grads = [self._pooled(tensor, grad) for tensor, grad in zip(self.at, grads, strict=True)]
             if self.plan.multiply_by_inputs:
                 grads = [op.Mul(*widened(op, [tensor]), grad) for tensor, grad in zip(self.at, grads, strict=True)]
             products.append(grads)
@@ -280,6 +282,11 @@ class _Builder:
         """× (x − x') at the attributed tensors, wide."""
         wide = [op.Cast(total, to=accumulator_type(t)) for t, total in zip(self.at, totals, strict=True)]
         return [op.Mul(*pair) for pair in zip(differences, wide, strict=True)] if self.plan.multiply_by_inputs else wide
+
+    def _pooled(self, tensor: ir.Value, grad: ir.Value) -> ir.Value:
+        """The mean of the gradient over axes 2 and on of its ``tensor``, which stay with size 1."""
+        axes = list(range(2, rank(tensor)))
+        return self.op.ReduceMean(grad, axes, keepdims=1) if axes else grad
 
     def _attributions(
         self, products: Sequence[Sequence[ir.Value]], selections: Sequence[targets.Selection]

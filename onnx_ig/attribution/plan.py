@@ -60,6 +60,7 @@ class Plan:
         affine_prefix: lay the path behind the affine part of the model (the same result for less work).
         in_sequence: the complete form's chunks of the path are so many copies of the step, not turns of a loop.
         path_points: the length of a path that is an input, where that is settled.
+        pooled: of Input×Gradient, the factor beside the tensor is the mean of its gradient over axes 2 and on.
     """
 
     algorithm: str
@@ -83,6 +84,7 @@ class Plan:
     in_sequence: bool = False
     path_points: int | None = None
     path_parts: int = 1
+    pooled: bool = False
 
     @property
     def is_integrated(self) -> bool:
@@ -118,13 +120,14 @@ def make_plan(
     targets: TargetsSpec | None = None,
     in_sequence: bool = False,
     path_points: int | None = None,
+    pooled: bool = False,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
     ``batch_axis``: None: the tensors hold one example, whatever their shapes look like; else the shapes tell.
     ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed, or is
-    to be fixed. ``in_sequence``, ``path_points``: see :class:`Plan`. ``targets``: instead of ``target``, a number of
-    them as an input, ``top-3``, ``input-3``, or several.
+    to be fixed. ``in_sequence``, ``path_points``, ``pooled``: see :class:`Plan`. ``targets``: instead of ``target``, a
+    number of them as an input, ``top-3``, ``input-3``, or several.
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
@@ -177,6 +180,7 @@ def make_plan(
         targets=each,
         in_sequence=in_sequence,
         path_points=path_points,
+        pooled=pooled,
     )
 
 

@@ -56,6 +56,7 @@ class Engine:
         batch_axis: int | None = 0,
         targets: int = 1,
         path_parts: int = 1,
+        pooled: bool = False,
     ) -> None:
         form = "step" if algorithm == "integrated-gradients" else "complete"
         self.plan: Plan = make_plan(
@@ -71,6 +72,7 @@ class Engine:
             batch_axis=batch_axis,
             prefix=PREFIX,
             targets=targets,
+            pooled=pooled,
         )
         if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
             # there is no axis, or no choice, of targets, or a form that has one at a time

@@ -129,6 +129,12 @@ class InputXGradient(_AtInput):
         return self._explained(given.unpacked(padding=False), smoothed(AtInput(), noise))
 
 
+class InputXPooledGradient(InputXGradient):
+    """Grad-CAM's products: attribution = v · mean over axes 2 and on of ∂F(x; t)/∂v, in the shape of v."""
+
+    pooled = True
+
+
 class Saliency(_AtInput):
     """Saliency: attribution = |∇F(x; t)|, or ∇F(x; t) with ``abs=False``, elementwise.
 

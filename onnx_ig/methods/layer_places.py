@@ -21,12 +21,14 @@ from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.graph.reading import is_float
 from onnx_ig.loading.model import Model, load, tensor_called
 from onnx_ig.methods import arguments
-from onnx_ig.methods.gradients import InputXGradient
+from onnx_ig.methods.gradients import InputXGradient, InputXPooledGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.methods.method import Method
 from onnx_ig.methods.sources import is_onnx
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from onnx_ig.methods.pytorch.layers import AtLayers, Given, Layers, LayerValue
 
 ByLayer = list[list[Any]]  # the attributions of each layer's tensors
@@ -54,8 +56,11 @@ class Asked(Generic[_Kind]):
 class Places(Protocol):
     """The layers of one source; ``at_input`` asks for what a layer is given instead of what it gives."""
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
-        """Value × gradient of each tensor of each layer, or the gradient alone."""
+    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
+        """Value × gradient of each tensor of each layer, or the gradient alone.
+
+        ``pooled``: the value × the mean of the gradient over axes 2 and on.
+        """
 
     def integral(
         self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
@@ -93,9 +98,10 @@ class _InGraph:
         self._model, self._names, self._multiply, self._options = load(source), names, multiply, options
         self._methods: dict[tuple[type[Method], bool], Method] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
+    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
         by_layer = functools.partial(self._by_layer, at_input)
-        return Asked(self._method(InputXGradient, at_input), inputs, additional, by_layer)
+        kind = InputXPooledGradient if pooled else InputXGradient
+        return Asked(self._method(kind, at_input), inputs, additional, by_layer)
 
     def integral(
         self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
@@ -139,6 +145,12 @@ def _moves(value: ir.Value) -> bool:
     return is_float(value) and value.const_value is None
 
 
+def _pooled(gradient: Tensor) -> Tensor:
+    """Its mean over axes 2 and on, which stay with size 1."""
+    axes = tuple(range(2, gradient.ndim))
+    return gradient.mean(axes, keepdim=True) if axes else gradient
+
+
 class _InFunction:
     """Modules that a torch function calls."""
 
@@ -148,7 +160,7 @@ class _InFunction:
         self._function, self._modules, self._multiply, self._options = function, modules, multiply, options
         self._methods: dict[Any, tuple[AtLayers, Method]] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any) -> Asked[InputXGradient]:
+    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
         layers, given = self._layers(at_input), self._given(inputs, additional)
         values = layers.values(given.arguments)
         at_layers, method = self._method(InputXGradient, layers, values, given.examples)
@@ -157,6 +169,8 @@ class _InFunction:
 
         def by_layer(found: Any) -> ByLayer:
             gradients = at_layers.as_in_layer(found)
+            if pooled:
+                gradients = tuple(map(_pooled, gradients))
             if self._multiply:
                 gradients = tuple(gradient * value for gradient, value in zip(gradients, tensors, strict=True))
             return given.answer(at_layers.by_layer(gradients))

@@ -59,6 +59,7 @@ class Method(Batches, CaptumMember):
     """
 
     algorithm = ""
+    pooled = False  # see onnx_ig.attribution.plan.Plan
 
     def __init__(
         self,
@@ -236,7 +237,8 @@ class Method(Batches, CaptumMember):
             self._kept(bound).drop(engine)
 
     def _engine(self, bound: Bound, per_example: tuple[str, ...], targets: int, path_parts: int) -> Engine:
-        options = (self.algorithm, self._multiply_by_inputs, repr((self._provider, self._places, self._batch_axis)))
+        places = repr((self._provider, self._places, self._batch_axis))
+        options = (self.algorithm, self.pooled, self._multiply_by_inputs, places)
         key = (bound.key, tuple(bound.inputs), per_example, options, targets, path_parts)
         opened = functools.partial(self._opened, bound, per_example, targets, path_parts)
         self._engine_used = self._kept(bound).get_or_make(key, opened)
@@ -259,6 +261,7 @@ class Method(Batches, CaptumMember):
             batch_axis=self._batch_axis and 0,
             targets=targets,
             path_parts=path_parts,
+            pooled=self.pooled,
         )
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:

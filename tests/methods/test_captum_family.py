@@ -31,6 +31,7 @@ CLASSES = {
     "Saliency": False,
     "LayerIntegratedGradients": True,
     "LayerGradientXActivation": True,
+    "LayerGradCam": True,
 }
 
 
