@@ -341,6 +341,8 @@ def _suffix(path: Path, names: Iterable[str]) -> str:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InputError(f"{path}: cannot read {suffix or 'a file without suffix'}; use one of {', '.join(_SUFFIXES)}")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: the file is empty: save or download it again")
     return suffix
 
 

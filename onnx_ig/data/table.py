@@ -159,7 +159,8 @@ def read_columns(
         used = {name: _typed(columns[name], spec, name, path, first, bad) for name, spec in by_input.items()}
         ignored = [name for name in columns if name not in used]
         if ignored:
-            notes.append(f"{path}: {_listed(ignored)} are called like no input of the model and were left out")
+            are = "is called" if len(ignored) == 1 else "are called"
+            notes.append(f"{path}: {_listed(ignored)} {are} like no input of the model: left out")
     else:
         spec = _only(specs, columns, path)
         chosen = _features(columns, spec, options, path, notes)

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.data.encoding import encoding_advice
 from onnx_ig.errors import InputError, MissingDependencyError
 
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".parquet",)
 TABLE_SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})  # in cells of numbers, in any case
+_WITH_COMMA = re.compile(r"[+-]?[\d.]*\d,\d+(,\d+)*")
 _WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
@@ -87,9 +89,14 @@ def numbers(column: Array, name: str, path: Path, first: int = 0, broken: Array 
             found[row] = np.nan if text in MISSING else _BOOLEANS[text] if text in _BOOLEANS else float(text)
         except ValueError:
             if broken is None:
+                mend = (
+                    "a comma is taken neither for the decimal point nor for thousands: write 1.5 and 1500"
+                    if _WITH_COMMA.fullmatch(text)
+                    else "encode the column as for the model's training"
+                )
                 raise InputError(
-                    f"{path}: column {name!r} holds {cell!r} in row {first + row}, which is no number; encode the "
-                    "column as for the model's training, or leave such rows out with --on-error skip"
+                    f"{path}: column {name!r} holds {cell!r} in row {first + row}, which is no number; {mend}, or "
+                    "leave such rows out with --on-error skip"
                 ) from None
             found[row], broken[row] = np.nan, True
     return found
@@ -192,7 +199,9 @@ class CsvRows:
                     blank = 0
                     yield row
         except (csv.Error, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{self._path}: not a readable table (UTF-8, one row a line): {error}") from error
+            raise InputError(
+                f"{self._path}: not a readable table (UTF-8, one row a line): {error}{encoding_advice(error)}"
+            ) from error
 
 
 def _delimiter(path: Path, line: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
+from onnx_ig.data.encoding import encoding_advice
 from onnx_ig.data.window import Window
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
@@ -75,7 +76,7 @@ def read_sentences(path: Path, key: str) -> list[str]:
     try:
         lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]  # U+2028 ends no line
     except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not a readable text (UTF-8): {error}") from error
+        raise InputError(f"{path}: not a readable text (UTF-8): {error}{encoding_advice(error)}") from error
     if path.suffix.lower() == ".jsonl":
         lines = [_from_json(path, number, line, key) for number, line in enumerate(lines)]
     if not lines:

@@ -153,7 +153,7 @@ OBJECTS = np.array([Bomb()], dtype=object)
 
 # file name, its bytes, a word the message must hold
 BROKEN = {
-    "npy empty": ("v.npy", b"", "signature"),
+    "npy empty": ("v.npy", b"", "is empty: save or download it again"),
     "npy random": ("v.npy", NOISE, "signature"),
     "npy signature only": ("v.npy", b"\x93NUMPY", "truncated or damaged"),
     "npy truncated": ("v.npy", npy_bytes(ROW)[:-1], "truncated or damaged"),
@@ -172,7 +172,7 @@ BROKEN = {
     "npy code in header": ("v.npy", npy_with_header("__import__('os').abort()"), "truncated or damaged"),
     "npy pickled array": ("v.npy", npy_bytes(OBJECTS), "pickled"),
     "npy plain pickle": ("v.npy", pickle.dumps(Bomb()), "pickled"),
-    "npz empty": ("v.npz", b"", "not a readable .npz"),
+    "npz empty": ("v.npz", b"", "is empty"),
     "npz random": ("v.npz", NOISE, "not a readable .npz"),
     "npz truncated": ("v.npz", zip_of(x__npy=npy_bytes(ROW))[:-30], "not a readable .npz"),
     "npz damaged data": ("v.npz", zip_of(x__npy=npy_bytes(ROW)).replace(b"\x80?", b"\x81?"), "CRC"),
@@ -181,11 +181,15 @@ BROKEN = {
     "npz truncated member": ("v.npz", zip_of(x__npy=npy_bytes(ROW)[:-1]), "truncated or damaged"),
     "npz pickled array": ("v.npz", zip_of(x__npy=npy_bytes(OBJECTS)), "pickled"),
     "npz pickle": ("v.npz", pickle.dumps(Bomb()), "not a readable .npz"),
-    "png empty": ("v.png", b"", "PNG, JPEG, WEBP, BMP or TIFF"),
+    "png empty": ("v.png", b"", "is empty"),
     "png random": ("v.png", NOISE, "PNG, JPEG, WEBP, BMP or TIFF"),
     "png truncated": ("v.png", png_bytes(size=(400, 400))[:-60], "PNG, JPEG, WEBP, BMP or TIFF"),
     "png that is text": ("v.jpg", b"<html>not found</html>", "PNG, JPEG, WEBP, BMP or TIFF"),
     "other kind": ("v.csv", b"1,2,3", ".csv"),
+    "csv of zero bytes": ("v.csv", b"", "is empty"),
+    "wav of zero bytes": ("v.wav", b"", "is empty"),
+    "csv in Latin-1": ("v.csv", "größe,a,b,c\n1,2,3,4\n".encode("latin-1"), "iconv -f LATIN1 -t UTF-8"),
+    "csv in UTF-16": ("v.csv", "a,b,c,d\n1,2,3,4\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
     "no suffix": ("v", b"1,2,3", "without suffix"),
 }
 

@@ -89,7 +89,8 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "numbers for truth values": ("p,q\n1,2\n", spec("N", 2, dtype=BOOL), ORDER, "bool"),
     "a target that is missing": ("p,q,t\n1,2,0\n1,2,NA\n", ROW, TableOptions(target="t"), "'t' has no value in row 1"),
     "text for numbers": ("p,q\n1,2\n1,high\n", ROW, ORDER, "column 'q' holds 'high' in row 1"),
-    "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5'"),
+    "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5' in row 0, which is no number; a comma is taken neither"),
+    "a comma for thousands": ('p;q\n1,200,000;2\n', ROW, ORDER, "write 1.5 and 1500"),
     "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
     "a feature that is not there": ("a,bb\n1,2\n", ROW, NAMED, "no column 'b'"),
     "all broken": ("p,q\n1,2,3\n", ROW, TableOptions(skip=True), "or is broken"),
@@ -179,7 +180,7 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
 
 def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "t.parquet").touch()
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(MissingDependencyError, match=r"onnx-ig\[tables\]"):
         read_input(tmp_path / "t.parquet", ROW)
 
@@ -257,7 +258,7 @@ def test_an_input_per_column_on_one_sheet(work: Path, exported: bool) -> None:
     source = "ig.onnx" if exported else "columns.onnx"
     done = run(f"attribute {source} -i rows.csv --target 1 --n-steps 20 -o out")
     assert done.exit_code == 0, done.stderr
-    assert "'kind' are called like no input" in done.stderr
+    assert "'kind' is called like no input" in done.stderr
     data = {"age": np.float32([[0.3], [-0.2], [0.9]]), "height": np.float32([[1.5], [0.7], [-1]])}
     city = {"city": np.array([["Bern"], ["Oslo"], ["Bern"]], object)}
     method = onnx_ig.IntegratedGradients("columns.onnx")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.data import Window, names_in_metadata
+from onnx_ig.data.encoding import encoding_advice
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example
 
@@ -133,7 +134,7 @@ def read_names(path: Path | None) -> Names:
         text = path.read_text("utf-8-sig")
         content = text.splitlines() if path.suffix.lower() == ".txt" else json.loads(text)
     except ValueError as error:  # of JSON or of UTF-8
-        raise InputError(f"{where}: not a JSON file, nor a text in UTF-8 ({error})") from error
+        raise InputError(f"{where}: not a JSON file, nor a text in UTF-8 ({error}{encoding_advice(error)})") from error
     if isinstance(content, list):
         content = {"classes": content}
     if not isinstance(content, dict):
