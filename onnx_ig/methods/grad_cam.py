@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from onnx_ig.common.types import Progress
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.methods.captum_family import wrapped
@@ -113,4 +115,6 @@ def _over_channels(value: Any) -> Any:
             f"the layer's value has shape {list(value.shape)}, without an axis 1 of channels to sum over: choose a "
             "layer whose values are [N, channels, ...], or pass attr_dim_summation=False"
         )
+    if isinstance(value, np.ndarray):  # torch sums halves in more bits by itself
+        return value.sum(1, keepdims=True, dtype=np.float64).astype(value.dtype)
     return value.sum(1, keepdims=True)

@@ -163,3 +163,18 @@ def test_a_layer_without_channels_is_refused_unless_it_is_not_summed() -> None:
     with pytest.raises(onnx_ig.OnnxIgError, match="axis 1 of channels"):
         cam.attribute(x)
     assert np.allclose(cam.attribute(x, attr_dim_summation=False), 2 * x**4)
+
+
+def test_many_channels_of_halves_are_summed_in_more_bits() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]>
+        halves (float16[n, 4096, 2] x) => (float16[n] y) {
+            h = Mul(x, x)
+            axes = Constant<value_ints = [1, 2]>()
+            y = ReduceMean<keepdims = 0>(h, axes)
+        }"""
+    )
+    x = np.ones((1, 4096, 2), np.float16)
+    x[0, 0] = 64
+    found = onnx_ig.LayerGradCam(model, "h").attribute(x)  # each 1 / 8192 is below half a step of the first's 1 / 2
+    assert found.dtype == np.float16 and np.abs(found - (1 / 2 + 4095 / 8192)).max() < 1e-3
