@@ -56,6 +56,7 @@ def example_of(report: AttributionReport, index: int, relative: Array | None) ->
         "error_estimate": _at(report.error_estimate, index),
         "steps_used": None if report.steps_used is None else int(report.steps_used[index]),
         **_words(report, index),
+        **_classes(report, index),
         "top_features": [asdict(feature) for feature in top_features(report, index)],
     }
 
@@ -63,6 +64,14 @@ def example_of(report: AttributionReport, index: int, relative: Array | None) ->
 def _words(report: AttributionReport, index: int) -> dict[str, Any]:
     for found in words_of(report, index):
         return {"words": [[word, number(value)] for word, value in found]}
+    return {}
+
+
+def _classes(report: AttributionReport, index: int) -> dict[str, Any]:
+    for found in report.classes[index : index + 1]:
+        pairs = zip(found.classes, found.shares, strict=True)
+        strongest = [{"class": c, "name": report.class_name(c), "share": number(share)} for c, share in pairs]
+        return {"classes": {"share": found.kind, "strongest": strongest}}
     return {}
 
 

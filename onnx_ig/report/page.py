@@ -13,79 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from onnx_ig.report import class_bars
 from onnx_ig.report.illustrate import Illustration
+from onnx_ig.report.page_look import SCRIPT, STYLE, STYLE_WITHIN
 
-_LIGHT = """color-scheme: light dark; --ink: #1a1a1a; --faint: #5f5f5f; --line: #d9d9d9; --paper: #fff;
-  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8;"""
-_DARK = """--ink: #ececec; --faint: #a8a8a8; --line: #3d3d3d;
-  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5;"""
-_CONTENT = """
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
-.faint { color: var(--faint); margin: 0; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 45%), 1fr)); gap: .75rem 1.25rem;
-  margin: 1.25rem 0; }
-dt { color: var(--faint); font-size: .85rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; min-width: min(100%, 32rem); font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--faint); font-size: .85rem; padding-bottom: .25rem; }
-th, td { text-align: right; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th { font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
-.positive { color: var(--positive); }
-.negative { color: var(--negative); }
-img { display: block; box-sizing: border-box; max-width: 100%; height: auto; margin: .75rem 0;
-  border: 1px solid var(--line); border-radius: 4px; }
-.scroll > img { max-width: max(100%, 46rem); }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .75rem; padding: 0; }
-.gallery figure { margin: 0; }
-.gallery img { margin: 0; width: 100%; }
-.gallery figcaption { font-size: .85rem; overflow-wrap: anywhere; }
-a { color: inherit; }
-summary { cursor: pointer; }
-th button { all: unset; cursor: pointer; }
-th button:focus-visible { outline: 2px solid; }
-th[aria-sort=ascending] button::after { content: " ▲"; }
-th[aria-sort=descending] button::after { content: " ▼"; }
-.words { font-size: 1.15rem; line-height: 2; overflow-wrap: anywhere; }
-.words span { padding: .15rem .2rem; border-radius: 3px; }
-.warnings { background: var(--soft); border-left: 4px solid #d29a00; padding: .5rem 1rem; }
-"""
-_STYLE = f""":root {{ {_LIGHT} }}
-@media (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
-body {{ margin: 0 auto; max-width: 76rem; padding: 1.25rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }}
-{_CONTENT}"""
-# Within a page of others: light, whatever the reader's system prefers, since that page need not follow it.
-_STYLE_WITHIN = f""".onnx-ig {{ {_LIGHT} color-scheme: light; background: var(--paper); color: var(--ink);
-  padding: .5rem 1rem; {_CONTENT} }}"""
-# Sorts a table by the column whose head is pressed: numbers as numbers, the rest as text. The page is whole without it.
-_SCRIPT = """
-for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const cell = (row) => row.cells[column].textContent.trim();
-      const compare = (a, b) => {
-        const [x, y] = [parseFloat(a), parseFloat(b)];
-        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b);
-        return x - y;
-      };
-      const rows = [...table.tBodies[0].rows].sort((a, b) => compare(cell(a), cell(b)) * (down ? -1 : 1));
-      table.tBodies[0].append(...rows);
-    });
-  });
-}
-"""
 SECTIONS, ROWS, ROWS_WITHIN = 16, 100, 5  # examples shown one by one; lines of scores, and within another page
 _LEAST_IN_GALLERY = 3
 _MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
@@ -94,7 +25,8 @@ _MOST_BYTES = 3_000_000  # of drawings within the page; in base64 a third more
 def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
     """The HTML of a report from its JSON document and drawings, at most 5 MB of it."""
     model, examples = document["model"], document["examples"]
-    inside, shown = _within_the_page(drawn), _sections(len(examples), drawn)
+    targets = document["targets"]
+    inside, shown = _within_the_page(drawn), _sections(len(examples), drawn, targets)
     facts = {
         "examples": document["summary"]["examples"],
         "algorithm": document["algorithm"],
@@ -117,8 +49,9 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        f"style-src 'unsafe-inline'; script-src 'sha256-{_hash(_SCRIPT)}'\">",
-        f"<title>Attributions of {escape(model['file'])}</title><style>{_STYLE}</style></head><body><main>",
+        f"style-src 'unsafe-inline'; script-src 'sha256-{_hash(SCRIPT)}'\">",
+        f"<title>Attributions of {escape(model['file'])}</title>",
+        f"<style>{STYLE}{class_bars.style_of_choice(targets)}</style></head><body><main>",
         f"<h1>Attributions of {escape(model['file'])}</h1>",
         f'<p class="faint">SHA-256 {escape(model["sha256"])}</p>' if model["sha256"] else "",
         "<dl>",
@@ -127,28 +60,55 @@ def page(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
         _warnings(document["warnings"]),
         _overview(document["summary"]),
         *(_image(one, inside) for one in drawn if one.example is None),
-        _gallery(drawn, shown),
+        _gallery(drawn, shown, targets),
         "<h2>Scores</h2>",
-        _scores(examples[: ROWS // document["targets"] * document["targets"]], sortable=True),
-        _rest(document["summary"]["examples"], document["targets"], document["files"]),
+        _scores(examples[: ROWS // targets * targets], sortable=True),
+        _rest(document["summary"]["examples"], targets, document["files"]),
     ]
-    count = document["summary"]["examples"] * document["targets"]
+    count = document["summary"]["examples"] * targets
     single = {name for name, tensor in document["tensors"].items() if math.prod(tensor["shape"]) == count}
+    several = len(document["tensors"]) > 1
+    sections = []
     for index, example in enumerate(examples[:shown]):
-        title = f"Example {escape(_called(example))}: target {escape(_target(example))}"
-        if document["targets"] > 1:
-            title += f", F(x) = {_shown(example['score'])}"
-        parts.append(f'<section id="example-{index}"><h2>{title}</h2>')
-        parts.extend(_image(one, inside) for one in drawn if one.example == index)
-        words = example.get("words", [])
-        parts.append(_text(words))
-        features = _features(example["top_features"], len(document["tensors"]) > 1, single)
-        # no pixel, and no number of a word's embedding, is read as one
-        seen = bool(words) or any(one.example == index and one.small for one in drawn)
-        parts.append(f"<details><summary>Largest attributions</summary>{features}</details>" if seen else features)
-        parts.append("</section>")
+        own = [one for one in drawn if one.example == index]
+        features = _features(example["top_features"], several, single)
+        sections.append(_section(index, example, own, inside, features, with_score=targets > 1))
+    for first in range(0, shown, targets):
+        titles = [_target(example) for example in examples[first : first + targets]]
+        parts.append(class_bars.choice(first // targets, titles, sections[first : first + targets]))
     parts.append(_further_texts(examples[shown:ROWS]))
-    parts.append(f"</main><script>{_SCRIPT}</script></body></html>\n")
+    parts.append(f"</main><script>{SCRIPT}</script></body></html>\n")
+    return "\n".join(part for part in parts if part)
+
+
+def most_sections(drawn: int) -> int:
+    """How many examples have a section at most, where ``drawn`` of them are drawn."""
+    return max(SECTIONS, min(drawn, ROWS))
+
+
+def _section(
+    index: int,
+    example: dict[str, Any],
+    own: Sequence[Illustration],
+    inside: Mapping[str, str],
+    features: str,
+    *,
+    with_score: bool,
+) -> str:
+    """What is shown of one target of one example: its classes, its ``own`` drawings, its text, ``features``."""
+    title = f"Example {escape(_called(example))}: target {escape(_target(example))}"
+    title += f", F(x) = {_shown(example['score'])}" if with_score else ""
+    words = example.get("words", [])
+    # no pixel, and no number of a word's embedding, is read as one
+    seen = bool(words) or any(one.small for one in own)
+    parts = [
+        f'<section id="example-{index}"><h2>{title}</h2>',
+        class_bars.bars(example),
+        *(_image(one, inside) for one in own),
+        _text(words),
+        f"<details><summary>Largest attributions</summary>{features}</details>" if seen else features,
+        "</section>",
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -161,7 +121,7 @@ def fragment(document: dict[str, Any], drawn: Sequence[Illustration]) -> str:
     further = f'<p class="faint">… and {count - ROWS_WITHIN} more.</p>' if count > ROWS_WITHIN else ""
     words = [_text(example.get("words", [])) for example in document["examples"][:ROWS_WITHIN]]
     parts = [
-        f'<div class="onnx-ig"><style>{_STYLE_WITHIN}</style><p class="faint">{escape(facts)}</p>',
+        f'<div class="onnx-ig"><style>{STYLE_WITHIN}</style><p class="faint">{escape(facts)}</p>',
         _warnings(document["warnings"]),
         *(_image(one, inside) for one in drawn),
         *words,
@@ -191,14 +151,16 @@ def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
-def _gallery(drawn: Sequence[Illustration], sections: int) -> str:
-    """All pictures at a glance, each a link to its section or, where it has none, to its file."""
+def _gallery(drawn: Sequence[Illustration], sections: int, targets: int) -> str:
+    """All pictures at a glance, each a link to its section, or the choice that it is in, or else to its file."""
     small = [one for one in drawn if one.small]
     if len(small) < _LEAST_IN_GALLERY:
         return ""
     figures = []
     for one in small:
-        place = f"#example-{one.example}" if one.example is not None and one.example < sections else one.file
+        place = one.file
+        if one.example is not None and one.example < sections:
+            place = f"#example-{one.example}" if targets == 1 else f"#choice-{one.example // targets}"
         image = f'<img src="{_address("webp", one.small)}" alt="">'
         figures.append(
             f'<figure><a href="{escape(place)}">{image}<figcaption>{escape(one.caption)}</figcaption></a></figure>'
@@ -251,10 +213,11 @@ def _scores(examples: Iterable[dict[str, Any]], *, sortable: bool = False) -> st
     return _table(caption, ["example", "target", *keys.values()], cells, sortable=sortable)
 
 
-def _sections(examples: int, drawn: Sequence[Illustration]) -> int:
-    """How many examples have a section: the first 16 and, of up to 100, all that are drawn."""
+def _sections(lines: int, drawn: Sequence[Illustration], targets: int) -> int:
+    """How many lines have a section: the first 16 and, of up to 100, all drawn ones; each example has all or none."""
     last = max((1 + one.example for one in drawn if one.example is not None), default=0)
-    return min(examples, max(SECTIONS, last) if examples <= ROWS else SECTIONS)
+    wanted = max(SECTIONS, last) if lines <= ROWS else SECTIONS
+    return min(lines, -(-wanted // targets) * targets)
 
 
 def _further_texts(examples: Sequence[dict[str, Any]]) -> str:

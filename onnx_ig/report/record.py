@@ -15,11 +15,12 @@ from onnx_ig.data.table import Rows
 from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
+from onnx_ig.report.classes import ClassShares
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example, names_of
 from onnx_ig.report.style import Style
 
 _OF_EXAMPLES = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used",
-                "example_names", "words")  # fmt: skip
+                "example_names", "words", "classes")  # fmt: skip
 
 
 def known_to_numpy(value: Any) -> Any:
@@ -40,7 +41,8 @@ class AttributionReport:
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
     examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are.
     ``table`` says of which file's rows the examples are, as which the attributions are written too; ``words`` are the
-    examples' texts. ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
+    examples' texts; ``classes`` are those that the model finds strongest, of the first examples or none.
+    ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
     and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
     equivalent. ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
     a piece of more. ``targets``: each example stands so often in a row, once for each of its targets. ``style`` is how
@@ -74,6 +76,7 @@ class AttributionReport:
     series: Mapping[str, Series] = field(default_factory=dict)
     table: Rows | None = None
     words: Sequence[Words] = ()
+    classes: Sequence[ClassShares] = ()
     batched: bool = True
     straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -47,6 +47,7 @@ def in_lines(each: Sequence[AttributionReport]) -> AttributionReport:
         feature_names={name: names(given) for name, given in first.feature_names.items()},
         example_names=repeated(first.example_names),
         words=repeated(first.words),
+        classes=repeated(first.classes),
         pictures={name: replace(one, originals=repeated(one.originals)) for name, one in first.pictures.items()},
         table=None if first.table is None else _rows(first.table, count),
         **numbers,

@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Page
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.text import Words
 from onnx_ig.report import AttributionReport, write_report
+from onnx_ig.report.classes import class_shares
+from onnx_ig.report.several_targets import in_lines
 from tests.helpers.browser import chromium
 
 RNG = np.random.default_rng(0)
@@ -49,7 +51,20 @@ def sentences() -> AttributionReport:
     return report("embedding", RNG.standard_normal((200, 12, 4)).astype(np.float32), words=[text] * 200)
 
 
-REPORTS = {"100 pictures": pictures, "10,000 rows": rows, "200 sentences": sentences}
+NAMES = ["<b>ant</b>", "bee", "c" * 90, "dog", "eel", "fox", "gnu"]
+
+
+def classes() -> AttributionReport:
+    """Three targets of each of 20 pictures."""
+    array = RNG.standard_normal((20, 1, 8, 8)).astype(np.float32)
+    outputs = RNG.standard_normal((16, 7))
+    targets = np.argsort(-RNG.standard_normal((20, 7)), axis=1)[:, :3]
+    shares = class_shares(outputs, targets[:16])
+    facts = {"inputs": {"image": np.abs(array)}, "pictures": {"image": Picture("NCHW")}, "class_names": NAMES}
+    return in_lines([report("image", array + k, target=targets[:, k], classes=shares, **facts) for k in range(3)])
+
+
+REPORTS = {"100 pictures": pictures, "10,000 rows": rows, "200 sentences": sentences, "classes": classes}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +99,7 @@ def test_pages_open_without_errors_and_fit_the_screen(
     page = opened(browser, pages[name], width, said)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-    shots = [image.bounding_box() for image in page.locator(".scroll > img").all()]
+    shots = [image.bounding_box() for image in page.locator(".scroll > img").all() if image.is_visible()]
     assert name == "200 sentences" or all(box is not None and box["width"] >= 350 for box in shots)
     assert page.locator("section[id^=example-]").count() >= 16 and said == []
     page.close()
@@ -127,4 +142,32 @@ def test_without_a_script_the_page_is_whole(pages: dict[str, Path], browser: Bro
     assert page.locator(".gallery a").first.get_attribute("href") == "#example-0"
     page.locator("summary").first.click()
     assert page.locator("details[open] table").is_visible()
+    page.close()
+
+
+def test_bars_tell_the_strongest_classes_and_mark_the_attributed_one(pages: dict[str, Path], browser: Browser) -> None:
+    made, page = classes(), opened(browser, pages["classes"], 390, [])
+    first = page.locator("#example-0 .classes")
+    assert first.locator("li").count() == 5 and page.locator(".classes").count() == 18
+    current = first.locator("li[aria-current]")
+    assert current.count() == 1 and current.inner_text().endswith("%") and "attributed" in current.inner_text()
+    assert page.locator(".classes b").count() == 0, "a name is text"
+    shares = [float(text.split()[-2]) for text in first.locator("li").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True) and made.targets == 3
+    page.close()
+
+
+def test_the_target_that_is_picked_is_shown_and_all_are_printed(pages: dict[str, Path], browser: Browser) -> None:
+    page = opened(browser, pages["classes"], 1280, [], java_script_enabled=False)
+
+    def shown() -> list[bool]:
+        return [page.locator(f"#example-{k}").is_visible() for k in range(6)]
+
+    assert shown() == [True, False, False, True, False, False]
+    page.locator("#choice-0 label").nth(2).click()
+    page.locator("#choice-1-0").press("ArrowRight")
+    assert shown() == [False, False, True, False, True, False]
+    assert page.locator(".gallery a").nth(1).get_attribute("href") == "#choice-0"
+    page.emulate_media(media="print")
+    assert shown() == [True] * 6
     page.close()

@@ -53,6 +53,7 @@ class Describing:
             series={name: series for name, series in values.series.items() if name in attributed},
             table=values.rows,
             words=words,
+            classes=found.classes,
             example_names=values.example_names if found.batched else (),
             batched=found.batched,
             straight_through=found.straight_through,

@@ -9,6 +9,7 @@ from functools import cached_property
 from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
+from onnx_ig.cli.attributing.classes import strongest_classes
 from onnx_ig.cli.attributing.noise import baseline_notes, noise_notes, requested_noise
 from onnx_ig.cli.attributing.pieces import bytes_of_a_row
 from onnx_ig.cli.attributing.request import AttributeOptions, Found, of_several
@@ -28,6 +29,7 @@ from onnx_ig.methods.explanation import Answer
 from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.methods.requests import Arguments
+from onnx_ig.report.page import most_sections
 
 
 class Plain:
@@ -105,9 +107,12 @@ class Plain:
         rule = from_each(smoothed(self._rule, noise), many)
         said = (*baseline_notes(many), *noise_notes(noise))
         if options.targets is None:
-            return self._found(self._method.answer(given, rule, estimate=True), said)
-        targets = values.targets(options.targets)
-        return of_several([self._found(answer, said) for answer in self._method.answers(given, targets, rule)])
+            answers = [self._method.answer(given, rule, estimate=True)]
+        else:
+            answers = self._method.answers(given, values.targets(options.targets), rule)
+        found = of_several([self._found(answer, said) for answer in answers])
+        classes = strongest_classes(answers, values.window, most_sections(options.draw))
+        return replace(found, classes=classes)
 
     def _found(self, answer: Answer, said: Sequence[str]) -> Found:
         """The answer for one target; ``said``: notes on what was asked."""

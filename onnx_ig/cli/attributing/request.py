@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from onnx_ig.common.types import Array, Progress, Provider
 from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
 from onnx_ig.engine.note import COUNT, WHICH, Counted, Note
+from onnx_ig.report.classes import ClassShares
 from onnx_ig.report.style import Style
 
 _NUMBERS = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used")
@@ -58,7 +59,7 @@ class Found:
     """What was found of some examples, in the words of :class:`onnx_ig.report.AttributionReport`.
 
     ``missed``: a sentence where it is less exact than was asked for; ``notes`` are others. ``targets``: how many an
-    example has; several are on axis 1 of all arrays.
+    example has; several are on axis 1 of all arrays. ``classes``: the strongest ones, of the first examples or none.
     """
 
     algorithm: str
@@ -78,6 +79,7 @@ class Found:
     notes: tuple[str, ...] = ()
     straight_through: Mapping[str, int] = field(default_factory=dict)
     targets: int = 1
+    classes: tuple[ClassShares, ...] = ()
 
     def of_target(self, k: int) -> Found:
         """What was found for the ``k``-th of several targets."""
@@ -91,7 +93,8 @@ class Found:
         said: dict[str, Any] = {word: getattr(self, word) for word in words}
         said["missed"] = None if self.missed is None else _counted(self.missed)
         said["notes"] = [_counted(note) for note in self.notes]
-        return said | {"straight_through": dict(self.straight_through)}
+        classes = [asdict(one) for one in self.classes]
+        return said | {"straight_through": dict(self.straight_through), "classes": classes}
 
 
 def of_several(each: Sequence[Found]) -> Found:
@@ -145,7 +148,13 @@ def found_before(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Found:
     """What was found by an earlier run: what it said, and its arrays by their names in the file."""
     prefix = "attribution_"
     own: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
-    words = {**said, "notes": tuple(map(_note, said["notes"])), "missed": said["missed"] and _note(said["missed"])}
+    classes = tuple(ClassShares(c["kind"], tuple(c["classes"]), tuple(c["shares"])) for c in said["classes"])
+    words = {
+        **said,
+        "classes": classes,
+        "notes": tuple(map(_note, said["notes"])),
+        "missed": said["missed"] and _note(said["missed"]),
+    }
     attributions = {name.removeprefix(prefix): array for name, array in arrays.items() if name not in own}
     return Found(attributions=attributions, **own, **words)
 
