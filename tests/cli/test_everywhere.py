@@ -188,15 +188,13 @@ def test_scripts_of_completion(shell: str) -> None:
 
 
 def test_a_shell_completes(tmp_path: Path) -> None:
-    """bash reads the script and asks the program, here a function of its name."""
+    """bash reads the script and asks the program, wherever that is installed."""
     script = run("completion bash").stdout
-    program = f'onnx-ig() {{ "{sys.executable}" -c "from onnx_ig.cli import main; main()" "$@"; }}'
-    ask = (
-        f"{program}\n{script}\nCOMP_WORDS=(onnx-ig insp) COMP_CWORD=1\n"
-        '_onnx_ig_completion onnx-ig\necho "${COMPREPLY[@]}"'
-    )
+    program = tmp_path / "onnx-ig"
+    program.write_text(f"#!{sys.executable}\nfrom onnx_ig.cli import main\n\nmain()\n", "utf-8")
+    program.chmod(0o755)
+    ask = f'{script}\nCOMP_WORDS=(onnx-ig insp) COMP_CWORD=1\n_onnx_ig_completion onnx-ig\necho "${{COMPREPLY[@]}}"'
     root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        ["bash", "-c", ask], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": root}
-    )
+    found = {"PYTHONPATH": root, "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])}
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True, env={**os.environ, **found})
     assert done.stdout.strip() == "inspect", done.stderr
