@@ -20,7 +20,7 @@ class Needs:
         spelling: the edits of :data:`onnx_ig.exporting.portable.spelling.SPELLINGS` that it needs, in order.
         weights_in_order: whether weights are stored as its operators read them, once more for the gradient, instead of
             being turned round by nodes.
-        one_target: whether the target must be baked as a number: it cannot compare integers.
+        one_target: whether the target must be baked as a number: it finds others wrong, without a word.
         one_example: whether it computes several rows wrong.
         lacks: operators that it lacks or computes wrong, with what happens.
         command: what comes next, ``{file}`` being the file and ``{stem}`` its path without ``.onnx``.
@@ -40,8 +40,7 @@ class Needs:
         found = []
         if self.one_target and isinstance(target, str):
             found.append(
-                f"{self.title} ({self.versions}) compares integers wrong, which the target {target!r} takes: bake it, "
-                "as target=7 (--target 7)"
+                f"{self.title} ({self.versions}) finds the target {target!r} wrong: bake it, as target=7 (--target 7)"
             )
         if self.one_example and rows is not None and rows > 1:
             found.append(f"{self.title} ({self.versions}) sums several rows wrong: leave batch= (--batch) out")

@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
     "no axis of examples": (WHOLE, {"batch": 3}, UsageError, "one example, without an axis of examples"),
     "a batch without the form": (FIXED, {"portable": False, "batch": 2}, UsageError, "goes with portable="),
     "a tolerance": (FIXED, {"tolerance": 0.1}, UsageError, "the data tell how many path points"),
-    "a target that OpenCV 4 cannot find": (FIXED, {"for_runtime": "opencv4"}, UsageError, "compares integers wrong"),
+    "a target that OpenCV 4 cannot find": (FIXED, {"for_runtime": "opencv4"}, UsageError, "finds the target"),
     "rows that OpenCV 4 sums wrong": (FIXED, {"for_runtime": "opencv4", "target": 1}, UsageError, "several rows wrong"),
     "an unknown runtime": (FIXED, {"for_runtime": "opencv3"}, UsageError, "unknown runtime 'opencv3' \\(did you mean"),
 }
