@@ -54,7 +54,7 @@ def select(output: Array, target: Array | None) -> Array:
     if target is None:
         return rows[:, 0]
     flat = target if target.ndim == 1 else np.ravel_multi_index(tuple(target.T), output.shape[1:])
-    return np.take_along_axis(rows, flat[:, None], axis=1)[:, 0]
+    return np.asarray(rows[np.arange(len(rows)), flat])
 
 
 def _only(model: Model, output: str) -> ir.Model:

@@ -8,6 +8,7 @@ F moves when its inputs are rounded is measured and allowed.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,6 +55,8 @@ class Difference(NamedTuple):
 class Comparison:
     """Both outputs at some values, the first of them at the inputs.
 
+    P values, K targets and N examples are compared at once.
+
     Args:
         chosen: the explained targets, from the output at the inputs.
         evaluate: torch's output for other tensors in place of ``fed``.
@@ -68,17 +71,21 @@ class Comparison:
         eps: float,
     ) -> None:
         self.compared, self._chosen, self._evaluate, self.eps = compared, chosen, evaluate, eps
+        self._on_path = np.array([c.on_path for c in compared])
+        # successive values have outputs of one shape, unless this depends on data
+        alike = itertools.groupby(compared, lambda c: (c.torch.shape, c.exported.shape))
+        self._outputs = [_together(list(group)) for _, group in alike]
 
     @functools.cached_property
     def scale(self) -> float:
         """The largest finite output of torch."""
-        values = [np.abs(_wide(c.torch)) for c in self.compared]
-        return max([float(np.max(v, where=np.isfinite(v), initial=0.0)) for v in values] + [1e-12])
+        return max(1e-12, *(_largest(wanted) for wanted, _ in self._outputs))
 
     def of_outputs(self) -> tuple[float, Compared]:
         """The largest difference relative to the largest output, and where; infinite for another shape."""
-        found = [(difference(_wide(c.torch), c.exported.astype(np.float64)) / self.scale, c) for c in self.compared]
-        return max(found, key=lambda pair: pair[0])
+        found = np.concatenate([_differences(*both) for both in self._outputs])
+        worst = int(np.argmax(found))
+        return float(found[worst]) / self.scale, self.compared[worst]
 
     @property
     def least(self) -> float:
@@ -91,82 +98,89 @@ class Comparison:
         Above ``fine``, differences that rounding the inputs explains do not count, nor those of ``least`` and below.
         Infinite where the exported model's F alone is not finite, or on the path torch's, if ``finite_alone`` counts.
         """
-        gaps = [self._gap(c, finite_alone and c.on_path) for c in self.compared]
-        found = [gap / self._own(c) for gap, c in zip(gaps, self.compared, strict=True)]
+        wanted, got = self._scores
+        gaps = _between(wanted, got, finite_alone=self._on_path[:, None, None] & finite_alone)
+        found = gaps / self._own
         passed = 0.0
-        if max(float(np.max(f, initial=0.0)) for f in found) > fine:
-            for i, (gap, c) in enumerate(zip(gaps, self.compared, strict=True)):
-                explained, below = gap <= self._explained(c), gap <= least
-                passed = max(passed, float(np.max(gap, where=below & ~explained & (found[i] > fine), initial=0.0)))
-                found[i] = np.where(explained | below, 0.0, found[i])
-        worst = [float(np.max(f, initial=0.0)) for f in found]
-        largest, at = max(zip(worst, self.compared, strict=True), key=lambda pair: pair[0])
-        return Difference(largest, at, passed)
+        if found.max(initial=0.0) > fine:
+            explained, below = gaps <= np.maximum(self._explained, self._own_moves), gaps <= least
+            passed = float(np.max(gaps, where=below & ~explained & (found > fine), initial=0.0))
+            found = np.where(explained | below, 0.0, found)
+        worst = found.reshape(len(found), -1).max(axis=1, initial=0.0)
+        at = int(np.argmax(worst))
+        return Difference(float(worst[at]), self.compared[at], passed)
 
     def same_alone(self, rows: slice, expected: Tensor, exported: Array, allowed: float) -> bool:
         """Whether the two outputs for the examples ``rows`` alone differ by rounding, and F in them."""
-        if not difference(_wide(expected), exported.astype(np.float64)) <= allowed * self.scale:
+        wanted, got = _wide(expected), exported.astype(np.float64)
+        if not difference(wanted, got) <= allowed * self.scale:
             return False
-        gap = _between(
-            self._scores(_wide(expected), exported, rows), self._scores(exported, exported, rows), finite_alone=False
-        )
-        own = self._largest[:, rows]
-        near = gap <= np.maximum(allowed * own, self.least)
-        return bool(np.all(near) or np.all(near | (gap <= self._explained(None)[:, rows])))
+        scores = (self._select(output.reshape(1, *got.shape), rows)[0] for output in (wanted, got))
+        gap = _between(*scores, finite_alone=False)
+        near = gap <= np.maximum(allowed * self._largest[:, rows], self.least)
+        return bool(np.all(near) or np.all(near | (gap <= self._explained[:, rows])))
 
     @functools.cached_property
     def _targets(self) -> list[Array | None]:
         first = self.compared[0]
         return self._chosen(_wide(first.torch).reshape(first.exported.shape))
 
-    def _scores(self, output: Array, shaped: Array, rows: slice = slice(None)) -> Array:
-        """F of each example for each target, [K, N]: of ``output`` in the shape of ``shaped``."""
-        wide = output.astype(np.float64).reshape(shaped.shape)
-        return np.stack([select(wide, None if t is None else t[rows]) for t in self._targets])
+    def _select(self, outputs: Array, rows: slice = slice(None)) -> Array:
+        """F of each of some examples for each target, [P, K, N]: of the ``outputs`` [P, N, ...] at some values."""
+        count = len(outputs)
+        flat = outputs.reshape(-1, *outputs.shape[2:])
+        chosen = [None if t is None else np.concatenate([t[rows]] * count) for t in self._targets]
+        return np.stack([select(flat, target).reshape(count, -1) for target in chosen], axis=1)
 
-    def _torch(self, compared: Compared) -> Array:
-        return self._scores(_wide(compared.torch), compared.exported)
+    @functools.cached_property
+    def _scores(self) -> tuple[Array, Array]:
+        """F of torch and of the exported model, [P, K, N]."""
+        wanted, got = (np.concatenate(list(map(self._select, several))) for several in zip(*self._outputs, strict=True))
+        return wanted, got
 
-    def _gap(self, compared: Compared, finite_alone: bool) -> Array:
-        exported = self._scores(compared.exported, compared.exported)
-        return _between(self._torch(compared), exported, finite_alone=finite_alone)
+    @functools.cached_property
+    def _sizes(self) -> Array:
+        """|F| of torch, 0 where it is not finite, [P, K, N]."""
+        sizes = np.abs(self._scores[0])
+        return np.where(np.isfinite(sizes), sizes, 0.0)
 
     @functools.cached_property
     def _largest(self) -> Array:
         """The largest |F| of each example on its path, [K, N]."""
-        scores = [np.abs(self._torch(c)) for c in self.compared if c.on_path]
-        return np.max([np.where(np.isfinite(s), s, 0.0) for s in scores], axis=0)
+        return np.asarray(self._sizes[self._on_path].max(axis=0))
 
-    def _own(self, compared: Compared) -> Array:
-        """What the difference of F there is relative to, [K, N]."""
-        scale = self._largest
-        if not compared.on_path:
-            there = np.abs(self._torch(compared))
-            scale = np.maximum(scale, np.where(np.isfinite(there), there, 0.0))
-        return np.maximum(scale, 1e-12)
+    @property
+    def _own(self) -> Array:
+        """What the difference of F is relative to, [P, K, N]: beside the path F may be larger."""
+        beside = np.where(self._on_path[:, None, None], 0.0, self._sizes)
+        return np.maximum(np.maximum(self._largest, beside), 1e-12)
 
     @functools.cached_property
-    def _moves(self) -> dict[str, Array]:
-        """How far F of each example moves, by place, when the inputs are moved by some roundings, [K, N]."""
+    def _moves(self) -> Array:
+        """How far F of each example moves when the inputs are moved by some roundings, [P, K, N]."""
         generator = torch.Generator().manual_seed(0)
-        found = {}
-        for c in self.compared:
+        found = []
+        for c, wanted in zip(self.compared, self._scores[0], strict=True):
             moved = [_rounded(x, self.eps, generator) for x in c.fed]
             try:
-                there = self._scores(_wide(self._evaluate(moved)), c.exported)
+                there = self._select(_wide(self._evaluate(moved)).reshape(1, *c.exported.shape))[0]
             except InputError:  # the function does not take them
-                there = self._torch(c)
-            change = _between(self._torch(c), there, finite_alone=True)
-            found[c.where] = np.where(np.isfinite(change), change, 0.0)
-        return found
+                there = wanted
+            change = _between(wanted, there, finite_alone=True)
+            found.append(np.where(np.isfinite(change), change, 0.0))
+        return np.stack(found)
 
-    def _explained(self, compared: Compared | None) -> Array:
-        """How far F may lie off because of rounding, there or anywhere on the path, [K, N]."""
-        along = np.max([self._moves[c.where] for c in self.compared if c.on_path], axis=0)
+    @functools.cached_property
+    def _explained(self) -> Array:
+        """How far F may lie off because of rounding anywhere on the path, [K, N]."""
+        along = self._moves[self._on_path].max(axis=0)
         like_most = np.quantile(along, _LIKE_MOST, axis=1, method="lower", keepdims=True)
-        there = 0.0 if compared is None else self._moves[compared.where]
-        explained: Array = _EXPLAINED * np.maximum(np.maximum(along, like_most), there)
-        return explained
+        return np.asarray(_EXPLAINED * np.maximum(along, like_most))
+
+    @property
+    def _own_moves(self) -> Array:
+        """The same of one place alone, [P, K, N]."""
+        return np.asarray(_EXPLAINED * self._moves)
 
 
 def difference(wanted: Array, got: Array) -> float:
@@ -177,12 +191,33 @@ def difference(wanted: Array, got: Array) -> float:
     return float(np.max(gap, initial=0.0))
 
 
-def _between(wanted: Array, got: Array, *, finite_alone: bool) -> Array:
+def _differences(wanted: Array, got: Array) -> Array:
+    """:func:`difference` at each of P values, [P]."""
+    if wanted.size != got.size:
+        return np.full(len(wanted), np.inf)
+    return np.asarray(_between(wanted, got, finite_alone=False).reshape(len(wanted), -1).max(axis=1, initial=0.0))
+
+
+def _together(alike: Sequence[Compared]) -> tuple[Array, Array]:
+    """The outputs of torch and of the exported model, float64 [P, N, ...]; torch's as it is, if of another size."""
+    wanted = _wide(torch.stack([c.torch for c in alike]))
+    got = np.stack([c.exported for c in alike]).astype(np.float64)
+    return wanted.reshape(got.shape) if wanted.size == got.size else wanted, got
+
+
+def _largest(output: Array) -> float:
+    sizes = np.abs(output)
+    return float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
+
+
+def _between(wanted: Array, got: Array, *, finite_alone: bool | Array) -> Array:
     """|got − wanted|; infinite where ``got`` alone is not finite, and ``wanted`` alone if ``finite_alone``; else 0."""
+    known, found = np.isfinite(wanted), np.isfinite(got)
+    if known.all() and found.all():
+        return np.asarray(np.abs(got - wanted))
     with np.errstate(invalid="ignore"):
         gap = np.abs(got - wanted)
-    known, found = np.isfinite(wanted), np.isfinite(got)
-    apart = known != found if finite_alone else known & ~found
+    apart = (known & ~found) | (~known & found & finite_alone)
     return np.where(apart, np.inf, np.where(known, gap, 0.0))
 
 
