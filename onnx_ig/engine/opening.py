@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onnx_ig.attribution import make_plan
+from onnx_ig.common.garbage import without_searches
 from onnx_ig.common.types import Array
 from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.engine import Engine
@@ -15,6 +16,7 @@ from onnx_ig.loading.model import Model, with_observed_ranks
 _DECIDE_THE_LAYOUT = ("inputs", "output", "at", "batch_axis")
 
 
+@without_searches()
 def open_engine(model: Model, feeds: Mapping[str, Array], **options: Any) -> Engine:
     """``Engine(model, **options)``, of the model as the data ``feeds`` (values for every input) let it be.
 

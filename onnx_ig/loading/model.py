@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from onnx_ig.common.arrays import named_arrays
+from onnx_ig.common.garbage import without_searches
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.errors import ModelError, OnnxIgError, UsageError
@@ -133,6 +134,7 @@ def load(
     return with_observed_ranks(model, feeds | named_arrays(additional_forward_args, rest, "additional_forward_args"))
 
 
+@without_searches()
 def load_torch(source: Source, example_inputs: Any, additional_forward_args: Any, **options: Any) -> Model:
     """The model of a PyTorch source; ``options``: those of :func:`onnx_ig.pytorch.export.export_torch`."""
     from onnx_ig.pytorch.export import export_torch
@@ -249,6 +251,7 @@ def tensor_called(model: Model, name: str) -> ir.Value:
     return tensors[name]
 
 
+@without_searches()
 def normalise(model: ir.Model, shapes: Shapes | None = None) -> ir.Model:
     """Bring ``model`` (changed in place where possible) to the form every other module expects.
 
