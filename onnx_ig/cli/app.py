@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any, NoReturn
 
@@ -81,4 +82,7 @@ for command in (attribute, bench, completion, conform, doctor, export, inspect, 
 
 def main() -> None:
     """The entry point."""
-    app(prog_name="onnx-ig")
+    try:
+        app(prog_name="onnx-ig")
+    finally:
+        gc.freeze()  # or the interpreter looks through all that was imported once more before it ends: 0.3 s

@@ -42,27 +42,20 @@ def draw_bars(report: AttributionReport, columns: Columns, example: int) -> byte
     width, height = MARGIN + label_width + 460 + MARGIN, max(len(largest), 1) * _BAR
     sheet = Sheet(max(width, 640), HEADING + height + 46)
     sheet.heading(report, columns.name or "columns", example)
-    axes = sheet.axes(MARGIN + label_width, HEADING, sheet.width - label_width - 2 * MARGIN, height)
-    values = row[largest]
-    places = np.arange(len(largest))
-    axes.barh(places, values, height=0.7, color=np.where(values > 0, POSITIVE, NEGATIVE))
-    axes.set_ylim(max(len(largest), 1) - 0.5, -0.5)
-    reach = float(np.abs(values).max(initial=0)) or 1.0
+    left, values = MARGIN + label_width, row[largest]
     low, high = min(float(values.min(initial=0)), 0.0), max(float(values.max(initial=0)), 0.0)
-    room = 0.16 * (high - low or reach)  # for the numbers at the ends of the bars
-    axes.set_xlim(low - (room if low < 0 else 0), high + room)
-    for place, value in zip(places, values, strict=True):
-        side = "left" if value >= 0 else "right"
-        axes.annotate(
-            f"{value:+.3g}" if value else "0", (value, place), (4 if value >= 0 else -4, 0), textcoords="offset points",
-            ha=side, va="center", fontsize=8, color=INK,
-        )  # fmt: skip
-    axes.axvline(0, color=FAINT, linewidth=0.8)
-    axes.set_yticks(places, labels, fontsize=9, color=INK, parse_math=False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xticks([])
-    for side in axes.spines.values():
-        side.set_visible(False)
+    room = 0.16 * (high - low or 1.0)  # for the numbers at the ends of the bars
+    begin = low - (room if low < 0 else 0)
+    scale = (sheet.width - left - MARGIN) / (high + room - begin)
+    zero = left - begin * scale
+    for place, (label, value) in enumerate(zip(labels, values.tolist(), strict=True)):
+        end, middle = zero + value * scale, HEADING + (place + 0.5) * _BAR
+        colour = POSITIVE if value > 0 else NEGATIVE
+        sheet.box(min(zero, end), middle - 0.35 * _BAR, abs(end - zero), 0.7 * _BAR, colour)
+        sheet.text(left - 5, middle, label, va="center", ha="right")
+        number, side = f"{value:+.3g}" if value else "0", "left" if value >= 0 else "right"
+        sheet.text(end + (6 if value >= 0 else -6), middle, number, size=8, va="center", ha=side)
+    sheet.box(zero - 0.5, HEADING, 1, height, FAINT)
     legend = "red raises the target's score, blue lowers it"
     if len(row) > len(largest):
         rest = row.sum(dtype=np.float64) - values.sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -88,3 +89,23 @@ def document(
         "record": dict(record),
         "left_out": running.left_out,
     }
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """A document as strict JSON: each key begins a line, and so does each object in a list, such as each example.
+
+    Indented further, it would take five times as long to write, and twice the room.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+
+    def written(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    def entry(value: Any) -> str:
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "[\n    " + ",\n    ".join(map(written, value)) + "\n  ]"
+        return written(value)
+
+    return "{\n  " + ",\n  ".join(f"{written(key)}: {entry(value)}" for key, value in content.items()) + "\n}\n"

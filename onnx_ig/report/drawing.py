@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
 from onnx_ig.common.types import Array
 from onnx_ig.report.record import AttributionReport
@@ -17,6 +19,7 @@ from onnx_ig.report.record import AttributionReport
 DPI = 100
 MARGIN = 24
 HEADING = 62
+_COMPRESSION = 3  # of drawings more would take twice the time, for files of the same size
 INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 POSITIVE, NEGATIVE = "#c9242f", "#1f6fc4"  # red and blue: told apart by every common kind of colour vision
 _SIGNED = LinearSegmentedColormap.from_list("signed", ["#0b3c7d", NEGATIVE, "#f7f7f7", POSITIVE, "#7d0b17"])
@@ -29,7 +32,7 @@ class Sheet:
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
-        FigureCanvasAgg(self.figure)
+        self._canvas = FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Any:
         """Axes that fill exactly this rectangle."""
@@ -42,6 +45,12 @@ class Sheet:
         more = {"ha": "left", "va": "top", "parse_math": False, **more}
         x, y = left / self.width, 1 - top / self.height
         return self.figure.text(x, y, text, fontsize=size, color=colour, **more)
+
+    def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
+        """A filled rectangle: without axes, which cost more to make and to draw than all that is in them."""
+        corner = left / self.width, 1 - (top + height) / self.height
+        size = width / self.width, height / self.height
+        self.figure.add_artist(Rectangle(corner, *size, facecolor=colour, linewidth=0), clip=False)
 
     def heading(self, report: AttributionReport, name: str, example: int) -> None:
         """Two lines: what was explained, and the numbers that say how well."""
@@ -77,7 +86,9 @@ class Sheet:
         stream = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box; the page has the character
-            self.figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+            self._canvas.draw()
+        sheet = Image.fromarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
+        sheet.save(stream, "PNG", dpi=(DPI, DPI), compress_level=_COMPRESSION)
         return stream.getvalue()
 
 

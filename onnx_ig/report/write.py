@@ -5,7 +5,6 @@ The one idea: a report of one piece is written as one of many is; all of it appe
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from onnx_ig.common.atomic import Manifest, require_free, staged
 from onnx_ig.common.destination import writing
 from onnx_ig.data.table import Rows
 from onnx_ig.errors import MissingDependencyError
-from onnx_ig.report.document import FORMAT, document
+from onnx_ig.report.document import FORMAT, as_text, document
 from onnx_ig.report.illustrate import Illustration, of_example, summaries
 from onnx_ig.report.page import page
 from onnx_ig.report.record import AttributionReport
@@ -92,12 +91,11 @@ class ReportWriter:
             self._drawn = [*summaries(piece, self._running.tables(), examples), *self._drawn]
         names = [*self.shards.names(), MANIFEST.name, PAGE, *(one.file for one in self._drawn)]
         content = document(piece, self._running, names, self.shards.listed(), self.shards.record, missed)
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self._folder.parent):
             for one in self._drawn:
                 (self._folder / one.file).write_bytes(one.png)
             (self._folder / PAGE).write_text(page(content, self._drawn), "utf-8")
-            (self._folder / MANIFEST.name).write_text(text, "utf-8")
+            (self._folder / MANIFEST.name).write_text(as_text(content), "utf-8")
         return sorted(names)
 
 

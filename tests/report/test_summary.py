@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,9 @@ from PIL import Image
 
 from onnx_ig.report import AttributionReport
 from onnx_ig.report.columns import Columns, columns_of
+from onnx_ig.report.document import as_text
 from onnx_ig.report.summary import draw_summary, order, ranks, spread
-from onnx_ig.report.table_file import table_of
+from onnx_ig.report.table_file import table_of, write_table
 
 Array = np.ndarray[Any, Any]
 
@@ -42,6 +46,27 @@ def test_a_category_made_numbers_counts_with_its_sum_and_has_bars_of_its_own() -
     sheet, city = columns_of(report(arrays))
     assert sheet.names == ["a", "b", "city"] and city.name == "city"
     np.testing.assert_array_equal(sheet.attributions, [[1, 1, -2]] * 4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_numbers_in_the_file_are_those_that_were_computed(tmp_path: Path, dtype: str) -> None:
+    values = np.random.default_rng(0).standard_normal((500, 2)).astype(dtype)
+    values[:4, 0] = [np.nan, np.inf, 0, np.finfo(dtype).max]
+    made = report({"x": values}, feature_names={"x": ["a, b", "score"]})
+    write_table(tmp_path / "t.csv", made)
+    head, *rows = csv.reader((tmp_path / "t.csv").read_text("utf-8").splitlines())
+    assert head == ["row", "onnx_ig_score", "a, b", "score"]
+    assert [row[0] for row in rows] == [str(row) for row in range(500)]
+    np.testing.assert_array_equal(np.array([row[2:] for row in rows], np.float64).astype(dtype), values)
+
+
+def test_a_document_is_strict_json_with_a_line_for_each_example() -> None:
+    content = {"a": None, "examples": [{"x": 1, "é": [0.1, {}]}, {"x": 2}], "none": [], "words": ["b"]}
+    text = as_text(content)
+    assert json.loads(text) == content and text.endswith("}\n")
+    assert ['"é"' in line for line in text.splitlines()].count(True) == 1 and '    {"x": 2}' in text.splitlines()
+    with pytest.raises(ValueError):
+        as_text({"a": float("nan")})
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])

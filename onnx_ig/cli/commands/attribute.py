@@ -258,8 +258,10 @@ def _of_report(directory: Path) -> str:
     """report.json, and where it is."""
     import json
 
+    from onnx_ig.report.document import as_text
+
     content = json.loads((directory / "report.json").read_text("utf-8"))
-    return json.dumps({"directory": str(directory), **content}, indent=2, ensure_ascii=False)
+    return as_text({"directory": str(directory), **content}).rstrip()
 
 
 def _require_reached(missed: str | None) -> None:
