@@ -245,7 +245,8 @@ class Run:
             self._progress(done, self._request.examples * len(nodes))
 
         runs = self._runs(self._result_names())
-        self._grid.evaluate(feeds, runs, take, rows=self._rows_per_run(), points=len(nodes))
+        rows, points = self._rows_per_run(), len(nodes)
+        self._grid.evaluate(feeds, runs, take, rows=rows, points=points, expect=self._session.expect)
         results = {self._plain(name): value for name, value in sums.items()}
         for name in self._contract.at:
             result = results[names.ATTRIBUTION + name]

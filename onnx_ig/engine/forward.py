@@ -43,6 +43,10 @@ class ForwardModel:
                 self._session = open_session(_only(self._model, self._output), self._provider)
             return self._session
 
+    def expect(self, runs: int) -> None:
+        """See :meth:`onnx_ig.runtime.session.Session.expect`."""
+        self.open().expect(runs)
+
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[Array]:
         """The outputs for several feeds."""
         return [self(feeds) for feeds in several]

@@ -42,6 +42,7 @@ class Grid:
         rows: int,
         points: int = 1,
         at_once: int = 1,
+        expect: Callable[[int], None] | None = None,
     ) -> bool:
         """Give ``take`` what ``run_each`` makes of the ``feeds`` of each piece; whether any piece had to be halved.
 
@@ -50,12 +51,15 @@ class Grid:
             rows: examples × path points that are evaluated at most at a time.
             points: of the path.
             at_once: pieces that ``run_each`` is given together.
+            expect: told beforehand how many Runs of the first piece's shapes are to come.
 
         Raises:
             OutOfMemoryError: not even a single row fits.
         """
         waiting = list(self.pieces(rows, points, at_once))[::-1]
         halved = False
+        if expect is not None and waiting:
+            expect(sum(_shape(piece) == _shape(waiting[-1]) for piece in waiting))
         while waiting:
             now = [waiting.pop()]
             while waiting and len(now) < at_once and _shape(waiting[-1]) == _shape(now[0]):

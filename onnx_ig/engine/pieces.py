@@ -62,7 +62,9 @@ class Pieces:
             at_once = 1  # each would have to read the weights for itself
         grid = self.grid(request)
         with self.blaming_the_data(request):
-            halved = grid.evaluate(feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once)
+            halved = grid.evaluate(
+                feeds, runner.run_each, take, rows=rows, points=points, at_once=at_once, expect=runner.expect
+            )
         if halved:
             self._rows = max(1, rows // 2)
 

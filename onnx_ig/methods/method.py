@@ -54,8 +54,8 @@ class Method(Batches, CaptumMember):
             for a list. (ONNX sources)
         batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the tensors hold one
             example, even if their shapes look like a batch. Arrays are taken and given with the examples on axis 0.
-        provider: ``auto`` (CUDA if it opens, else CPU), ``cpu``, ``cuda``, ``cuda-tf32``, ``tensorrt``, ``openvino``,
-            ``openvino-bf16``, or ONNX Runtime's own list.
+        provider: ``auto`` (CUDA if it opens, else the faster of ONNX Runtime and OpenVINO), ``cpu``, ``cuda``,
+            ``cuda-tf32``, ``tensorrt``, ``openvino``, ``openvino-bf16``, or ONNX Runtime's own list.
     """
 
     algorithm = ""

@@ -28,9 +28,9 @@ PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
 # Largest ‖y − y'‖ / ‖y'‖ to ONNX Runtime's y': a norm, because single elements at the kink of a Relu may flip.
 _TOLERANCE = {"f32": 2e-2, "bf16": 2e-1}
 _INT32 = 2**31  # its CPU plugin holds 64-bit integers in 32 bits, without a word
-_KEPT = 2  # compiled models: full pieces, and the last one
+KEPT = 2  # compiled models: full pieces, and the last one
 
-_Signature = tuple[tuple[str, tuple[int, ...]], ...]
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class OpenVinoSession:
@@ -74,7 +74,7 @@ class OpenVinoSession:
         # an input may have further names, of tensors that OpenVINO finds to be the same
         self.input_names: list[str] = [port.node.friendly_name for port in self._model.inputs]
         self.output_names: list[str] = [name for port in self._model.outputs for name in port.get_names()]
-        self._compiled: OrderedDict[_Signature, list[Any]] = OrderedDict()  # requests, one for each stream
+        self._compiled: OrderedDict[Signature, list[Any]] = OrderedDict()  # requests, one for each stream
         self._turn = threading.Lock()
 
     def placed(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
@@ -91,6 +91,9 @@ class OpenVinoSession:
         """
         (found,) = self.run_each([feeds])
         return found if outputs is None else {name: found[name] for name in outputs}
+
+    def expect(self, runs: int) -> None:
+        """See :meth:`onnx_ig.runtime.session.Session.expect`: it compiles for all shapes."""
 
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes, at the same time, the cores divided between them."""
@@ -135,7 +138,7 @@ class OpenVinoSession:
         signature = tuple((name, feeds[name].shape) for name in self.input_names) if self._static else ()
         if len(self._compiled.get(signature, ())) < count:
             self._compiled.pop(signature, None)
-            while len(self._compiled) >= _KEPT:
+            while len(self._compiled) >= KEPT:
                 self._compiled.popitem(last=False)
             model = self._model.clone()
             if self._static:
@@ -159,10 +162,10 @@ class OpenVinoSession:
     def _check(self, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
         """Compare a run with ONNX Runtime's."""
         for name, right in expected.items():
-            difference = _difference(found[name], right)
-            if not difference <= _TOLERANCE[self._precision]:
+            distance = difference(found[name], right)
+            if not distance <= _TOLERANCE[self._precision]:
                 raise ProviderError(
-                    f"OpenVINO's numbers for {name!r} are not ONNX Runtime's (relative difference {difference:.2g}): "
+                    f"OpenVINO's numbers for {name!r} are not ONNX Runtime's (relative difference {distance:.2g}): "
                     "they would be wrong; use provider='cpu'"
                 )
 
@@ -179,7 +182,7 @@ def _wait_for(requests: Sequence[Any]) -> None:
         raise errors[0]
 
 
-def _difference(mine: Array, right: Array) -> float:
+def difference(mine: Array, right: Array) -> float:
     """‖y − y'‖ / ‖y'‖ over the finite elements; infinity where others, or integers, are not the same."""
     if right.dtype.kind != "f":
         return 0.0 if np.array_equal(mine, right) else float("inf")

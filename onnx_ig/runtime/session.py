@@ -282,6 +282,9 @@ class Session:
             for n, v in feeds.items()
         }
 
+    def expect(self, runs: int) -> None:
+        """Be told how many Runs of the same shapes are to come, so that what pays for many is done for them."""
+
     def run_each(self, several: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """:meth:`run` for several feeds of the same shapes."""
         return [self.run(feeds) for feeds in several]

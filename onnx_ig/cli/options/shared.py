@@ -167,7 +167,10 @@ provider = click.option(
     type=click.Choice(PROVIDERS),
     default="auto",
     show_default=True,
-    help="Where to run; auto: CUDA if it really opens, else CPU. Products are rounded by tensorrt, -tf32 and -bf16.",
+    help=(
+        "Where to run; auto: CUDA if it really opens, else the faster of ONNX Runtime (cpu) and OpenVINO where that is "
+        "installed. Products are rounded by tensorrt, -tf32 and -bf16."
+    ),
 )
 weights = click.option(
     "--weights",
