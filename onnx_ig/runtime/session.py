@@ -56,6 +56,9 @@ _WORKING_SET_BYTES_IF_UNTOLD = 2 << 30
 # How long a thread looks for work before it sleeps. By default it is long enough to take the core from what else runs
 # there: beside one busy process, on two cores, MobileNetV3 takes 0.64 times as long so, and alone as long as before.
 _SPIN_MICROSECONDS = "20"
+# A product with its bias as one Gemm is two kernels there as well, and the bias then is not found by what would take it
+# into a GELU's kernel.
+_LEFT_OUT_ON_CUDA = ("MatMulAddFusion",)
 _KIND = re.compile(r"\[ONNXRuntimeError\] : \d+ : (FAIL|INVALID_ARGUMENT|RUNTIME_EXCEPTION) : ")
 _FAILED_NODE = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
 _CHANGES_SHAPE = re.compile(r"Name:'([^']*)' Status Message: Inconsistent shape in loop output")
@@ -176,7 +179,10 @@ class Session:
                     model = as_ir_model(model)  # files too: what a kernel's launch costs is not the file's size
                 if isinstance(model, ir.Model):
                     model, weights = self._fastest_form(ort, model.clone(), options)
-                session = ort.InferenceSession(openable(model, scratch), options, providers=self._requested)
+                left_out = list(_LEFT_OUT_ON_CUDA) if self._on_cuda() else []
+                session = ort.InferenceSession(
+                    openable(model, scratch), options, providers=self._requested, disabled_optimizers=left_out
+                )
             except Exception as error:  # ONNX Runtime's exceptions share no public base class
                 raise _translated(error, "open the model") from error
         return session, weights

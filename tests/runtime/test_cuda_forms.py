@@ -12,6 +12,8 @@ import onnxruntime
 import pytest
 
 import onnx_ig
+from onnx_ig.attribution import build, make_plan
+from onnx_ig.quadrature import path_nodes_and_weights
 from onnx_ig.runtime.forms import (
     KeepStatisticsPass,
     ReadNormalisedPass,
@@ -52,6 +54,20 @@ def test_gradients_read_what_a_normalisation_gives(
     rng = np.random.default_rng(0)
     feeds = {name: rng.normal(size=(2, 3, 4)).astype(np.float32) for name in ("x", "cotangent_y")}
     agree(model, changed, feeds, rtol=2e-5, atol=1e-6)
+
+
+def test_normalised_gradients_in_a_loop() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 18]> g (float[N, 4] x) => (float[N, 4] y)
+    <float[4] s = {0.5, 2, -1, 3}, float[4] b = {1, 0, 2, 3}> { t = Sin(x) y = LayerNormalization(t, s, b) }"""
+    model = onnx_ig.load(onnx.parser.parse_model(text))
+    path = path_nodes_and_weights("gausslegendre", 6)
+    built = ir.to_proto(build(model, make_plan(model, path=path, steps_per_run=2, target=1)))
+    changed = ir.from_proto(built)
+    KeepStatisticsPass()(changed)
+    assert ReadNormalisedPass()(changed).modified
+    (loop,) = (node for node in changed.graph if node.op_type == "Loop")
+    assert Counter(node.op_type for node in loop.attributes["body"].as_graph())["LayerNormalization"] == 2
+    agree(built, changed, {"x": np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)}, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("type_", "replaced"), [("float", True), ("double", False)])

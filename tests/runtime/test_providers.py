@@ -37,8 +37,8 @@ class _Machine:
         monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
         monkeypatch.setattr(onnxruntime, "InferenceSession", self._session)
 
-    def _session(self, model: bytes, options: Any, providers: list[Any]) -> Any:
-        self.handed = providers
+    def _session(self, model: bytes, options: Any, providers: list[Any], disabled_optimizers: list[str]) -> Any:
+        self.handed, self.left_out = providers, disabled_optimizers
         session = self._open(model, options, providers=[CPU])
         session.get_providers = lambda: self.opened
         return session
@@ -61,6 +61,7 @@ def test_what_onnx_runtime_is_handed(
     session = Session(MODEL, provider)
     assert machine.handed == handed
     assert machine.preloaded == (provider != "cpu")
+    assert machine.left_out == ([] if provider == "cpu" else ["MatMulAddFusion"])
     assert not session._opened.session._enable_fallback
     assert capsys.readouterr().out == ""  # standard output is for results
 

@@ -4,7 +4,7 @@ With u = x̂ / √n, which the operator computes in one kernel, the gradient r·
 numbers is r·(w − u·Σ g·u): five kernels in the place of ten (a mean is two). The root mean square's, which networks
 write out in seven nodes, becomes ONNX Runtime's own SimplifiedLayerNormalization in the forward pass too.
 
-Replaced for float32 along a last axis of known length in the main graph; others stay. r is read where it is computed
+Replaced for float32 along a last axis of known length, in bodies too; others stay. r is read where it is computed
 already: what ONNX Runtime 1.31 makes of such a node in GPT-2 has no further outputs.
 """
 
@@ -28,9 +28,11 @@ class ReadNormalisedPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """See the class."""
-        found = [_pull_back(model, n) for n in list(model.graph)]
-        found += [_normalise(model, n) for n in list(model.graph)]
-        return ir.passes.PassResult(model, any(found))
+        rewritten = 0
+        for rewrite in (_pull_back, _normalise):
+            nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+            rewritten += sum(rewrite(model, node) for node in nodes if node.graph is not None)
+        return ir.passes.PassResult(model, rewritten > 0)
 
 
 @dataclass(frozen=True)
