@@ -22,9 +22,7 @@ from onnx_ig.engine.path_rule import AtInput, PathRule
 from onnx_ig.graph.declared import InputSpec, spec_of
 from onnx_ig.inspection import contract_of
 from onnx_ig.loading.model import Model
-from onnx_ig.methods.gradients import InputXGradient
-from onnx_ig.methods.integrated_gradients import IntegratedGradients
-from onnx_ig.methods.method import Method
+from onnx_ig.methods.by_algorithm import method_for
 from onnx_ig.methods.requests import Arguments
 
 _LEAST_CALLS = 3
@@ -80,6 +78,7 @@ def time_model(
     model: Model,
     rule: PathRule,
     *,
+    algorithm: Algorithm = "integrated-gradients",
     provider: Provider = "auto",
     examples: int = 1,
     values: Mapping[str, Array] | None = None,
@@ -91,7 +90,8 @@ def time_model(
     """The forward pass and the attributions of ``examples`` examples in one call; of an attribution model, its Run.
 
     Args:
-        rule: the path of Integrated Gradients; :class:`AtInput` for Input×Gradient. An attribution model has its own.
+        rule: the path of Integrated Gradients; :class:`AtInput` for another ``algorithm``. An attribution model has its
+            own.
         values: of the model's own inputs by name; the rest are drawn, with 16 for axes that the model leaves open.
         seconds: how long each kind of call is repeated, three times at least.
 
@@ -104,8 +104,7 @@ def time_model(
     model = examples_first(model, batch_axis)
     fed = _values([spec_of(x) for x in model.inputs], examples, {**model.defaults, **(values or {})})
     attributed = default_inputs(model, at or ())
-    kind: type[Method] = InputXGradient if isinstance(rule, AtInput) else IntegratedGradients
-    method = kind(model, output=output, at=at, provider=provider, batch_axis=batch_axis and 0)
+    method = method_for(algorithm)(model, output=output, at=at, provider=provider, batch_axis=batch_axis and 0)
     given = Arguments(
         {name: fed[name] for name in attributed},
         None,
@@ -113,8 +112,6 @@ def time_model(
         {name: value for name, value in fed.items() if name not in attributed},
     )
     rows = len(given.inputs[attributed[0]]) if batch_axis is not None else 1
-    algorithm: Algorithm = "input-x-gradient" if isinstance(rule, AtInput) else "integrated-gradients"
-
     first, answer = _timed(lambda: method.answer(given, rule))
     used = answer.found.steps_used
     points = None if isinstance(rule, AtInput) else float(len(rule.nodes) if used is None else np.mean(used) + 1)

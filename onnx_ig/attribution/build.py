@@ -25,6 +25,7 @@ from onnx_ig.attribution.one_row import meeting_others
 from onnx_ig.attribution.plan import Plan
 from onnx_ig.attribution.precision import accumulator_type, half_cotangents, is_half, widened
 from onnx_ig.attribution.step import Bounds, GradientGraph, Question, rank, run_step
+from onnx_ig.attribution.summed_axes import channel_axis
 from onnx_ig.autodiff.gradient import LoweredGraph, adjoint_of, free_names, lowered_graph, tidy
 from onnx_ig.autodiff.reverse import dependents, pull_back
 from onnx_ig.errors import warn
@@ -113,7 +114,7 @@ class _Builder:
                 grads = [self._pooled(tensor, grad) for tensor, grad in zip(self.at, grads, strict=True)]
             if self.plan.multiply_by_inputs:
                 grads = [op.Mul(*widened(op, [tensor]), grad) for tensor, grad in zip(self.at, grads, strict=True)]
-            products.append(grads)
+            products.append(self._summed(op, grads))
         self._attributions(products, selections)
         self._of_examples(names.SCORE, scores, "F(x), the selected output of each example")
 
@@ -239,7 +240,7 @@ class _Builder:
             ]
 
         found = ToTolerance(
-            self.at,
+            self._shaped_like_attributions(),
             plan.layout,
             tolerance,
             max_steps,
@@ -279,13 +280,35 @@ class _Builder:
         ]
 
     def _products(self, op: OpBuilder, totals: Sequence[ir.Value], differences: Sequence[ir.Value]) -> list[ir.Value]:
-        """× (x − x') at the attributed tensors, wide."""
+        """× (x − x') at the attributed tensors, wide, and summed as the plan says."""
         wide = [op.Cast(total, to=accumulator_type(t)) for t, total in zip(self.at, totals, strict=True)]
-        return [op.Mul(*pair) for pair in zip(differences, wide, strict=True)] if self.plan.multiply_by_inputs else wide
+        if not self.plan.multiply_by_inputs:
+            return wide
+        return self._summed(op, [op.Mul(*pair) for pair in zip(differences, wide, strict=True)])
+
+    def _summed(self, op: OpBuilder, products: Sequence[ir.Value]) -> list[ir.Value]:
+        """Along the axis of each tensor that the plan sums over, if it does."""
+        axes = [self.plan.summed_axes.get(name) for name in self.plan.at]
+        return [
+            p if axis is None else op.ReduceSum(p, [axis], keepdims=1) for p, axis in zip(products, axes, strict=True)
+        ]
+
+    def _shaped_like_attributions(self) -> list[ir.Value]:
+        """The attributed tensors, those that are summed over an axis cut to the first of it."""
+        shaped = []
+        for tensor in self.at:
+            axis = self.plan.summed_axes.get(str(tensor.name))
+            if axis is not None:
+                cut = self.op.Slice(tensor, [0], [1], [axis])
+                assert tensor.shape is not None
+                cut.type, cut.shape = tensor.type, ir.Shape([1 if i == axis else d for i, d in enumerate(tensor.shape)])
+                tensor = cut
+            shaped.append(tensor)
+        return shaped
 
     def _pooled(self, tensor: ir.Value, grad: ir.Value) -> ir.Value:
-        """The mean of the gradient over axes 2 and on of its ``tensor``, which stay with size 1."""
-        axes = list(range(2, rank(tensor)))
+        """The mean of the gradient over the axes of space of its ``tensor``, which stay with size 1."""
+        axes = list(range(channel_axis(tensor, self.plan.layout) + 1, rank(tensor)))
         return self.op.ReduceMean(grad, axes, keepdims=1) if axes else grad
 
     def _attributions(
@@ -333,6 +356,8 @@ class _Builder:
             baked=self.interface.baked,
             straight_through=self.straight_through,
             targets=plan.targets,
+            sum_over=plan.sum_over,
+            summed_axes=plan.summed_axes,
             source_sha256=self.source.source_sha256,
         )
 

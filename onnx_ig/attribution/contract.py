@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from onnx_ig.common.types import Array
+from onnx_ig.common.types import Array, SumOver
 from onnx_ig.loading.model import CONTRACT
 
+Size = TypeVar("Size")
 KEY = CONTRACT
 VERSION = 1
 
@@ -45,7 +47,8 @@ class Contract:
     Outputs are called ``prefix`` + the names above; ``layout`` is batched, fixed or none. ``straight_through``: how
     many nodes of which operators have a straight-through derivative (quantised models). ``targets``: how many an
     example has; several have an axis behind that of the examples, in the attributions, in all numbers of an example
-    and in the input of targets.
+    and in the input of targets. ``sum_over``: along what the attributions are added up, ``summed_axes`` the axis of
+    each tensor in ``at``, of those of the tensor itself; it stays with size 1.
     """
 
     form: str
@@ -61,12 +64,16 @@ class Contract:
     prefix: str = ""
     version: int = VERSION
     targets: int = 1
+    sum_over: SumOver | None = None
+    summed_axes: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The JSON object stored under :data:`KEY`."""
         said = asdict(self)
         if self.targets == 1:  # as files say it that know of no others
             del said["targets"]
+        if self.sum_over is None:
+            del said["sum_over"], said["summed_axes"]
         return json.dumps(said, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
@@ -89,6 +96,11 @@ class Contract:
             for entry in self.inputs
             if entry.role == "target"
         }
+
+    def summed(self, name: str, shape: Sequence[Size]) -> list[Size | int]:
+        """The ``shape`` of a tensor in ``at`` as its attribution has it for one target: 1 where it is summed over."""
+        axis = self.summed_axes.get(name)
+        return [1 if place == axis else size for place, size in enumerate(shape)]
 
     def named(self, role: str) -> list[str]:
         """The inputs with ``role``, in order."""

@@ -96,7 +96,9 @@ class Interface:
 
     def attribution(self, tensor: ir.Value, value: ir.Value) -> None:
         """Declare ``attribution_<tensor>``."""
-        self.output(names.ATTRIBUTION + str(tensor.name), value, f"attribution of {tensor.name!r}, elementwise", tensor)
+        summed = self._plan.summed_axes.get(str(tensor.name))
+        how = "elementwise" if summed is None else f"summed over axis {summed}"
+        self.output(names.ATTRIBUTION + str(tensor.name), value, f"attribution of {tensor.name!r}, {how}", tensor)
 
     def output(self, name: str, value: ir.Value, doc: str, like: ir.Value | None = None) -> None:
         """Declare a graph output called ``name``; per example unless ``like`` gives its shape."""
@@ -106,10 +108,11 @@ class Interface:
         several = [self._plan.targets] if self._plan.targets > 1 else []
         if like is not None:
             out.shape, out.type = like.shape, value.type or like.type
-            beside = self._plan.targets * self._plan.path_parts
-            if beside > 1 and like.shape is not None:
-                axis = self._plan.target_axis
-                out.shape = ir.Shape([*like.shape[:axis], beside, *like.shape[axis:]])
+            beside, axis = self._plan.targets * self._plan.path_parts, self._plan.target_axis
+            if like.shape is not None:
+                own = self._plan.summed_axes.get(str(like.name))
+                dims = [1 if place == own else d for place, d in enumerate(like.shape)]
+                out.shape = ir.Shape([*dims[:axis], *([beside] if beside > 1 else []), *dims[axis:]])
         elif name == names.PATH_SCORES:
             points = (self._plan.path_points or _STEPS) if self._plan.layout.batched else 1
             out.shape = ir.Shape([points, rows, *several])

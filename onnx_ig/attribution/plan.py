@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import onnx_ir as ir
 
@@ -20,14 +21,16 @@ from onnx_ig.attribution.layout import (
     target_axis,
     with_rows_elsewhere,
 )  # fmt: skip
+from onnx_ig.attribution.summed_axes import map_of_nothing, require_maps, summed_axes
 from onnx_ig.attribution.training import training_nodes
-from onnx_ig.common.types import Algorithm, Array, Form
+from onnx_ig.common.types import Algorithm, Array, Form, SumOver
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.copying import needed_for
 from onnx_ig.graph.reading import read_by
 from onnx_ig.loading.model import Model, refuse_attribution_model
 
-ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+MAPS: tuple[Algorithm, ...] = ("grad-cam", "hirescam")  # of a convolution: products summed over its channels
 FORMS: tuple[Form, ...] = ("complete", "step")
 
 BaselineSpec = float | str | Array
@@ -60,7 +63,10 @@ class Plan:
         affine_prefix: lay the path behind the affine part of the model (the same result for less work).
         in_sequence: the complete form's chunks of the path are so many copies of the step, not turns of a loop.
         path_points: the length of a path that is an input, where that is settled.
-        pooled: of Input×Gradient, the factor beside the tensor is the mean of its gradient over axes 2 and on.
+        pooled: of Input×Gradient, the factor beside the tensor is the mean of its gradient over the axes behind that of
+            channels.
+        sum_over: along what the attributions are added up, inside the graph; ``summed_axes``: the axis of each tensor
+            in ``at``, which stays with size 1.
     """
 
     algorithm: str
@@ -85,10 +91,12 @@ class Plan:
     path_points: int | None = None
     path_parts: int = 1
     pooled: bool = False
+    sum_over: SumOver | None = None
+    summed_axes: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_integrated(self) -> bool:
-        """Whether a path is integrated over (else Input×Gradient)."""
+        """Whether a path is integrated over (else Input×Gradient, or the map that its products add up to)."""
         return self.algorithm == "integrated-gradients"
 
     @property
@@ -121,25 +129,31 @@ def make_plan(
     in_sequence: bool = False,
     path_points: int | None = None,
     pooled: bool = False,
+    sum_over: SumOver | None = None,
 ) -> Plan:
     """Resolve the defaults of :func:`onnx_ig.export` against a model.
 
     ``batch_axis``: None: the tensors hold one example, whatever their shapes look like; else the shapes tell.
     ``declared_rows``: the number of examples to declare, where the model's batch was fixed and has been freed, or is
     to be fixed. ``in_sequence``, ``path_points``, ``pooled``: see :class:`Plan`. ``targets``: instead of ``target``, a
-    number of them as an input, ``top-3``, ``input-3``, or several.
+    number of them as an input, ``top-3``, ``input-3``, or several. ``sum_over``: see
+    :func:`onnx_ig.attribution.summed_axes.summed_axes`.
 
     Raises:
         UsageError: an unknown algorithm, form or name, or options that contradict each other.
-        InputError: the default input or output is ambiguous, the target does not fit the output, or the examples of the
-            output or of a tensor in ``at`` are not on axis 0.
+        InputError: the default input or output is ambiguous, the target does not fit the output, the examples of the
+            output or of a tensor in ``at`` are not on axis 0, or a tensor has no axis to sum over.
         NotDifferentiableError: a node is in training mode.
     """
     refuse_attribution_model(model)
     _refuse_contradictions(algorithm, form, steps_per_run, to_tolerance)
+    _refuse_sums_of_no_meaning(algorithm, sum_over, multiply_by_inputs=multiply_by_inputs)
     chosen_output = output_called(model, output)
-    for refusal in training_nodes(needed_for([chosen_output], [], list(model.ir_model.graph))):
+    nodes = needed_for([chosen_output], [], list(model.ir_model.graph))
+    for refusal in training_nodes(nodes):
         raise refusal
+    if algorithm in MAPS and not at:
+        raise map_of_nothing(algorithm, nodes)
     attributed = list(inputs) if inputs else default_inputs(model, at or ())
     tensors = [float_tensor(model, name) for name in at] if at else [attributable(model, name) for name in attributed]
     sources = [input_called(model, name) for name in attributed]
@@ -150,6 +164,9 @@ def make_plan(
         layout, alone = _riding(model, chosen_output, sources, tensors, layout, per_example)
     for tensor in (chosen_output, *tensors):
         require_examples_first(tensor, layout)
+    if algorithm in MAPS:
+        require_maps(algorithm, tensors, layout)
+        sum_over = "channels"
     if steps_per_run == 0 and not layout.batched and algorithm == "integrated-gradients":
         raise UsageError(
             f"a loop-free model needs a batch axis on its inputs and its output for the path points; {alone}, so it "
@@ -180,7 +197,9 @@ def make_plan(
         targets=each,
         in_sequence=in_sequence,
         path_points=path_points,
-        pooled=pooled,
+        pooled=pooled or algorithm == "grad-cam",
+        sum_over=sum_over,
+        summed_axes=summed_axes(sum_over, tensors, layout),
     )
 
 
@@ -190,8 +209,8 @@ def _refuse_contradictions(
     for value, allowed, what in ((algorithm, ALGORITHMS, "algorithm"), (form, FORMS, "form")):
         if value not in allowed:
             raise UsageError(f"unknown {what} {value!r}: choose {' or '.join(allowed)}")
-    if algorithm == "input-x-gradient" and form == "step":
-        raise UsageError("input-x-gradient has no path to step along: export it with form='complete'")
+    if algorithm != "integrated-gradients" and form == "step":
+        raise UsageError(f"{algorithm} has no path to step along: export it with form='complete'")
     if steps_per_run is not None and steps_per_run < 0:
         raise UsageError(f"steps_per_run must be 0 (no loop) or more, not {steps_per_run}")
     if to_tolerance is not None and (form == "step" or steps_per_run == 0):
@@ -199,6 +218,23 @@ def _refuse_contradictions(
         raise UsageError(
             f"tolerance= (--tolerance) needs a loop that ends by itself, and a model with {which} has none: export the "
             "complete form with its loop, or leave the tolerance out"
+        )
+
+
+def _refuse_sums_of_no_meaning(algorithm: str, sum_over: SumOver | None, *, multiply_by_inputs: bool) -> None:
+    """Raise UsageError where there is nothing that the sums would be of."""
+    if algorithm in MAPS:
+        if sum_over not in (None, "channels"):
+            raise UsageError(f"{algorithm} sums over channels: leave sum_over={sum_over!r} (--sum-over) out")
+        if not multiply_by_inputs:
+            raise UsageError(
+                f"{algorithm} is a sum of products with the layer's values: leave multiply_by_inputs=False "
+                "(--no-multiply-by-inputs) out"
+            )
+    if sum_over is not None and not multiply_by_inputs:
+        raise UsageError(
+            f"sum_over={sum_over!r} (--sum-over) adds up what each element adds to F, and without the factor "
+            "(x − baseline) there are gradients alone: leave multiply_by_inputs=False (--no-multiply-by-inputs) out"
         )
 
 

@@ -90,7 +90,7 @@ def _expected(
     """What the attribution model must give for one target of each example."""
     prefix, found = contract.prefix, {}
     found[prefix + names.SCORE] = _selected(output, target)
-    if contract.algorithm == "input-x-gradient":
+    if contract.algorithm != "integrated-gradients":
         attributions = reference.input_x_gradient(net, xs, _listed(target), rest, torch.float64)
         if not contract.multiply_by_inputs:
             attributions = tuple(a / x for a, x in zip(attributions, xs, strict=True))
@@ -105,6 +105,10 @@ def _expected(
                     for a in feeds[prefix + names.PATH_NODES]
                 ]
                 found[prefix + names.PATH_SCORES] = np.stack([_selected(net(*p, *rest), target) for p in points])
+    attributions = tuple(
+        a if (axis := contract.summed_axes.get(name)) is None else a.sum(axis, keepdim=True)
+        for name, a in zip(contract.named("attributed"), attributions, strict=True)
+    )
     for name, value in zip(contract.named("attributed"), attributions, strict=True):
         found[f"{prefix}{names.ATTRIBUTION}{name}"] = value.numpy()
     if prefix + names.BASELINE_SCORE in found:

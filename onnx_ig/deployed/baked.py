@@ -48,14 +48,14 @@ def require_as_baked(
         UsageError: something that is baked is asked for differently, or cannot be chosen in this form.
     """
     asked_of_path = {name: asked for name, asked in asdict(path).items() if asked is not None}
-    if contract.algorithm != "input-x-gradient":
+    if contract.algorithm == "integrated-gradients":
         _check_path(contract.baked.get("path"), asked_of_path)
     else:
         for argument, given in {**asked_of_path, "baselines": baselines or None}.items():
             if given is not None:
                 raise UsageError(
-                    f"{argument}= ({_OPTIONS[argument]}) goes with integrated-gradients: input-x-gradient has no path "
-                    "and no baseline"
+                    f"{argument}= ({_OPTIONS[argument]}) goes with integrated-gradients: {contract.algorithm} has no "
+                    "path and no baseline"
                 )
     _check_target(contract, target)
     _check_baselines(contract, baselines)

@@ -42,7 +42,7 @@ class Explained:
     ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
     ``method`` and ``n_steps`` are None without a path of a fixed number of points; the others up to ``missed``, a
     sentence where an example is less exact than the file was to make it, are None without one that a tolerance ends.
-    ``inputs`` are those that are attributed themselves.
+    ``inputs`` are those that the baseline replaces.
     """
 
     attributions: Mapping[str, Array]
@@ -160,7 +160,7 @@ class Run:
             error_estimate=error,
             steps_used=steps,
             missed=None if tolerance is None or error is None or steps is None else not_within(tolerance, error, steps),
-            inputs={name: value for name, value in self._request.inputs.items() if name in contract.at},
+            inputs=self._request.inputs,
         )
 
     def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:

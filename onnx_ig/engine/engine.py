@@ -18,7 +18,7 @@ import numpy as np
 from onnx_ig.attribution import Plan, build, contract, make_plan
 from onnx_ig.attribution.layout import dims_of, example_axes, example_shape
 from onnx_ig.attribution.probability import Probability, probability
-from onnx_ig.common.types import Array, Progress
+from onnx_ig.common.types import Array, Progress, SumOver
 from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel, select
 from onnx_ig.engine.grid import filled
@@ -57,6 +57,7 @@ class Engine:
         targets: int = 1,
         path_parts: int = 1,
         pooled: bool = False,
+        sum_over: SumOver | None = None,
     ) -> None:
         form = "step" if algorithm == "integrated-gradients" else "complete"
         self.plan: Plan = make_plan(
@@ -73,6 +74,7 @@ class Engine:
             prefix=PREFIX,
             targets=targets,
             pooled=pooled,
+            sum_over=sum_over,
         )
         if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
             # there is no axis, or no choice, of targets, or a form that has one at a time

@@ -21,7 +21,7 @@ from onnx_ig.checking.conformance import FOLDER, replace_data_sets, require_plac
 from onnx_ig.common.arrays import as_tuple, named_arrays
 from onnx_ig.common.atomic import drafts, move
 from onnx_ig.common.destination import require_free_file, writing
-from onnx_ig.common.types import Algorithm, Array, Form, Rule
+from onnx_ig.common.types import Algorithm, Array, Form, Rule, SumOver
 from onnx_ig.engine.batching import free_batch
 from onnx_ig.engine.examples_apart import require_examples_apart
 from onnx_ig.engine.path_rule import FixedSteps, ToTolerance, path_rule
@@ -46,6 +46,7 @@ def export(
     inputs: Sequence[str] | None = None,
     output: str | int | None = None,
     at: str | Sequence[str] | None = None,
+    sum_over: SumOver | None = None,
     target: TargetSpec = "input",
     targets: TargetsSpec | None = None,
     baselines: BaselineSpec | Mapping[str, BaselineSpec] = 0,
@@ -75,12 +76,15 @@ def export(
         source: an ONNX model (path, bytes, ModelProto, onnx_ir model), or a PyTorch one (nn.Module, .pt2 file,
             ``package.module:factory``) with ``example_inputs`` and perhaps ``weights``.
         path: the file to write; it appears only when the model is complete.
-        algorithm: ``integrated-gradients`` or ``input-x-gradient``.
+        algorithm: ``integrated-gradients``, ``input-x-gradient``, or the map of a convolution in ``at``, [N, 1, height,
+            width]: ``grad-cam`` or ``hirescam``, see :class:`onnx_ig.LayerGradCam`.
         form: ``complete`` (one Run does everything) or ``step`` (the caller gives chunks of the path and adds up).
         inputs: names of the attributed inputs; default: the only float input, or all of a table's ([N] or [N, k] each).
         output: the float tensor F is selected from, by name or its position among the outputs; of what a PyTorch model
             returns a key, a field or a position. Default: the only float output.
         at: the tensor whose attribution is reported, instead of the inputs' (an embedding, a layer).
+        sum_over: add the attributions up inside the graph, along the axis of ``channels`` (the one behind the examples;
+            of an input that lies as NHWC, the last) or of an ``embedding`` (the last); the axis stays, with size 1.
         target: ``input`` (a graph input), ``predicted`` (the arg-max class at x), an int, or a tuple of ints.
         targets: several targets of each example instead, which share each forward pass: ``top-3``, the classes of the
             largest outputs at x, the largest first; a list of them; ``input-3``, so many as a graph input. Attributions
@@ -139,7 +143,7 @@ def export(
     if targets is not None and target != "input":
         raise UsageError("target= (--target) and targets= (--targets) contradict each other: leave one of them out")
     _refuse_tolerance(tolerance, algorithm, path_as_input=path_as_input, portable=needs is not None)
-    is_open = path_as_input or form == "step" or algorithm == "input-x-gradient"
+    is_open = path_as_input or form == "step" or algorithm != "integrated-gradients"
     model, chosen_output = load_with_output(
         source, output, example_inputs=example_inputs, additional_forward_args=additional_forward_args, weights=weights
     )
@@ -175,6 +179,7 @@ def export(
         steps_per_run=steps_per_run,
         per_example=per_example,
         multiply_by_inputs=multiply_by_inputs,
+        sum_over=sum_over,
         prefix=prefix,
         **_baked_path(rule, is_open=is_open),
     )
@@ -230,8 +235,8 @@ def _refuse_tolerance(tolerance: float | None, algorithm: str, *, path_as_input:
     """Raise UsageError for a tolerance where no path is baked that it could end."""
     if tolerance is None:
         return
-    if algorithm == "input-x-gradient":
-        raise UsageError("tolerance= (--tolerance) goes with integrated-gradients: input-x-gradient has no path")
+    if algorithm != "integrated-gradients":
+        raise UsageError(f"tolerance= (--tolerance) goes with integrated-gradients: {algorithm} has no path")
     if portable:
         raise UsageError(
             "tolerance= (--tolerance) and portable= (--portable) contradict each other: the data tell how many "

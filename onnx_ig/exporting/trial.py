@@ -165,7 +165,9 @@ def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, A
     leading = several if contract.layout == "none" else (rows, *several)
     for name in contract.at:
         found = plain[names.ATTRIBUTION + name].shape
-        behind = own[name].shape[0 if contract.layout == "none" else 1 :] if name in own else found[len(leading) :]
+        behind = found[len(leading) :]
+        if name in own:
+            behind = tuple(contract.summed(name, own[name].shape)[0 if contract.layout == "none" else 1 :])
         if found != (*leading, *behind):
             _wrong_shape(names.ATTRIBUTION + name, found, (*leading, *(behind if name in own else ("...",))))
     for name in names.OF_EXAMPLES:

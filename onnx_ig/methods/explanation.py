@@ -242,7 +242,7 @@ def _report(
         attributions=found.attributions,
         score=found.scores,
         provider=engine.provider,
-        inputs={name: value for name, value in request.inputs.items() if name in found.attributions},
+        inputs=request.inputs,
         target=request.target,
         baseline_score=found.baseline_scores,
         convergence_delta=found.delta,

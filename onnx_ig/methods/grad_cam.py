@@ -7,6 +7,8 @@ the selected output.
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,7 +17,10 @@ import numpy as np
 from onnx_ig.common.types import Progress
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.methods.captum_family import wrapped
+from onnx_ig.methods.explanation import Explanation
+from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.layer_method import LayerMethod, check_grad_keywords
+from onnx_ig.methods.layer_places import Asked, ByLayer
 from onnx_ig.runtime.session import ProviderSpec
 
 Weights: TypeAlias = Literal["grad-cam", "hirescam"]
@@ -86,11 +91,7 @@ class LayerGradCam(LayerMethod):
             InputError: the layer's value has no axis of channels to sum over.
             UsageError: other ``weights``.
         """
-        check_grad_keywords(grad_kwargs)
-        if weights not in get_args(Weights):
-            raise UsageError(f"unknown weights {weights!r}: choose {' or '.join(get_args(Weights))}")
-        pooled = weights == "grad-cam"
-        asked = self._places.gradient(attribute_to_layer_input, inputs, additional_forward_args, pooled=pooled)
+        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, grad_kwargs, weights)
         found = asked.method.attribute(
             asked.inputs,
             target,
@@ -100,12 +101,61 @@ class LayerGradCam(LayerMethod):
             allow_nonfinite=allow_nonfinite,
             progress=progress,
         )
-        maps = asked.by_layer(found)
-        if attr_dim_summation:
-            maps = [[_over_channels(value) for value in layer] for layer in maps]
-        if relu_attributions:
-            maps = [[value.clip(0) for value in layer] for layer in maps]
-        return self._answer(maps)
+        return self._answer(_maps(asked.by_layer(found), relu=relu_attributions, summed=attr_dim_summation))
+
+    def explain(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+        relu_attributions: bool = False,
+        attr_dim_summation: bool = True,
+        grad_kwargs: Mapping[str, Any] | None = None,
+        *,
+        weights: Weights = "grad-cam",
+        internal_batch_size: int | None = None,
+        per_example: Sequence[str] = (),
+        allow_nonfinite: bool = False,
+        progress: Progress | None = None,
+    ) -> Explanation[Any]:
+        """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing.
+
+        Its drawings lay the map over the picture that the model was given.
+        """
+        began = time.perf_counter()
+        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, grad_kwargs, weights)
+        found = asked.method.explain(
+            asked.inputs,
+            target,
+            asked.additional,
+            internal_batch_size=internal_batch_size,
+            per_example=per_example,
+            allow_nonfinite=allow_nonfinite,
+            progress=progress,
+        )
+        made = functools.partial(_maps, relu=relu_attributions, summed=attr_dim_summation)
+        return self._explained(asked, found, began, inputs, made, weights)
+
+    def _asked(
+        self, inputs: Any, additional: Any, at_input: bool, grad_kwargs: Mapping[str, Any] | None, weights: Weights
+    ) -> Asked[InputXGradient]:
+        """The products of each layer's elements, with the ``weights`` in their gradient's place.
+
+        Raises:
+            UsageError: other weights, or arguments for torch alone.
+        """
+        check_grad_keywords(grad_kwargs)
+        if weights not in get_args(Weights):
+            raise UsageError(f"unknown weights {weights!r}: choose {' or '.join(get_args(Weights))}")
+        return self._places.gradient(at_input, inputs, additional, pooled=weights == "grad-cam")
+
+
+def _maps(by_layer: ByLayer, *, relu: bool, summed: bool) -> ByLayer:
+    """The products of each layer as maps."""
+    if summed:
+        by_layer = [[_over_channels(value) for value in layer] for layer in by_layer]
+    return [[value.clip(0) for value in layer] for layer in by_layer] if relu else by_layer
 
 
 def _over_channels(value: Any) -> Any:

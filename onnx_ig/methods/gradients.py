@@ -135,6 +135,18 @@ class InputXPooledGradient(InputXGradient):
     pooled = True
 
 
+class GradCam(InputXGradient):
+    """Grad-CAM's map of a convolution, [N, 1, height, width], summed over channels inside the graph."""
+
+    algorithm = "grad-cam"
+
+
+class HiResCam(InputXGradient):
+    """HiResCAM's map of a convolution, [N, 1, height, width], summed over channels inside the graph."""
+
+    algorithm = "hirescam"
+
+
 class Saliency(_AtInput):
     """Saliency: attribution = |∇F(x; t)|, or ∇F(x; t) with ``abs=False``, elementwise.
 

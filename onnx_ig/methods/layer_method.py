@@ -7,11 +7,12 @@ The one idea: a layer's attribution is that of its value as an input; where that
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from onnx_ig.common.arrays import to_array
+from onnx_ig.common.arrays import inputs_as_tuple, to_array
+from onnx_ig.common.types import Algorithm, Array
 from onnx_ig.errors import UsageError
 from onnx_ig.methods.answers import described
 from onnx_ig.methods.batches import Batches
@@ -106,20 +107,37 @@ class LayerMethod(Batches, CaptumMember):
 
         return resized(layer_attribution, interpolate_dims, interpolate_mode)
 
-    def _explained(self, asked: Asked[Any], found: Explanation[Any], began: float) -> Explanation[Any]:
-        """What was ``found`` for the layers' values, as it is answered."""
+    def _explained(
+        self,
+        asked: Asked[Any],
+        found: Explanation[Any],
+        began: float,
+        inputs: Any,
+        made: Callable[[ByLayer], ByLayer] = lambda by_layer: by_layer,
+        algorithm: Algorithm | None = None,
+    ) -> Explanation[Any]:
+        """What was ``found`` for the layers' values, as it is answered.
+
+        Args:
+            inputs: the model's own.
+            made: what is made of the layers' attributions; ``algorithm``: its name, unless it is that of ``found``.
+        """
 
         def kept(numbers: Any) -> Any:
             return None if numbers is None else asked.kept(numbers)
 
-        by_layer = asked.by_layer(found.attributions)
+        by_layer = made(asked.by_layer(found.attributions))
         seconds = time.perf_counter() - began
-        known = found.report.attributions.items()
+        known = found.report.attributions
+        names = list(known) if asked.inputs is inputs else self._names(by_layer)
         values = map(to_array, (tensor for layer in by_layer for tensor in layer))
         report = replace(
             found.report,
-            attributions={name: own.reshape(array.shape) for (name, array), own in zip(known, values, strict=True)},
-            inputs={},
+            algorithm=algorithm or found.report.algorithm,
+            attributions={
+                name: _in_rows_of(array, own) for name, array, own in zip(names, known.values(), values, strict=True)
+            },
+            inputs=found.report.inputs if asked.inputs is inputs else _by_name(inputs),
             baseline_score=None if found.baseline_scores is None else to_array(found.baseline_scores),
             convergence_delta=None if found.convergence_delta is None else to_array(found.convergence_delta),
             seconds={"attribution": seconds},
@@ -135,10 +153,33 @@ class LayerMethod(Batches, CaptumMember):
             error_estimate=kept(found.error_estimate),
         )
 
+    def _names(self, by_layer: ByLayer) -> list[str]:
+        """What the tensors of modules are called: by their module's place in the whole, several of one numbered."""
+        layers = self.layer if isinstance(self.layer, (list, tuple)) else [self.layer]
+        modules = getattr(self._forward_func, "named_modules", dict)
+        known = {id(module): name for name, module in dict(modules()).items()}
+        names: list[str] = []
+        for layer, tensors in zip(layers, by_layer, strict=True):
+            name = known.get(id(layer)) or type(layer).__name__
+            names += [name] if len(tensors) == 1 else [f"{name}[{i}]" for i in range(len(tensors))]
+        return names if len({*names}) == len(names) else [f"{name} ({i})" for i, name in enumerate(names)]
+
     def _answer(self, by_layer: ByLayer) -> Any:
         """One tensor or, of several, a tuple for each layer; a list for a list of layers."""
         found = [layer[0] if len(layer) == 1 else tuple(layer) for layer in by_layer]
         return found if isinstance(self.layer, (list, tuple)) else found[0]
+
+
+def _in_rows_of(array: Array, own: Array) -> Array:
+    """A layer's attributions with as many rows as ``array`` has examples, which a layer may hold together."""
+    if own.size == array.size:
+        return own.reshape(array.shape)
+    return own if len(own) == len(array) else own.reshape(len(array), -1, *own.shape[1:])
+
+
+def _by_name(inputs: Any) -> dict[str, Array]:
+    """The inputs of a function by their numbers."""
+    return {f"input {place}": to_array(value) for place, value in enumerate(inputs_as_tuple(inputs))}
 
 
 def check_grad_keywords(grad_kwargs: Mapping[str, Any] | None) -> None:

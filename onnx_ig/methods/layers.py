@@ -110,7 +110,7 @@ class LayerGradientXActivation(LayerMethod):
             allow_nonfinite=allow_nonfinite,
             progress=progress,
         )
-        return self._explained(asked, found, began)
+        return self._explained(asked, found, began, inputs)
 
 
 class LayerIntegratedGradients(LayerMethod):
@@ -227,4 +227,4 @@ class LayerIntegratedGradients(LayerMethod):
         if (start := self._places.baseline_scores(*of_model)) is not None:
             delta = self._places.delta(asked.by_layer(found.attributions), *of_model)
             found = replace(found, baseline_scores=start, convergence_delta=delta)
-        return self._explained(asked, found, began)
+        return self._explained(asked, found, began, inputs)

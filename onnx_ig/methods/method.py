@@ -17,7 +17,7 @@ import numpy as np
 from onnx_ig.common import arrays
 from onnx_ig.common.kept import Kept
 from onnx_ig.common.progress import reported
-from onnx_ig.common.types import Array
+from onnx_ig.common.types import Array, SumOver
 from onnx_ig.engine.advice import Notes, notes_of
 from onnx_ig.engine.averaged import from_each, row_by_row
 from onnx_ig.engine.engine import Engine
@@ -52,6 +52,8 @@ class Method(Batches, CaptumMember):
             PyTorch model returns a key, a field or a position. Default: the only float output.
         at: report the attribution of this float tensor inside the graph instead of the inputs', or of several: a list
             for a list. (ONNX sources)
+        sum_over: add the attributions up inside the graph, along the axis of ``channels`` (the one behind the examples;
+            of an input that lies as NHWC, the last) or of an ``embedding`` (the last); the axis stays, with size 1.
         batch_axis: where the examples lie in an ONNX model's inputs; None (PyTorch models too): the tensors hold one
             example, even if their shapes look like a batch. Arrays are taken and given with the examples on axis 0.
         provider: ``auto`` (CUDA if it opens, else the faster of ONNX Runtime and OpenVINO), ``cpu``, ``cuda``,
@@ -68,10 +70,11 @@ class Method(Batches, CaptumMember):
         *,
         output: str | int | None = None,
         at: str | Sequence[str] | None = None,
+        sum_over: SumOver | None = None,
         provider: ProviderSpec = "auto",
         batch_axis: int | None = 0,
     ) -> None:
-        self._multiply_by_inputs = multiply_by_inputs
+        self._multiply_by_inputs, self._sum_over = multiply_by_inputs, sum_over
         self._output, self._at, self._provider, self._batch_axis = output, at, provider, batch_axis
         self.forward_func = forward_func
 
@@ -100,7 +103,14 @@ class Method(Batches, CaptumMember):
         self._forget_engines()
 
     def __repr__(self) -> str:
-        return described(self, self._forward_func, at=self._at, output=self._output, provider=self._provider)
+        return described(
+            self,
+            self._forward_func,
+            at=self._at,
+            sum_over=self._sum_over,
+            output=self._output,
+            provider=self._provider,
+        )
 
     @property
     def _places(self) -> list[str] | None:
@@ -238,7 +248,7 @@ class Method(Batches, CaptumMember):
 
     def _engine(self, bound: Bound, per_example: tuple[str, ...], targets: int, path_parts: int) -> Engine:
         places = repr((self._provider, self._places, self._batch_axis))
-        options = (self.algorithm, self.pooled, self._multiply_by_inputs, places)
+        options = (self.algorithm, self.pooled, self._multiply_by_inputs, self._sum_over, places)
         key = (bound.key, tuple(bound.inputs), per_example, options, targets, path_parts)
         opened = functools.partial(self._opened, bound, per_example, targets, path_parts)
         self._engine_used = self._kept(bound).get_or_make(key, opened)
@@ -262,6 +272,7 @@ class Method(Batches, CaptumMember):
             targets=targets,
             path_parts=path_parts,
             pooled=self.pooled,
+            sum_over=self._sum_over,
         )
 
     def _returned(self, result: Attribution, inputs: Any, bound: Bound) -> Any:

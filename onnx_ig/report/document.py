@@ -32,8 +32,8 @@ def document(
     ``format``              ``"onnx-ig report"``
     ``version``             1; raised when a key changes its meaning
     ``model``               ``file``, ``sha256`` (null if unknown), ``exporter`` (null for ONNX sources)
-    ``algorithm``           ``"integrated-gradients"`` or ``"input-x-gradient"``
-    ``method``, ``n_steps``  quadrature rule and number of path points; null for input-x-gradient
+    ``algorithm``           ``"integrated-gradients"``, ``"input-x-gradient"``, ``"grad-cam"`` or ``"hirescam"``
+    ``method``, ``n_steps``  quadrature rule and number of path points; null without a path
     ``tolerance``           the relative error up to which path points were added, or null
     ``provider``            the execution provider that was used
     ``straight_through``    object: operator → number of nodes whose gradient is a straight-through one

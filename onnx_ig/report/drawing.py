@@ -60,7 +60,7 @@ class Sheet:
             first = f"target {report.describe_target(example)}  ·  {first}"
         if report.examples > 1 or report.example_names:
             first += f"  ·  example {report.describe_example(example)}"
-        if len(report.attributions) > 1:
+        if len(report.attributions) > 1 or name not in report.inputs:
             first += f"  ·  {name}"
         numbers = [f"score {report.score[example]:.4g}"]
         if report.baseline_score is not None:

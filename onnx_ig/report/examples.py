@@ -31,7 +31,7 @@ def top_features(report: AttributionReport, example: int, count: int = TOP) -> l
     found = []
     for tensor, array in report.attributions.items():
         row = report.rows(array)[example]
-        names, values = report.names_of(tensor, example), report.inputs.get(tensor)
+        names, values = report.names_of(tensor, example), report.values_of(tensor)
         for index in _largest(row, count):
             name = names[index[0]] if names is not None and index else None
             value = None if values is None else number(report.rows(values)[example][index])

@@ -49,7 +49,7 @@ def _entries(report: AttributionReport) -> Iterator[tuple[Any, ...]]:
     for tensor, array in report.attributions.items():
         rows = report.rows(array)
         places = list(np.ndindex(rows.shape[1:]))
-        given = report.inputs.get(tensor)
+        given = report.values_of(tensor)
         values = np.full(rows.size, np.nan) if given is None else report.rows(given).reshape(-1)
         features = [_feature(report, tensor, example, place) for example in range(len(rows)) for place in places]
         examples = np.repeat(np.arange(len(rows)), len(places))
@@ -87,7 +87,8 @@ def to_shap(report: AttributionReport) -> shap.Explanation:
     elif len(report.attributions) == 1:
         ((tensor, array),) = report.attributions.items()
         values = report.rows(array)
-        data = report.rows(report.inputs[tensor]) if tensor in report.inputs else None
+        fed = report.values_of(tensor)
+        data = None if fed is None else report.rows(fed)
     else:
         raise InputError(
             f"shap's form holds one table or one tensor, and {', '.join(report.attributions)} were attributed: take "

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from onnx_ig.data.pictures import Picture
 from onnx_ig.data.series import Series
 from onnx_ig.errors import MissingDependencyError, UsageError
+from onnx_ig.report.behind import behind, fed_as_picture, likely_picture
 from onnx_ig.report.columns import Columns, columns_of
 from onnx_ig.report.examples import top_features
 from onnx_ig.report.record import AttributionReport
@@ -177,7 +178,7 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
     """How a tensor is drawn: as the picture or series that it is known to be, else by its shape; empty for none.
 
     * [N, C, H, W] and [N, H, W, C] with 1 or 3 channels look like pictures; inside the graph [N, C, H, W] is a map of
-      the picture that was read, if it has its proportions.
+      the picture that the model was given, if it has its proportions.
     * [N, F] is a table, drawn together with the others where it is one column of several; a series where more than 256
       columns have no names.
     * [N, A, B] inside the graph, or with names on axis 1, is a sequence of vectors: a strip of their sums, or a
@@ -196,8 +197,8 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
     if len(shape) == 4:
         if name not in report.inputs and _is_map(report, shape):
             return [Picture("NCHW")]
-        layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] in (1, 3)]
-        return [Picture(layouts[0])] if layouts else []
+        likely = likely_picture(shape)
+        return [] if likely is None else [likely]
     if len(shape) == 2:
         if all(columns.name != name for columns in columns_of(report)):
             return []
@@ -206,18 +207,22 @@ def kinds_of_drawing(report: AttributionReport, name: str) -> list[Drawing]:
 
 
 def _is_map(report: AttributionReport, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor inside the graph has the proportions of the picture that was read, as a convolution's has.
+    """Whether a tensor inside the graph has the proportions of the picture that was given, as a convolution's has.
 
     Within a pixel of its own: strides and edges round.
     """
-    from onnx_ig.report.overlay import behind
-
-    known = behind(report, 0)
-    if known is None:
+    known, fed = behind(report, 0), fed_as_picture(report)
+    if known is not None:
+        left, top, right, bottom = known.box
+        across, down = right - left, bottom - top
+    elif fed is not None:
+        name, picture = fed
+        sizes = dict(zip(picture.axes, report.rows(report.inputs[name]).shape, strict=False))
+        across, down = sizes["W"], sizes["H"]
+    else:
         return False
-    left, top, right, bottom = known.box
     height, width = shape[2:]
-    return abs(width * (bottom - top) - height * (right - left)) <= max(right - left, bottom - top)
+    return abs(width * down - height * across) <= max(across, down)
 
 
 def _of_rank_3(first: int, last: int, named: bool, is_input: bool) -> list[Drawing]:

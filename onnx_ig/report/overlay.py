@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 
 from onnx_ig.common.types import Array
 from onnx_ig.data.pictures import Original, Picture, opened
+from onnx_ig.report.behind import behind, fed_as_picture
 from onnx_ig.report.drawing import (
     FAINT,
     HEADING,
@@ -32,8 +33,8 @@ def draw_overlay(report: AttributionReport, name: str, example: int, picture: Pi
 
     Red raises the target's score, blue lowers it; the scale is symmetric and ends at a percentile of |attribution|,
     as the report's style says. Pixels stay sharp squares up to 64 a side, larger pictures are drawn smoothly. The
-    picture is the file's own where it is known, in its resolution; a tensor inside the graph is laid over it, enlarged
-    (HiResCAM, where it is a convolution's and the method Input×Gradient).
+    picture is the file's own where it is known, in its resolution; a tensor inside the graph, such as a convolution's
+    map, is laid over it, enlarged.
     """
     by_channel = channels_last(report.rows(report.attributions[name])[example], picture)
     attribution = report.style.shown(by_channel.sum(axis=2, dtype=np.float64))
@@ -41,10 +42,9 @@ def draw_overlay(report: AttributionReport, name: str, example: int, picture: Pi
     panels: list[tuple[str, Array]] = [("attribution, summed over channels", colours(attribution, limit))]
     shown = None
     if name in report.inputs:
-        fed = displayable(channels_last(report.rows(report.inputs[name])[example], picture), picture)
-        shown = original(picture, example, fed)
-    elif (known := behind(report, example)) is not None:
-        shown = part_of(known)
+        shown = original(picture, example, as_shown(report, (name, picture), example))
+    else:
+        shown = picture_behind(report, example)
     if shown is not None:
         panels.insert(0, ("input", shown))
         panels.append(("overlay", blended(shown, enlarged(attribution, shown.shape[0], shown.shape[1]), limit)))
@@ -76,12 +76,13 @@ def thumbnail(report: AttributionReport, name: str, example: int, picture: Pictu
     by_channel = channels_last(report.rows(report.attributions[name])[example], picture)
     attribution = report.style.shown(by_channel.sum(axis=2, dtype=np.float64))
     limit = colour_limit(attribution, report.style.clip)
-    if name in report.inputs:
-        shown = displayable(channels_last(report.rows(report.inputs[name])[example], picture), picture)
-        pixels = blended(shown, attribution, limit)
-    else:
+    fed = (name, picture) if name in report.inputs else None
+    shown = picture_behind(report, example) if fed is None else as_shown(report, fed, example)
+    if shown is None:
         pixels = colours(attribution, limit)[..., :3]
-    height, width = attribution.shape
+    else:
+        pixels = blended(shown, enlarged(attribution, shown.shape[0], shown.shape[1]), limit)
+    height, width = pixels.shape[:2]
     scale = _THUMBNAIL / max(height, width)
     small = Image.fromarray(np.uint8(np.rint(255 * np.clip(pixels, 0, 1))))
     method = Image.Resampling.NEAREST if max(height, width) <= _TINY else Image.Resampling.BILINEAR
@@ -109,10 +110,20 @@ def original(picture: Picture, example: int, fed: Array) -> Array:
     return fed if part is None or part.shape[1] < fed.shape[1] else part
 
 
-def behind(report: AttributionReport, example: int) -> Original | None:
-    """The picture that an example of tensors inside the graph is, where the model was given just one."""
-    known = [picture.originals[example] for picture in report.pictures.values() if example < len(picture.originals)]
-    return known[0] if len(known) == 1 else None
+def picture_behind(report: AttributionReport, example: int) -> Array | None:
+    """(H, W, 3) in [0, 1]: what a map of a tensor inside the graph is laid over, the file's own picture or the input's.
+
+    None where there is none.
+    """
+    known, fed = behind(report, example), fed_as_picture(report)
+    part = None if known is None else part_of(known)
+    return as_shown(report, fed, example) if part is None and fed is not None else part
+
+
+def as_shown(report: AttributionReport, fed: tuple[str, Picture], example: int) -> Array:
+    """(H, W, 3) in [0, 1]: an example of an input that holds pictures."""
+    name, picture = fed
+    return displayable(channels_last(report.rows(report.inputs[name])[example], picture), picture)
 
 
 def part_of(known: Original) -> Array | None:

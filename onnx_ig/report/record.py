@@ -29,13 +29,19 @@ def known_to_numpy(value: Any) -> Any:
     return value.astype(np.float32) if is_foreign else value
 
 
+def _lies_over(summed: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape is one of the second, or the sum of it over an axis that stays."""
+    differing = [a for a, b in zip(summed, shape, strict=False) if a != b]
+    return len(summed) == len(shape) and differing in ([], [1])
+
+
 @dataclass(frozen=True)
 class AttributionReport:
     """Attributions with all that is needed to read them. N is the number of examples, on axis 0 everywhere.
 
-    ``attributions`` maps each attributed tensor to an array of its shape; ``inputs`` holds the values of
-    those that are model inputs. ``target`` is None, [N], or [N, axes]; ``score`` is F(x) [N].
-    ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
+    ``attributions`` maps each attributed tensor to an array of its shape, with size 1 along an axis that was summed
+    over; ``inputs`` holds the values of the model's inputs. ``target`` is None, [N], or [N, axes]; ``score``
+    is F(x) [N]. ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
     (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` [N] is relative, ``steps_used`` [N]
     there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
@@ -105,7 +111,7 @@ class AttributionReport:
             raise InputError(f"{len(self.example_names)} names for {self.examples} examples: one for each is needed")
         for name, array in self.attributions.items():
             given = self.inputs.get(name)
-            if given is not None and given.shape != array.shape:
+            if given is not None and not _lies_over(array.shape, given.shape):
                 raise InputError(
                     f"attributions of {name!r} have shape {list(array.shape)}, the input {list(given.shape)}"
                 )
@@ -130,6 +136,13 @@ class AttributionReport:
     def rows(self, array: Array) -> Array:
         """The array with examples on axis 0."""
         return array if self.batched else array[np.newaxis]
+
+    def values_of(self, name: str) -> Array | None:
+        """What the model was given where ``name`` was attributed, element by element; None of a tensor inside the
+        graph, and where attributions were summed over an axis.
+        """
+        given = self.inputs.get(name)
+        return given if given is not None and given.shape == self.attributions[name].shape else None
 
     def alone(self, name: str) -> AttributionReport:
         """The same report about one attributed tensor only."""

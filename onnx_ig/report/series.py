@@ -41,12 +41,15 @@ def draw_series(report: AttributionReport, name: str, example: int, series: Seri
     """PNG of a series [T] or [C, T] and of its attributions over time.
 
     Up to 8 channels are lines coloured by attribution, above a panel of the sums over channels; more are two maps.
-    Beyond 2,000 positions each of 900 pieces shows the range of its values and the sum of its attributions.
+    Beyond 2,000 positions each of 900 pieces shows the range of its values and the sum of its attributions. Where the
+    attributions were summed over the channels, every line has the colours of the sum.
     """
     attribution = _channels_first(report.rows(report.attributions[name])[example], series)
     values = report.inputs.get(name)
     shown = None if values is None else _channels_first(report.rows(values)[example], series)
-    labels = _labels(report, name, example, series, len(attribution))
+    if shown is not None and len(shown) > max(LANES, len(attribution)):
+        shown = None
+    labels = _labels(report, name, example, series, len(attribution if shown is None else shown))
     if len(attribution) > LANES:
         across = "time (seconds)" if series.rate else f"position (axis {series.axes.index('T')})"
         return _maps(report, name, example, shown, attribution, labels, across, series.rate)
@@ -100,17 +103,17 @@ def _lanes(
     starts = pieces(length, length if length <= LONGEST else _PIECES)
     sums = np.add.reduceat(attribution, starts, axis=1)
     middles = (starts + np.append(starts[1:], length) - 1) / 2 / (series.rate or 1)
-    limit, lane = colour_limit(sums), 240 if channels == 1 else 100
-    shown = 0 if values is None else channels
+    limit, lane = colour_limit(sums), 240 if channels == 1 and (values is None or len(values) == 1) else 100
+    shown = 0 if values is None else len(values)
     sheet = Sheet(_LEFT + _WIDTH + _SCALE, HEADING + shown * (lane + 10) + 140 + 70)
     sheet.heading(report, name, example)
     for channel in range(shown):
         assert values is not None
         axes = sheet.axes(_LEFT, HEADING + channel * (lane + 10), _WIDTH, lane)
-        _line(axes, values[channel], starts, middles, sums[channel], limit)
+        _line(axes, values[channel], starts, middles, sums[min(channel, channels - 1)], limit)
         axes.set_xlim(*_reach(middles))
         axes.set_xticklabels([])
-        if channels > 1:
+        if shown > 1:
             axes.set_ylabel(shortened(labels[channel], 12), fontsize=8, color=INK, parse_math=False)
     top = HEADING + shown * (lane + 10)
     total = sums.sum(axis=0)

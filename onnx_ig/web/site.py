@@ -145,6 +145,8 @@ def _lacking(contract: Contract) -> Iterator[str]:
         yield "the baseline as an input"
     if not contract.multiply_by_inputs:
         yield "local attributions, without × (x − baseline)"
+    if contract.sum_over is not None:
+        yield f"attributions summed over {contract.sum_over}"
     others = [*contract.named("per_example"), *contract.named("shared"), *contract.named("attributed")[1:]]
     if others or contract.at != contract.named("attributed"):
         yield f"further inputs or tensors ({', '.join(dict.fromkeys([*others, *contract.at]))})"

@@ -14,7 +14,7 @@ from tests.helpers.cli_models import MODELS
 Array = np.ndarray[Any, Any]
 FACTORY = "models.digits_cnn.model:digits_cnn"
 WEIGHTS = str(MODELS / "digits_cnn" / "digits_cnn.safetensors")
-IG, IXG = onnx_ig.IntegratedGradients, onnx_ig.InputXGradient
+IG, IXG, CAM = onnx_ig.IntegratedGradients, onnx_ig.InputXGradient, onnx_ig.LayerGradCam
 
 
 def loaded(name: str) -> Array:
@@ -67,6 +67,24 @@ GOOD: dict[str, tuple[str, Callable[[], Any]]] = {
     "gradient alone": (
         f"{SEVEN} --algorithm input-x-gradient --no-multiply-by-inputs",
         lambda: IXG("digits_cnn.onnx", multiply_by_inputs=False).attribute(loaded("seven.npy"), target=7),
+    ),
+    "grad-cam": (
+        f"{SEVEN} --algorithm grad-cam --at getitem_3 --target 3",
+        lambda: {"getitem_3": CAM("digits_cnn.onnx", "getitem_3").attribute(loaded("seven.npy"), 3)},
+    ),
+    "hirescam": (
+        f"{SEVEN} --algorithm hirescam --at getitem_3",
+        lambda: {
+            "getitem_3": CAM("digits_cnn.onnx", "getitem_3").attribute(loaded("seven.npy"), 7, weights="hirescam")
+        },
+    ),
+    "summed over channels": (
+        f"{SEVEN} --at getitem_3 --sum-over channels",
+        lambda: {
+            "getitem_3": IG("digits_cnn.onnx", at="getitem_3")
+            .attribute(loaded("seven.npy"), target=7)
+            .sum(1, keepdims=True)
+        },
     ),
     "one example without batch axis": ("one.onnx -i flat.npy", lambda: IG("one.onnx").attribute(rows()[:1])),
     "one number per example": ("one.onnx -i rows.npy", lambda: IG("one.onnx").attribute(rows())),
@@ -133,6 +151,10 @@ EXPORTED: dict[str, tuple[str, str, str]] = {
     "step form with prefix": (f"{TWO} --form step --prefix ig_", "--target 1", BOTH),
     "local": (f"{TWO} --no-multiply-by-inputs", "--target 1", BOTH),
     "input x gradient": (f"{TWO} --algorithm input-x-gradient", "--target 1", BOTH),
+    "grad-cam": ("digits_cnn --algorithm grad-cam --at getitem_3", "--target 1", "-i seven.npy"),
+    "hirescam": ("digits_cnn --algorithm hirescam --at getitem_3 --target predicted", "", "-i seven.npy"),
+    "summed, step form": (f"{IDS} --form step --sum-over embedding", "--target 0", FED),
+    "summed": (f"{IDS} --sum-over embedding", "--target 0", FED),
     "one attributed": ("two --input a", "--target @targets.npy", "-i a=rows.npy --extra b=rows.npy"),
     "per example": ("two --input a --per-example b", "--target 0", "-i a=rows.npy --extra b=rows.npy"),
     "fixed batch": ("fixed", "--target 1", "-i rows.npy"),
@@ -158,6 +180,9 @@ CONTRADICTIONS: dict[str, tuple[str, str, list[str]]] = {
     "steps": ("--n-steps 10", "--n-steps 20", ["--n-steps 20", "10"]),
     "output": ("", "--output linear", ["--output", "logits"]),
     "at": ("", "--at linear", ["--at", "image"]),
+    "sum": ("", "--sum-over channels", ["--sum-over channels", "every element"]),
+    "map": ("--algorithm grad-cam --at getitem_3", "--algorithm hirescam", ["hirescam", "grad-cam"]),
+    "steps of a map": ("--algorithm grad-cam --at getitem_3", "--n-steps 4", ["grad-cam has no path"]),
     "factor": ("", "--no-multiply-by-inputs", ["--multiply-by-inputs"]),
     "pieces of a complete form": ("", "--internal-batch-size 4", ["--form step"]),
     "steps of input x gradient": ("--algorithm input-x-gradient", "--n-steps 4", ["--n-steps"]),
@@ -180,6 +205,20 @@ BROKEN: dict[str, tuple[str, int, list[str]]] = {
     "no such method": (f"{A} -o out --method simpson", 2, ["simpson", "gausslegendre"]),
     "no such provider": (f"{A} -o out --provider abacus", 2, ["abacus"]),
     "steps without a path": (f"{A} -o out --algorithm input-x-gradient --n-steps 4", 2, ["--n-steps"]),
+    "a map of no layer": (f"{D} --algorithm grad-cam -o out", 2, ["'getitem_3'", "--at"]),
+    "a map of no layer in export": (
+        "export digits_cnn.onnx --algorithm grad-cam -o out.onnx",
+        2,
+        ["'getitem_3'", "--at"],
+    ),
+    "a map of no convolution": (f"{D} --algorithm hirescam --at linear -o out", 4, ["'linear'", "[batch, 64]"]),
+    "a map without a factor": (
+        f"{D} --algorithm grad-cam --at getitem_3 --no-multiply-by-inputs -o out",
+        2,
+        ["products"],
+    ),
+    "a sum along no axis": (f"{A} --sum-over channels -o out", 4, ["'x'", "--sum-over"]),
+    "a sum of gradients": (f"{A} --sum-over channels --no-multiply-by-inputs -o out", 2, ["--no-multiply-by-inputs"]),
     "weights without a factory": (f"{A} -o out --weights rows.npy", 2, ["--weights"]),
     "missing model": ("attribute gone.onnx -i rows.npy -o out", 2, ["gone.onnx"]),
     "missing input": ("attribute one.onnx -i gone.npy -o out", 2, ["gone.npy"]),

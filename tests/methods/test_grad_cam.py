@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
+from pathlib import Path
 from typing import Any
 
 import captum.attr
@@ -11,64 +11,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import onnx_ig
+from tests.helpers.convolutions import TARGET, X, by_autograd, pictures
 
 TOLERANCE = 1e-5  # of the largest value of the map
 
 
-class Halves(nn.Module):
-    """Two tensors out of one."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.sigmoid(x[:, :2]), torch.tanh(x[:, 2:])
-
-
-class Pictures(nn.Module):
-    """Convolutions whose places count differently, so that Grad-CAM and HiResCAM differ; the ONNX model's twin."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.act, self.second = nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(4, 3, 3)
-        self.halves, self.head = Halves(), nn.Linear(3 * 2 * 3, 3, bias=False)
-        self.second.bias = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        left, right = self.halves(self.act(self.conv(x)))
-        return self.head(torch.tanh(self.second(torch.cat([left, right], 1))).flatten(1))
-
-
-GRAPH = """<ir_version: 8, opset_import: ["": 17]>
-pictures (float[n, 2, 4, 5] x) => (float[n, 3] y) {
-    conv = Conv<pads = [1, 1, 1, 1]>(x, conv_weight)
-    act = Relu(conv)
-    left_in, right_in = Split<axis = 1>(act)
-    left = Sigmoid(left_in)
-    right = Tanh(right_in)
-    both = Concat<axis = 1>(left, right)
-    second = Conv(both, second_weight)
-    deep = Tanh(second)
-    rows = Flatten(deep)
-    turned = Transpose<perm = [1, 0]>(head_weight)
-    y = MatMul(rows, turned)
-}"""
-
-
-@functools.cache
-def pictures() -> tuple[Pictures, bytes]:
-    """The module and the ONNX model with its weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        module = Pictures().eval()
-    model = onnx.parser.parse_model(GRAPH)
-    weights = {name.replace(".", "_"): value.numpy() for name, value in module.state_dict().items()}
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    return module, model.SerializeToString()
-
-
-X = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(6))
-TARGET = [0, 2, 1]
 LAYERS = {"conv": "conv", "act": "act", "second": "second", "halves": ["left", "right"], "head": "y"}
 
 
@@ -101,23 +51,6 @@ def test_agrees_with_captum(layer: str, arguments: dict[str, Any]) -> None:
     assert type(ours) is type(theirs)
     assert_equal(ours, theirs)
     assert_equal(onnx_ig.LayerGradCam(model, LAYERS[layer]).attribute(X.numpy(), TARGET, **arguments), theirs)
-
-
-def by_autograd(layer: str, weights: str) -> list[Tensor]:
-    """The map by its formula, from torch's gradient."""
-    module, _ = pictures()
-    kept: list[Tensor] = []
-    with getattr(module, layer).register_forward_hook(
-        lambda _module, _given, value: kept.extend([value] if isinstance(value, Tensor) else value)
-    ):
-        score = module(X)[range(3), TARGET].sum()
-    maps = []
-    for value, gradient in zip(kept, torch.autograd.grad(score, kept), strict=True):
-        if weights == "grad-cam":
-            maps.append(torch.einsum("nchw,nc->nhw", value, gradient.flatten(2).mean(2))[:, None].detach())
-        else:
-            maps.append(torch.einsum("nchw,nchw->nhw", value, gradient)[:, None].detach())
-    return maps
 
 
 @pytest.mark.parametrize(
@@ -178,3 +111,24 @@ def test_many_channels_of_halves_are_summed_in_more_bits() -> None:
     x[0, 0] = 64
     found = onnx_ig.LayerGradCam(model, "h").attribute(x)  # each 1 / 8192 is below half a step of the first's 1 / 2
     assert found.dtype == np.float16 and np.abs(found - (1 / 2 + 4095 / 8192)).max() < 1e-3
+
+
+@pytest.mark.parametrize("weights", ["grad-cam", "hirescam"])
+@pytest.mark.parametrize("layer", ["act", "halves"])
+def test_explain_gives_the_maps_and_shows_them_over_the_input(layer: str, weights: Any, tmp_path: Path) -> None:
+    module, model = pictures()
+    for cam, x in (
+        (onnx_ig.LayerGradCam(module, getattr(module, layer)), X),
+        (onnx_ig.LayerGradCam(model, LAYERS[layer]), X.numpy()),
+    ):
+        found = cam.explain(x, TARGET, weights=weights, relu_attributions=True)
+        assert_equal(found.attributions, cam.attribute(x, TARGET, weights=weights, relu_attributions=True))
+        assert np.allclose(found.scores, module(X)[range(3), TARGET].detach(), atol=1e-5)
+        names = ["left", "right"] if layer == "halves" else ["act"]
+        if isinstance(x, Tensor):
+            names = [f"halves[{i}]" for i in range(2)] if layer == "halves" else names
+        assert list(found.report.attributions) == names and found.report.algorithm == weights
+        assert {value.shape for value in found.report.attributions.values()} == {(3, 1, 4, 5)}
+        assert f"{weights} of" in repr(found) and len(found.top(3)) == 3
+    saved = {file.name for file in found.save(tmp_path / "report")}
+    assert {"report.html", "report.json", f"overlay_{names[0]}_0.png"} <= saved

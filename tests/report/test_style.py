@@ -101,3 +101,23 @@ def test_a_convolution_is_laid_over_the_picture_that_was_read(tmp_path: Path) ->
     pixels = np.asarray(Image.open(io.BytesIO(drawn.png)).convert("RGB")).reshape(-1, 3)
     assert (pixels == (200, 30, 60)).all(axis=1).sum() > 50_000  # the file itself, in a panel of its own
     assert list(of_example(report((1, 8, 4, 16)), 0)) == []  # no map of a square picture
+
+
+@pytest.mark.parametrize("axes", ["NCHW", "NHWC"])
+def test_a_map_is_laid_over_the_input_where_no_file_is_known(axes: str) -> None:
+    fed = np.zeros((1, 3, 8, 8), np.float32)
+    fed[:, 0] = 200 / 255
+    result = AttributionReport(
+        attributions={"conv": np.zeros((1, 1, 4, 4))},
+        inputs={"image": fed if axes == "NCHW" else fed.transpose(0, 2, 3, 1)},
+        score=np.ones(1),
+        provider="cpu",
+        algorithm="grad-cam",
+        model="m",
+    )
+    (drawn,) = of_example(result, 0)
+    pixels = np.asarray(Image.open(io.BytesIO(drawn.png)).convert("RGB")).reshape(-1, 3)
+    assert (pixels == (200, 0, 0)).all(axis=1).sum() > 50_000
+    small = np.asarray(Image.open(io.BytesIO(drawn.small)).convert("RGB"))
+    grey = 255 * (0.3 + 0.6 * 0.299 * 200 / 255)  # of red, where the map is zero: it would be white by itself
+    assert small.shape == (160, 160, 3) and np.abs(small - grey).max() < 8

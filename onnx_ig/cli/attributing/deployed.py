@@ -136,6 +136,7 @@ def _pairs(contract: Contract, options: AttributeOptions) -> Iterator[tuple[str,
     yield "--algorithm", options.algorithm, contract.algorithm
     yield "--output", options.output, contract.output
     yield "--at", list(options.at) or None, contract.at
+    yield "--sum-over", options.sum_over, contract.sum_over or "every element"
     yield "--multiply-by-inputs", options.multiply_by_inputs, contract.multiply_by_inputs
     unknown = sorted(set(options.per_example) - set(contract.named("per_example")))
     yield "--per-example", unknown or None, contract.named("per_example") or "none"
@@ -157,6 +158,6 @@ def _reported_shapes(
         shape = declared.get(contract.prefix + names.ATTRIBUTION + name)
         given = inputs.get(name)
         known = None if shape is None else [d if isinstance(d, int) else None for d in shape]
-        known = known if given is None else list(given.shape)
+        known = known if given is None else contract.summed(name, list(given.shape))
         shapes[name] = [1, *known] if known is not None and contract.layout == "none" else known
     return shapes

@@ -34,7 +34,7 @@ class Describing:
             attributions=attributed,
             score=found.score,
             provider=found.provider,
-            inputs={name: value for name, value in values.inputs.items() if name in attributed},
+            inputs=values.inputs,
             target=found.target,
             baseline_score=found.baseline_score,
             convergence_delta=found.convergence_delta,

@@ -25,6 +25,7 @@ from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
 from onnx_ig.methods.arguments import broadcast_baselines, broadcast_target
+from onnx_ig.methods.by_algorithm import method_for
 from onnx_ig.methods.explanation import Answer
 from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
@@ -51,11 +52,12 @@ class Plain:
     @cached_property
     def _method(self) -> IntegratedGradients | InputXGradient:
         options = self._options
-        return (IntegratedGradients if self._integrated else InputXGradient)(
+        return method_for(self._algorithm)(
             self._model,
             options.multiply_by_inputs is not False,
             output=options.output,
             at=options.at,
+            sum_over=options.sum_over,
             provider=options.provider,
             batch_axis=options.batch_axis and 0,
         )
@@ -149,7 +151,14 @@ def _planned(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> 
         return None
     try:
         return make_plan(
-            model, inputs=inputs, output=options.output, at=list(options.at), batch_axis=options.batch_axis and 0
+            model,
+            algorithm=options.algorithm or DEFAULT_ALGORITHM,
+            inputs=inputs,
+            output=options.output,
+            at=list(options.at),
+            batch_axis=options.batch_axis and 0,
+            sum_over=options.sum_over,
+            multiply_by_inputs=options.multiply_by_inputs is not False,
         )
     except InputError:
         return None
@@ -175,6 +184,8 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
     for name in plan.at:
         declared = by_name[name].shape
         shape = None if declared is None else [d if isinstance(d, int) else sizes.get(d) for d in declared]
+        if shape is not None and name in plan.summed_axes:
+            shape[plan.summed_axes[name]] = 1
         shapes[name] = [1, *shape] if alone and shape is not None else shape
     dims = example_shape(by_name[plan.output], plan.layout)
     options.names.within(values.window).check(shapes, 1 if alone else examples, dims)

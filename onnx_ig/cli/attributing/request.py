@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_ig.cli.reading.names import Names
 from onnx_ig.cli.reading.values import Values
-from onnx_ig.common.types import Array, Progress, Provider
+from onnx_ig.common.types import Algorithm, Array, Progress, Provider, SumOver
 from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
 from onnx_ig.engine.note import COUNT, WHICH, Counted, Note
@@ -29,13 +29,14 @@ class AttributeOptions:
     baselines: Sequence[str] = ()
     target: Any = None
     targets: Any = None
-    algorithm: str | None = None
+    algorithm: Algorithm | None = None
     method: str | None = None
     n_steps: int | None = None
     tolerance: float | None = None
     max_steps: int | None = None
     output: str | None = None
     at: Sequence[str] = ()
+    sum_over: SumOver | None = None
     per_example: Sequence[str] = ()
     batch_axis: int | None = 0
     multiply_by_inputs: bool | None = None

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 @shared.tolerance
 @shared.output_name
 @shared.at
+@shared.sum_over
 @shared.per_example
 @shared.batch_axis
 @shared.multiply
@@ -139,6 +140,7 @@ def attribute(
       onnx-ig attribute table.onnx -i rows.csv --target column:diagnosis --baseline median -o report
       onnx-ig attribute bert.onnx -i sentences.txt --tokenizer tokenizer.json --output logits -o report
       onnx-ig attribute bert.onnx -i ids=ids.npy --extra mask=mask.npy --at embeddings --output logits -o report
+      onnx-ig attribute resnet.onnx -i cat.jpg --preprocess imagenet --algorithm grad-cam --at layer4 -o report
       onnx-ig attribute net.onnx -i x.npy --tolerance 0.01 -o report
       onnx-ig attribute net.onnx -i x.npy --targets top-3 -o report
       onnx-ig attribute net.onnx -i a=a.npy -i b=b.npy --algorithm input-x-gradient --target 3,4 -o report

@@ -14,7 +14,7 @@ from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnx_ig.common.types import Provider
+    from onnx_ig.common.types import Algorithm, Provider
     from onnx_ig.timing import Timing
 
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 def bench(
     model: str,
     batch: int,
-    algorithm: str | None,
+    algorithm: Algorithm | None,
     method: str | None,
     n_steps: int | None,
     tolerance: float | None,
@@ -107,6 +107,7 @@ def bench(
         for timing in time_model(
             loaded,
             rule,
+            algorithm=algorithm or shared.DEFAULT_ALGORITHM,
             provider=provider,
             examples=batch,
             values=values,

@@ -15,7 +15,7 @@ from onnx_ig.cli.options.file_names import FILE_NAME
 from onnx_ig.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnx_ig.common.types import Algorithm, Form, Rule
+    from onnx_ig.common.types import Algorithm, Form, Rule, SumOver
     from onnx_ig.loading.model import Model
 
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 )
 @shared.output_name
 @shared.at
+@shared.sum_over
 @click.option(
     "--target",
     default="input",
@@ -136,6 +137,7 @@ def export(
     inputs: Sequence[str],
     output: str | None,
     at: Sequence[str],
+    sum_over: SumOver | None,
     target: str,
     targets: str | None,
     baselines: Sequence[str],
@@ -169,6 +171,8 @@ def export(
       onnx-ig export digits.onnx -o digits_ig.onnx --targets top-3
       onnx-ig export digits.onnx --triton models/digits_ig --target predicted
       onnx-ig export bert.onnx -o bert_ixg.onnx --algorithm input-x-gradient --at embeddings --output logits
+      onnx-ig export bert.onnx -o bert_ig.onnx --at embeddings --output logits --sum-over embedding
+      onnx-ig export resnet.onnx -o resnet_cam.onnx --algorithm grad-cam --at layer4 --target predicted
       onnx-ig export digits.onnx -o digits_ig.onnx --for litert --target predicted
       onnx-ig export package.module:factory --weights weights.pt --example-input 1x3x224x224 -o net_ig.onnx
     """
@@ -205,6 +209,7 @@ def export(
             inputs=list(inputs) or None,
             output=opened.output,
             at=list(at) or None,
+            sum_over=sum_over,
             target=chosen,
             targets=several,
             baselines=starts,

@@ -33,5 +33,5 @@ def requested_rule(
     }
     for name, value in given.items():
         if value:
-            raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")
+            raise UsageError(f"{name} goes with integrated-gradients: {algorithm} has no path and no baseline")
     return AtInput()

@@ -15,7 +15,7 @@ from onnx_ig.cli.terminal.ending import Ending, Level
 if TYPE_CHECKING:  # numpy is not needed for --help
     from onnx_ig.common.types import Algorithm, Rule
 
-ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient")
+ALGORITHMS: tuple[Algorithm, ...] = ("integrated-gradients", "input-x-gradient", "grad-cam", "hirescam")
 METHODS: tuple[Rule, ...] = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
 PROVIDERS = ("auto", "cpu", "cuda", "cuda-tf32", "tensorrt", "openvino", "openvino-bf16")
 # onnx_ig.exporting.portable.runtimes.NEEDS, which is slow to import for a --help
@@ -75,7 +75,9 @@ everywhere = together(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 
 algorithm = click.option(
-    "--algorithm", type=click.Choice(ALGORITHMS), help=f"What to compute. [default: {DEFAULT_ALGORITHM}]"
+    "--algorithm",
+    type=click.Choice(ALGORITHMS),
+    help=f"What to compute; grad-cam and hirescam: a map of the convolution in --at. [default: {DEFAULT_ALGORITHM}]",
 )
 method = click.option(
     "--method", type=click.Choice(METHODS), help=f"Quadrature rule along the path. [default: {DEFAULT_METHOD}]"
@@ -113,6 +115,14 @@ at = click.option(
     help=(
         "Report the attribution of this tensor inside the graph (an embedding, a layer) instead of "
         "the inputs'; `onnx-ig inspect` lists them. Repeatable."
+    ),
+)
+sum_over = click.option(
+    "--sum-over",
+    type=click.Choice(("channels", "embedding")),
+    help=(
+        "Add the attributions up along the axis of channels (the one behind the examples; the last of an NHWC input) "
+        "or of an embedding's vectors (the last); it stays, with size 1. [default: every element its own]"
     ),
 )
 per_example = click.option(

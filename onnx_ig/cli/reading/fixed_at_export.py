@@ -44,10 +44,10 @@ def refuse_what_is_left_to_the_caller(
         "--path-as-input": path_as_input or None,
         "--steps-per-run": steps_per_run,
     }
-    if algorithm == "input-x-gradient":
+    if algorithm != "integrated-gradients":
         for name, value in {**of_the_path, "--baseline": baselines or None}.items():
             if value is not None:
-                raise UsageError(f"{name} goes with integrated-gradients: input-x-gradient has no path and no baseline")
+                raise UsageError(f"{name} goes with integrated-gradients: {algorithm} has no path and no baseline")
     if form == "step" and steps_per_run is not None:
         raise UsageError("--steps-per-run goes with --form complete: the step form has no loop")
     if path_as_input or form == "step":

@@ -119,6 +119,7 @@ def call_signature(contract: Contract, inputs: Sequence[Tensor], outputs: Sequen
     """How an attribution model is called, for people who write the call in any language."""
     roles = {entry.name: entry.role.replace("_", "-") for entry in contract.inputs}
     factor = "" if contract.multiply_by_inputs else ", without the factor (x − baseline)"
+    factor += "" if contract.sum_over is None else f", summed over {contract.sum_over}"
     where = ", ".join(map(repr, contract.at))
     lines = [f"{contract.algorithm} ({contract.form} form) of {contract.output!r} at {where}{factor}"]
     lines += ["inputs:", *aligned((x.name, shown(x), roles.get(x.name, ""), x.doc) for x in inputs)]
