@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 
 from onnx_ig.exporting.model_writer import write_model
-from tools.runtimes import SUBJECTS
+from tools.runtime_subjects import SUBJECTS
 
 ROOT = Path(__file__).parents[1]
 FORMS: dict[str, dict[str, Any]] = {

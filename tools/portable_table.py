@@ -1,29 +1,31 @@
 """The table of the portable form: every model in every runtime that it is for, right or refused by name beforehand.
 
-    python -m tools.runtimes --portable --write --packages opencv4=/venvs/cv4/site-packages
+    python -m tools.other_runtimes                             installs those that are no extras
+    python -m tools.runtimes --portable --write
     python -m tools.runtimes --portable lstm --only tract,mnn
 
 The one idea: runtimes exclude one another (two OpenCVs, each compiler's own NumPy) and some end the process that they
-run in, so each cell is judged in a process of its own, with the packages that were named for its runtime.
+run in, so each cell is judged in a process of its own, which finds the packages of its runtime.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onnx_ig.checking.conformance import FOLDER, TOLERANCE
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.exporting.portable.runtimes import NEEDS
+from tools.other_runtimes import settings
+from tools.runtime_subjects import LAYERS, SUBJECTS
 
 RESULTS = Path(__file__).parent / "results"
 CELLS = RESULTS / "runtimes_portable.json"
@@ -58,16 +60,13 @@ class PortableCell:
     measured: str = ""
 
 
-def measure(
-    models: Iterable[str], runtimes: Sequence[str], packages: Mapping[str, str], patience: float
-) -> list[PortableCell]:
-    """The cells of ``models`` × ``runtimes``; ``packages``: a search path of Python's by runtime; ``patience``: seconds
-    that one cell may take."""
-    from tools.runtimes import PORTABLE_FORMS, SUBJECTS, make_portable
+def measure(models: Iterable[str], runtimes: Sequence[str], patience: float) -> list[PortableCell]:
+    """The cells of ``models`` × ``runtimes``; ``patience``: seconds that one cell may take."""
+    from tools.runtimes import PORTABLE_FORMS, make_portable
 
     cells = []
     for name in models:
-        subject = SUBJECTS[name]()
+        subject = (SUBJECTS | LAYERS)[name]()
         for target in PORTABLE_FORMS:
             with tempfile.TemporaryDirectory(prefix="onnx_ig_") as place:
                 expected = make_portable(subject, target, Path(place), None).parent / f"{FOLDER}0"
@@ -79,21 +78,18 @@ def measure(
                             cell = PortableCell(name, target, runtime, BEFOREHAND, reason=str(error))
                         else:
                             shutil.copytree(expected, Path(folder) / expected.name)
-                            cell = _judged(name, target, runtime, path, packages.get(runtime, ""), patience)
+                            cell = _judged(name, target, runtime, path, patience)
                     cells.append(cell)
                     print(cell, file=sys.stderr, flush=True)
     return cells
 
 
-def _judged(name: str, target: str, runtime: str, path: Path, packages: str, patience: float) -> PortableCell:
+def _judged(name: str, target: str, runtime: str, path: Path, patience: float) -> PortableCell:
     """By :func:`judged_here` in another process."""
-    search = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), packages, os.environ.get("PYTHONPATH"))))
     words = [sys.executable, "-c", _JUDGE, str(path), runtime]
     today = datetime.date.today().isoformat()
     try:
-        done = subprocess.run(
-            words, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, timeout=patience
-        )
+        done = subprocess.run(words, env=settings(runtime), capture_output=True, text=True, timeout=patience)
     except subprocess.TimeoutExpired:
         return PortableCell(name, target, runtime, LATE, reason=f"no result after {patience:.0f} s", measured=today)
     found = [line.removeprefix("cell:") for line in done.stdout.splitlines() if line.startswith("cell:")]
@@ -115,7 +111,7 @@ def judged_here(path: str, runtime: str) -> str:
         version = runtime_named(COLUMNS[runtime]).version()
         wanted = NEEDS[runtime].title.removeprefix("OpenCV ")
         if wanted.isdigit() and not version.startswith(wanted):
-            raise MissingDependencyError(f"OpenCV {version} is, not {wanted}; name its folder with --packages")
+            raise MissingDependencyError(f"OpenCV {version} is, not {wanted}: python -m tools.other_runtimes")
         worst = conform(Path(path), COLUMNS[runtime]).worst
     except ModelError as error:
         return json.dumps({"result": REFUSED, "reason": str(error), "version": version})
@@ -131,10 +127,12 @@ def kept() -> list[PortableCell]:
 
 def merged(old: Iterable[PortableCell], new: Iterable[PortableCell]) -> list[PortableCell]:
     """``old`` with ``new`` in the place of the same model, target and runtime, in the order of the table."""
-    from tools.runtimes import PORTABLE_FORMS, SUBJECTS
+    from tools.runtimes import PORTABLE_FORMS
 
     found = {(cell.model, cell.target, cell.runtime): cell for cell in (*old, *new)}
-    order = [(model, target, runtime) for model in SUBJECTS for target in PORTABLE_FORMS for runtime in COLUMNS]
+    order = [
+        (model, target, runtime) for model in (*SUBJECTS, *LAYERS) for target in PORTABLE_FORMS for runtime in COLUMNS
+    ]
     return [found[key] for key in order if key in found]
 
 

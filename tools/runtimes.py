@@ -12,30 +12,24 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import functools
 import os
 import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import onnx_ig
 from onnx_ig.checking.conformance import TOLERANCE, conform, read_data_sets
 from onnx_ig.checking.runtimes import RUNTIMES, Timed, runtime_named
 from onnx_ig.errors import MissingDependencyError, ModelError
-from onnx_ig.loading.model import Model, load
-from tests.helpers.architectures.resnet import resnet18
-from tests.helpers.networks import NETWORKS, Network
 from tests.helpers.node_runtime import node_path
 from tools import portable_table
+from tools.runtime_subjects import LAYERS, SUBJECTS, Subject
 
-_MODELS = Path(__file__).parent.parent / "models"
 _STEPS = 9
 RESULTS = Path(__file__).parent / "results" / "runtimes.md"
 _PORTABLE = "## The portable form"
@@ -57,16 +51,6 @@ PORTABLE_FORMS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model of the table: the loaded model, its torch module, and values for its own inputs."""
-
-    model: Model
-    module: Any
-    arguments: dict[str, np.ndarray]
-    attributed: list[str]
-
-
-@dataclass(frozen=True)
 class Cell:
     """``error``: of the worst output, None where the runtime refused, for ``reason``; ``seconds`` of one run."""
 
@@ -76,47 +60,6 @@ class Cell:
     error: float | None
     reason: str = ""
     seconds: float | None = None
-
-
-def _digits() -> Subject:
-    from models.digits_cnn.model import digits_cnn
-
-    x = np.load(_MODELS / "digits_cnn" / "seven.npy").astype(np.float32)
-    return _trained(digits_cnn(), "digits_cnn", np.concatenate([x, 0.5 * x]))
-
-
-def _tabular() -> Subject:
-    from models.tabular_mlp.model import tabular_mlp
-
-    x = np.load(_MODELS / "tabular_mlp" / "malignant.npy").astype(np.float32)
-    return _trained(tabular_mlp(), "tabular_mlp", np.concatenate([x, 0.9 * x]))
-
-
-def _trained(module: Any, name: str, x: np.ndarray) -> Subject:
-    """The deployed file of a trained model, judged by the module it came from."""
-    from safetensors.torch import load_file
-
-    module.load_state_dict(load_file(_MODELS / name / f"{name}.safetensors"))
-    model = load(_MODELS / name / f"{name}.onnx")
-    inputs = [str(v.name) for v in model.inputs]
-    return Subject(model, module.eval(), {inputs[0]: x}, inputs)
-
-
-def _network(network: Network) -> Subject:
-    xs, extras, module = network.inputs(), network.extras(), network.module()
-    model = load(module, example_inputs=xs, additional_forward_args=extras or None)
-    names = [str(v.name) for v in model.inputs]
-    arguments = {n: tensor.numpy() for n, tensor in zip(names, (*xs, *extras), strict=True)}
-    return Subject(model, module, arguments, names[: len(xs)])
-
-
-_MADE: dict[str, Callable[[], Subject]] = {
-    "digits_cnn": _digits,
-    "tabular_mlp": _tabular,
-    "resnet18": functools.partial(_network, Network("resnet18", resnet18, ((3, 32, 32),), smooth=False)),
-    **{name: functools.partial(_network, NETWORKS[name]) for name in ("vit", "lstm", "bert")},
-}
-SUBJECTS = {name: functools.cache(made) for name, made in _MADE.items()}
 
 
 def make(subject: Subject, form: str, folder: Path) -> Path:
@@ -141,6 +84,7 @@ def make_portable(subject: Subject, form: str, folder: Path, for_runtime: str | 
             subject.model,
             folder / "model.onnx",
             inputs=subject.attributed,
+            at=subject.at,
             example_inputs=subject.arguments,
             with_test_data=subject.arguments if test_data else False,
             reference=subject.module,
@@ -227,19 +171,16 @@ def _version(runtime: str) -> str:
 def main() -> int:
     """Print the table; exit status 1 if a cell is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="*", choices=[[], *SUBJECTS], help="default: all")
+    parser.add_argument("models", nargs="*", choices=[[], *SUBJECTS, *LAYERS], help="default: all")
     parser.add_argument("--portable", action="store_true", help="the portable form, in the runtimes that it is for")
     parser.add_argument("--only", default=",".join(portable_table.COLUMNS), help="of the portable form: r1,r2,...")
-    parser.add_argument(
-        "--packages", action="append", default=[], metavar="RUNTIME=PATH", help="where its packages are"
-    )
     parser.add_argument("--patience", type=float, default=900, help="seconds that one cell of these may take")
     parser.add_argument("--write", action="store_true", help=f"into {RESULTS}, whose other part stays")
     options = parser.parse_args()
     os.environ["NODE_PATH"] = node_path()
     models = options.models or list(SUBJECTS)
     if options.portable:
-        return _portable(models, options.only.split(","), dict(p.split("=", 1) for p in options.packages), options)
+        return _portable(options.models or [*SUBJECTS, *LAYERS], options.only.split(","), options)
     cells = table(models)
     text = markdown(cells)
     print(text)
@@ -248,12 +189,12 @@ def main() -> int:
     return int(any(c.error is not None and not c.error <= TOLERANCE for c in cells))
 
 
-def _portable(models: list[str], runtimes: list[str], packages: dict[str, str], options: argparse.Namespace) -> int:
+def _portable(models: list[str], runtimes: list[str], options: argparse.Namespace) -> int:
     """Model by model, so that what was measured stays measured when it is ended."""
     measured: list[portable_table.PortableCell] = []
     text = ""
     for model in models:
-        new = portable_table.measure([model], runtimes, packages, options.patience)
+        new = portable_table.measure([model], runtimes, options.patience)
         measured += new
         text = portable_table.markdown(
             portable_table.keep(new) if options.write else portable_table.merged([], measured)

@@ -193,7 +193,7 @@ def export(
     else:
         make_portable(built, needs)
         example = in_rows(plan, example)
-    RespellPass()(built)
+    RespellPass(activations_apart=needs is None or needs.activations_apart)(built)
     with _published(target_path, files, overwrite) as draft:
         write_model(built, draft)
         contract = Contract.from_json(built.metadata_props[CONTRACT])

@@ -8,8 +8,14 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnx_ig.graph.builder import OpBuilder, is_static, static_shape
+from onnx_ig.graph.builder import OpBuilder, is_static, rank_of, static_shape
 from onnx_ig.graph.node import attr_str, constant, optional
+
+# what ONNX Runtime's WebGPU fuses with a convolution, whose result has three axes or more
+_ACTIVATIONS = frozenset(
+    ("Clip", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh")
+)
+_CONVOLVED = 3
 
 
 class RespellPass(ir.passes.InPlacePass):
@@ -21,7 +27,13 @@ class RespellPass(ir.passes.InPlacePass):
       without a value.
     * An Identity behind each scan output that its body reads: tract refuses such a body.
     * An Identity behind each constant that is an output: OpenCV does not find it, C code leaves it unwritten.
+    * With ``activations_apart``, of two activations in a row behind a convolution the second on one axis more: ONNX
+      Runtime's WebGPU (1.30.0) fuses both with the convolution, and computes the second alone.
     """
+
+    def __init__(self, *, activations_apart: bool = True) -> None:
+        super().__init__()
+        self._activations_apart = activations_apart
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """See the class."""
@@ -30,7 +42,10 @@ class RespellPass(ir.passes.InPlacePass):
         for i in constants:
             _make_node_of_constant(op, model.graph, i)
         nodes = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain == ""]
-        return ir.passes.PassResult(model, sum(_respell(op, node) for node in nodes) > 0 or bool(constants))
+        changed = sum(_respell(op, node) for node in nodes) + len(constants)
+        if self._activations_apart:
+            changed += sum(_keep_apart(op, node) for node in nodes)
+        return ir.passes.PassResult(model, changed > 0)
 
 
 def _respell(op: OpBuilder, node: ir.Node) -> bool:
@@ -65,6 +80,33 @@ def _compare_with_itself(op: OpBuilder, node: ir.Node) -> bool:
     ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
     y.name = None
     graph.remove(node, safe=True)
+    return True
+
+
+def _keep_apart(op: OpBuilder, node: ir.Node) -> bool:
+    """The second of two activations: of Unsqueeze(x, 0), and squeezed, which no optimiser takes for nothing."""
+    x, graph = node.inputs[0] if node.inputs else None, node.graph
+    if node.op_type not in _ACTIVATIONS or x is None or len(x.uses()) != 1 or x.is_graph_output():
+        return False
+    first, rank = x.producer(), rank_of(x)
+    if first is None or first.op_type not in _ACTIVATIONS or (rank is not None and rank < _CONVOLVED):
+        return False
+    assert graph is not None
+    y, axis = node.outputs[0], op.constant(np.zeros(1, np.int64))
+    before = ir.Node("", "Unsqueeze", [x, axis])
+    node.replace_input_with(0, before.outputs[0])
+    after = ir.Node("", "Squeeze", [y, axis])
+    longer = None if y.shape is None else ir.Shape([1, *y.shape])
+    made, name = after.outputs[0], y.name
+    before.outputs[0].name, before.outputs[0].type = op.fresh(f"{x.name}_apart"), x.type
+    before.outputs[0].shape = None if x.shape is None else ir.Shape([1, *x.shape])
+    made.type, made.shape, made.doc_string = y.type, y.shape, y.doc_string
+    graph.insert_before(node, before)
+    graph.insert_after(node, after)
+    ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
+    after.replace_input_with(0, y)
+    y.name, y.shape, y.doc_string = op.fresh(f"{name}_apart"), longer, None
+    made.name = name
     return True
 
 

@@ -25,6 +25,9 @@ SCAN = """f (float[N, 3] x) => (float[N, 3] y) <float[3] s = {0, 0, 0}> { last, 
 PAD = """f (float[N, 3] x) => (float[N, 6] y) <int64[2] p = {1, 2}, int64[1] a = {-1}>
     { s = Sin (x)  y = Pad <mode = "constant"> (s, p, , a) }"""
 
+ROW = """f (float[N, 3] x) => (float[N, 3, 1] y) <int64[1] a = {2}, float[3, 1, 1] k = {1, -2, 3}>
+    { e = Unsqueeze (x, a)  c = Conv <kernel_shape = [1], group = 3> (e, k)  r = Relu (c)  y = Tanh (r) }"""
+
 
 def parsed(text: str) -> onnx.ModelProto:
     """The model of the text, and the weight that is not in it."""
@@ -57,12 +60,19 @@ def pads_are_of_all_axes(graph: onnx.GraphProto) -> bool:
     return all(len(node.input) == 3 and all(node.input) for node in graph.node if node.op_type == "Pad")
 
 
+def activations_are_apart(graph: onnx.GraphProto) -> bool:
+    """The second reads no other."""
+    made = {y: node.op_type for node in graph.node for y in node.output}
+    return all(made[node.input[0]] != "Relu" for node in graph.node if node.op_type == "Tanh")
+
+
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 WITH_NAN = np.where(X > 0.9, np.float32(np.nan), X)
 CASES: dict[str, tuple[str, np.ndarray, Callable[[onnx.GraphProto], bool]]] = {
     "kernel_shape": (CONV, np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 1, 4, 4), kernels_are_named),
     "IsNaN": (NANS, WITH_NAN, nothing_asks_for_nan),
     "Pad": (PAD, X, pads_are_of_all_axes),
+    "activations in a row": (ROW, X, activations_are_apart),
     "an output that the body reads": (SCAN, X, bodies_read_no_output),
 }
 
@@ -82,6 +92,11 @@ def test_respelt_and_the_same(name: str) -> None:
     assert holds(after.graph)
     onnx.checker.check_model(after, full_check=True)
     np.testing.assert_array_equal(run(after, x), run(before, x))
+
+
+def test_activations_stay_where_no_convolution_can_be() -> None:
+    text = "f (float[N, 3] x) => (float[N, 3] y) { r = Relu (x)  y = Tanh (r) }"
+    assert not RespellPass()(ir.from_proto(parsed(text))).modified
 
 
 def test_files_are_respelt(tmp_path: Path) -> None:

@@ -29,9 +29,7 @@ class _Library:
         self._signature = signature(path)
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
             source, library = Path(folder) / "model.c", Path(folder) / "model.so"
-            _call(
-                "write the model in C", _program(), "compile", str(path), str(source), "--model-name", _NAME, *_WEIGHTS
-            )
+            write_c(path, source)
             _call("compile the C", _compiler(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library), "-lm")
             self._function = ctypes.CDLL(str(library))[_NAME]  # stays loaded though the file goes
 
@@ -50,6 +48,16 @@ class _Library:
         given = [np.ascontiguousarray(feeds[name]) for name in self._signature.inputs]
         self._function(*(ctypes.c_void_p(array.ctypes.data) for array in (*given, *found.values())))
         return found
+
+
+def write_c(path: Path, source: Path, *options: str) -> None:
+    """The model as one C file, ``source``.
+
+    Raises:
+        MissingDependencyError: the converter is not installed; ModelError: it refuses the model.
+    """
+    words = ("compile", str(path), str(source), "--model-name", _NAME, *_WEIGHTS, *options)
+    _call("write the model in C", _program(), *words)
 
 
 def _call(doing: str, *words: str) -> str:

@@ -1,7 +1,6 @@
 """LiteRT (TensorFlow Lite, phones), on the CPU: onnx2tf converts the file, LiteRT's own package runs it.
 
-The one idea: the converter is a program with an environment of its own, TensorFlow in it; what is run is the converted
-file alone.
+The one idea: the converter is a program with an environment of its own; what is run is the converted file alone.
 """
 
 from __future__ import annotations
@@ -27,14 +26,9 @@ class _Interpreter:
         interpreter = _interpreter()
         self._signature = signature(path)
         with tempfile.TemporaryDirectory(prefix="onnx_ig_") as folder:
-            # -kat: axes stay as they are; -osd: inputs and outputs keep their names
-            words = [_converter(), "-i", str(path.resolve()), "-o", folder, "-osd", "-kat", *self._signature.inputs]
-            done = called(*words, folder=folder)
-            written = sorted(Path(folder).glob("*float32.tflite"))
-            if not written:
-                raise refused(_TITLE, "convert the model", _reason(done.stdout + done.stderr))
+            written = convert(path, Path(folder))
             try:
-                self._interpreter = interpreter.Interpreter(model_content=written[0].read_bytes())
+                self._interpreter = interpreter.Interpreter(model_content=written.read_bytes())
                 self._interpreter.allocate_tensors()
                 self._runner = self._interpreter.get_signature_runner("serving_default")
             except (RuntimeError, ValueError) as error:
@@ -47,6 +41,21 @@ class _Interpreter:
         except (RuntimeError, ValueError, KeyError) as error:
             raise refused(_TITLE, "run the model", error) from error
         return {name: self._signature.restored(name, found[name]) for name in self._signature.outputs if name in found}
+
+
+def convert(path: Path, folder: Path) -> Path:
+    """The LiteRT file that onnx2tf makes of a model, in ``folder``.
+
+    Raises:
+        MissingDependencyError: it is not installed; ModelError: it refuses the model.
+    """
+    # -kat: axes stay as they are; -osd: inputs and outputs keep their names
+    words = [_converter(), "-i", str(path.resolve()), "-o", str(folder), "-osd", "-kat", *signature(path).inputs]
+    done = called(*words, folder=str(folder))
+    written = sorted(folder.glob("*float32.tflite"))
+    if not written:
+        raise refused(_TITLE, "convert the model", _reason(done.stdout + done.stderr))
+    return written[0]
 
 
 def _reason(text: str) -> str:

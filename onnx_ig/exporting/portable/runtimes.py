@@ -20,6 +20,7 @@ class Needs:
         spelling: the edits of :data:`onnx_ig.exporting.portable.spelling.SPELLINGS` that it needs, in order.
         weights_in_order: whether weights are stored as its operators read them, once more for the gradient, instead of
             being turned round by nodes.
+        activations_apart: whether it fuses two activations with a convolution and computes one.
         one_target: whether the target must be baked as a number: it finds others wrong, without a word.
         one_example: whether it computes several rows wrong.
         lacks: operators that it lacks or computes wrong, with what happens.
@@ -30,6 +31,7 @@ class Needs:
     versions: str = ""
     spelling: tuple[str, ...] = ()
     weights_in_order: bool = False
+    activations_apart: bool = False
     one_target: bool = False
     one_example: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class Needs:
 
 
 _UNKNOWN_LAYER = "it has no such layer"
-ANY = Needs("any runtime")
+ANY = Needs("any runtime", activations_apart=True)
 NEEDS: dict[str, Needs] = {
     "opencv": Needs(
         "OpenCV 5",
@@ -91,6 +93,7 @@ NEEDS: dict[str, Needs] = {
     "mnn": Needs(
         "MNN",
         versions="3.6.1",
+        spelling=("slopes are written out",),
         weights_in_order=True,
         command="MNNConvert -f ONNX --modelFile {file} --MNNModel {stem}.mnn --bizCode onnx_ig --keepInputFormat 1",
     ),
@@ -111,7 +114,10 @@ NEEDS: dict[str, Needs] = {
         command="emx-onnx-cgen compile {file} {stem}.c --large-weight-threshold 0",
     ),
     "webgpu": Needs(
-        "ONNX Runtime WebGPU", command='ort.InferenceSession.create("{file}", {{executionProviders: ["webgpu"]}})'
+        "ONNX Runtime WebGPU",
+        versions="onnxruntime-web 1.30.0",
+        activations_apart=True,
+        command='ort.InferenceSession.create("{file}", {{executionProviders: ["webgpu"]}})',
     ),
     "tensorrt": Needs("TensorRT", command="trtexec --onnx={file} --saveEngine={stem}.engine"),
     "coreml": Needs("Core ML", command='onnxruntime reads it with providers=["CoreMLExecutionProvider"]'),

@@ -156,6 +156,14 @@ def _pad_what_is_read(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None
     return list(copy.outputs)
 
 
+def _write_slopes_out(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """PRelu: max(x, 0) + slope · min(x, 0)."""
+    if node.op_type != "PRelu":
+        return None
+    x, slope = node.inputs
+    return [op.Add(op.Max(x, 0.0), op.Mul(slope, op.Min(x, 0.0)))]
+
+
 def _own_constants(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     """Concat and LayerNormalization of constants that others read too: of copies of their own, by their name."""
     if node.op_type not in ("Concat", "LayerNormalization"):
@@ -193,4 +201,5 @@ SPELLINGS: Mapping[str, Spell] = {
     "logic is in floats": _logic_in_floats,
     "bool constants are cast": _cast_constants,
     "constants are read once": _own_constants,
+    "slopes are written out": _write_slopes_out,
 }

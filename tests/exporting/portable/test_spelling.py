@@ -56,6 +56,11 @@ CASES: dict[str, tuple[str, str, str]] = {
         "Concat",
         "Concat",
     ),
+    "slopes are written out": (
+        "f (float[2, 3, 4] x) => (float[2, 3, 4] y) <float[1, 3, 1] s = {0.25, -1, 2}> { y = PRelu (x, s) }",
+        "Max",
+        "Min",
+    ),
     "what no window reads is not padded": (
         """f (float[2, 3, 4] x) => (float[2, 1, 2] y) <float[1, 3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}>
         { y = Conv <kernel_shape = [3], pads = [1, 2], strides = [3]> (x, w) }""",

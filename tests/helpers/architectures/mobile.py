@@ -17,7 +17,7 @@ from tests.helpers.architectures.blocks import (
 
 
 class MobileRow(NamedTuple):
-    """One block of MobileNetV3: a row of the paper's table 1."""
+    """One block of MobileNetV3: a row of the paper's tables 1 and 2."""
 
     kernel: int
     expanded: int
@@ -43,6 +43,19 @@ MOBILENET_V3_LARGE = (
     MobileRow(5, 672, 160, True, "hardswish", 2),
     MobileRow(5, 960, 160, True, "hardswish", 1),
     MobileRow(5, 960, 160, True, "hardswish", 1),
+)
+MOBILENET_V3_SMALL = (
+    MobileRow(3, 16, 16, True, "relu", 2),
+    MobileRow(3, 72, 24, False, "relu", 2),
+    MobileRow(3, 88, 24, False, "relu", 1),
+    MobileRow(5, 96, 40, True, "hardswish", 2),
+    MobileRow(5, 240, 40, True, "hardswish", 1),
+    MobileRow(5, 240, 40, True, "hardswish", 1),
+    MobileRow(5, 120, 48, True, "hardswish", 1),
+    MobileRow(5, 144, 48, True, "hardswish", 1),
+    MobileRow(5, 288, 96, True, "hardswish", 2),
+    MobileRow(5, 576, 96, True, "hardswish", 1),
+    MobileRow(5, 576, 96, True, "hardswish", 1),
 )
 MOBILENET_V3_TINY = (
     MobileRow(3, 16, 16, False, "relu", 1),
@@ -149,6 +162,11 @@ class EfficientNet(nn.Module):
 def mobilenet_v3_large() -> MobileNetV3:
     """The full MobileNetV3-large, 224×224 pictures, 5.5 M parameters."""
     return MobileNetV3(MOBILENET_V3_LARGE, 1280, 1000)
+
+
+def mobilenet_v3_small() -> MobileNetV3:
+    """The full MobileNetV3-small, 224×224 pictures, 2.5 M parameters."""
+    return MobileNetV3(MOBILENET_V3_SMALL, 1024, 1000)
 
 
 def efficientnet_b0() -> EfficientNet:

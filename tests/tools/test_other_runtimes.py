@@ -1,0 +1,19 @@
+"""The portable form in runtimes that are installed beside the environment: right, or refused by name beforehand."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.other_runtimes import NAMES
+from tools.portable_table import BEFOREHAND, RIGHT, measure
+
+# one deployed model, one whose steps are written out, and layers that these runtimes read in ways of their own
+MODELS = ("digits_cnn", "lstm", "kinks", "transposed", "embedded")
+
+
+@pytest.mark.runtimes
+@pytest.mark.parametrize("runtime", NAMES)
+@pytest.mark.parametrize("model", MODELS)
+def test_right_or_refused_beforehand(model: str, runtime: str) -> None:
+    for cell in measure([model], [runtime], patience=900):
+        assert cell.result in (RIGHT, BEFOREHAND), cell
