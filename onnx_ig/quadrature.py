@@ -119,6 +119,7 @@ def is_between(intervals: int) -> bool:
     return intervals % 3 == 0
 
 
+@functools.lru_cache(maxsize=32)
 def nested_points(intervals: int) -> NodesAndWeights:
     """The inner points that a level of the nested rule adds to those of the level before, and the weights of their sum.
 

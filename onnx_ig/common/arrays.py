@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,8 @@ def as_list(value: Any) -> list[Any]:
 
 def is_torch(value: Any) -> bool:
     """Whether ``value`` is a torch tensor (torch itself is not imported)."""
-    return any(cls.__module__.split(".")[0] == "torch" and cls.__name__ == "Tensor" for cls in type(value).__mro__)
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def to_array(value: Any) -> Array:

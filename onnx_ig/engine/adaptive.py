@@ -108,15 +108,20 @@ def integrate_to_tolerance(
         elif whole:  # no example can leave the others
             ended[:] = ended.all()
         fresh = ~done[remaining]
-        error[remaining[fresh]], steps[remaining[fresh]] = now[fresh], intervals
+        still = remaining[fresh]
+        error[still], steps[still] = now[fresh], intervals
         ended &= fresh
+        if not ended.any():
+            continue
+        over = remaining[ended]
         for name, value in sums.value.items():
-            kept = found.setdefault(name, np.zeros((examples, *value.shape[1:]), value.dtype))
-            kept[remaining[ended]] = value[ended]
-        done[remaining[ended]] = True
-        staying = np.repeat(~done[remaining].reshape(-1, each).all(axis=1), each)  # the targets of an example together
-        if not staying.any():
+            if name not in found:
+                found[name] = np.zeros((examples, *value.shape[1:]), value.dtype)
+            found[name][over] = value[ended]
+        done[over] = True
+        if done.all():
             break
+        staying = np.repeat(~done[remaining].reshape(-1, each).all(axis=1), each)  # the targets of an example together
         remaining = remaining[staying]
         sums.keep(staying)
     result = {name: value[0] if alone else value for name, value in found.items()}
@@ -160,7 +165,7 @@ class _Sums:
         else:
             rate = ratio(change, self._change)
             self._change = np.fmax(change, FASTEST * self._change)
-        held = np.clip(rate, FASTEST, SLOWEST)
+        held = np.minimum(np.maximum(rate, FASTEST), SLOWEST)
         return change * np.where(rate < SMOOTH, SMOOTH_LEFT, held / (1 - held))
 
     def may_end_between(self, tolerance: float) -> Array:
@@ -195,6 +200,8 @@ class _Counted:
 def _integral(inner: Array, ends: Array, end: float) -> Array:
     """The nested rule; the inner points alone where the gradient at an end is not finite, as that of a root at 0."""
     finite = np.isfinite(ends)
+    if finite.all():
+        return np.asarray(inner + end * ends, ends.dtype)
     return np.asarray(np.where(finite, inner + end * np.where(finite, ends, 0), inner / (1 - 2 * end)), ends.dtype)
 
 

@@ -22,7 +22,7 @@ from onnx_ig.common.types import Array, Progress, SumOver
 from onnx_ig.engine.attributions_apart import require_attributions_apart
 from onnx_ig.engine.forward import ForwardModel, select
 from onnx_ig.engine.grid import filled
-from onnx_ig.engine.independence import require_rows_run_alone
+from onnx_ig.engine.independence import require_axis, require_rows_run_alone
 from onnx_ig.engine.path_parts import PathParts
 from onnx_ig.engine.pieces import PREFIX, Pieces
 from onnx_ig.engine.request import Attribution, Request
@@ -283,16 +283,16 @@ class Engine:
 
     def outputs_at(self, request: Request, several: Sequence[Mapping[str, Array]]) -> list[Array]:
         """The model's output for each example, [N, ...], at several values of the attributed inputs."""
-        count = len(several)
+        count, layout = len(several), self.plan.layout
         elements = sum(value.size for values in several for value in values.values())
-        if count == 1 or not self.plan.layout.batched or elements > _MOST_TOGETHER:
+        if count == 1 or not layout.batched or layout.n is not None or elements > _MOST_TOGETHER:
             return [self.outputs(replace(request, inputs=dict(values))) for values in several]
-        inputs = {name: np.concatenate([values[name] for values in several]) for name in request.inputs}
-        by_row = {n: v if len(v) == 1 else np.concatenate([v] * count) for n, v in request.per_example.items()}
-        together = replace(
-            request, inputs=inputs, per_example=by_row, baselines={}, target=None, examples=count * request.examples
-        )
-        return np.split(self.outputs(together), count)
+        feeds = {name: np.concatenate([values[name] for values in several]) for name in request.inputs}
+        for name, value in request.per_example.items():
+            feeds[name] = np.concatenate([np.broadcast_to(value, (request.examples, *value.shape[1:]))] * count)
+        found = self._forward(feeds | request.shared)  # so small that memory need not be asked for
+        require_axis({count * request.examples: found})
+        return list(found.reshape(count, request.examples, *found.shape[1:]))
 
     def scores(self, request: Request, internal_batch_size: int | None = None) -> Array:
         """F(x; target) of each example, from the forward model."""
@@ -365,21 +365,26 @@ class Engine:
         """Give ``take`` the step model's results for each piece of examples × path points."""
 
         once: dict[str, Any] = {}  # what no examples have for themselves: baselines of one row, shared inputs
+        held: dict[str, Any] = {}  # of the last examples: all path points of some, then the next examples
+        last = slice(0, 0)
 
-        @functools.lru_cache(maxsize=1)  # all path points of some examples, then the next examples
-        def placed(first: int, last: int) -> dict[str, Any]:
-            own = self._pieces.feeds(request, slice(first, last))
-            if not once:
-                own_to_none = own.keys() & self._pieces.for_all(request)
-                once.update(self.session.placed({name: own[name] for name in own_to_none}))
-            return {**once, **self.session.placed({name: own[name] for name in own.keys() - once.keys()})}
+        def placed(rows: slice) -> dict[str, Any]:
+            nonlocal held, last
+            if rows != last:
+                held, own = {}, self._pieces.feeds(request, rows)
+                if not once:
+                    own_to_none = own.keys() & self._pieces.for_all(request)
+                    once.update(self.session.placed({name: own[name] for name in own_to_none}))
+                held = once | self.session.placed({name: own[name] for name in own.keys() - once.keys()})
+                last = rows
+            return held
 
         def feeds(rows: slice, points: slice, size: int) -> dict[str, Any]:
             a, w = filled(nodes, weights, points, size)
             path = {PREFIX + contract.PATH_NODES: a, PREFIX + contract.PATH_WEIGHTS: w}
             if parts.several > 1:
                 path[PREFIX + contract.PATH_PARTS] = parts.bounds(points)
-            return {**placed(rows.start, rows.stop), **path}
+            return {**placed(rows), **path}
 
         self._pieces.each(request, len(nodes), internal_batch_size, feeds, self.session, take)
 
@@ -393,7 +398,7 @@ class Engine:
         return run({**feeds, PREFIX + contract.PATH_PARTS: np.array([[0, len(nodes)]] * self.plan.path_parts)})
 
     def _total(self, sums: Mapping[str, Array], examples: int) -> Array:
-        return np.sum([s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()], axis=0)
+        return np.asarray(sum(s.reshape(examples, -1).sum(axis=1, dtype=np.float64) for s in sums.values()))
 
 
 def _path_type(request: Request) -> type[np.floating[Any]]:

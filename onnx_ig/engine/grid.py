@@ -146,8 +146,10 @@ class Grid:
         part = self.own(part, rows)
         where: Any = ... if self.layout.kind == "none" else rows
         if name not in results:
-            shape = part.shape if self.layout.kind == "none" else (self.examples, *part.shape[1:])
-            results[name] = np.zeros(shape, part.dtype)
+            if self.layout.kind == "none" or len(part) == self.examples:
+                results[name] = part.copy()
+                return
+            results[name] = np.zeros((self.examples, *part.shape[1:]), part.dtype)
         if add:
             results[name][where] += part
         else:

@@ -200,8 +200,8 @@ def require_rows_undisturbed(
 
 def require_axis(found: Mapping[int, Array]) -> None:
     """Results of so many rows, for some numbers of them, have so many rows."""
-    counts = {rows: len(value) if value.ndim else 1 for rows, value in found.items()}
-    if any(rows != count for rows, count in counts.items()):
+    if any(rows != (len(value) if value.ndim else 1) for rows, value in found.items()):
+        counts = {rows: len(value) if value.ndim else 1 for rows, value in found.items()}
         given = " and ".join(f"{count} score(s) for {rows} example(s)" for rows, count in counts.items())
         raise InputError(
             f"the output mixes examples: it gives {given}, so its axis 0 is not that of the inputs. {ONE_EXAMPLE}"

@@ -32,7 +32,7 @@ class Lacking:
     def relative(self, attributions: Mapping[str, Array], examples: Array) -> Array:
         """|Σ attributions − (F(x) − F(x'))| / Σ |attributions| of each of some ``examples``."""
         parts = [v if self._spread is None else v * self._factor(n, examples) for n, v in attributions.items()]
-        total = np.sum([p.reshape(len(p), -1).sum(axis=1, dtype=np.float64) for p in parts], axis=0)
+        total = sum(p.reshape(len(p), -1).sum(axis=1, dtype=np.float64) for p in parts)
         lack = np.abs(total - self._explained[examples]) - self._rounding[examples]
         return ratio(np.fmax(lack, 0), l1(parts))
 
@@ -51,11 +51,13 @@ def at_inputs(engine: Engine, request: Request) -> bool:
 
 def l1(values: Iterable[Array]) -> Array:
     """Σ |values| of each example, over all tensors: float64 [N]."""
-    return np.sum([np.abs(v).reshape(len(v), -1).sum(axis=1, dtype=np.float64) for v in values], axis=0)
+    return np.asarray(sum(np.abs(v).reshape(len(v), -1).sum(axis=1, dtype=np.float64) for v in values))
 
 
 def ratio(part: Array, of: Array) -> Array:
     """part / of, 0 for 0 / 0."""
+    if np.min(of) > 0 and np.max(of) < np.inf:
+        return np.asarray(part / of)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((part == 0) & (of == 0), 0.0, part / of)
 

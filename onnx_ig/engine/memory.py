@@ -98,15 +98,17 @@ class BytesPerRow:
         return known[elements]
 
 
-def rows_per_run(bytes_per_row: int, session: AnySession, at_most: int | None = None) -> int:
+def rows_per_run(
+    bytes_per_row: int, session: AnySession, at_most: int | None = None, at_once: int | None = None
+) -> int:
     """Rows per Run such that their tensors stay within a share of the free memory and the session's working set.
 
     More are no faster, so fewer than ``at_most`` may be taken; but on a device with a memory of its own, whose free
-    memory is unknown here, exactly as many.
+    memory is unknown here, exactly as many. ``at_once``: :func:`bytes_at_once`, if it is known.
     """
     if at_most is not None and session.device is not None:
         return at_most
-    fit = max(1, bytes_at_once(session) // max(1, bytes_per_row))
+    fit = max(1, (bytes_at_once(session) if at_once is None else at_once) // max(1, bytes_per_row))
     return fit if at_most is None else min(fit, at_most)
 
 

@@ -5,6 +5,7 @@ The one idea: the parts follow one another, so that of a Run, which takes some p
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,17 +32,17 @@ class PathParts:
     @staticmethod
     def of(parts: Sequence[NodesAndWeights], several: int, targets: int) -> PathParts:
         """Those with these nodes and weights."""
-        return PathParts(tuple(np.cumsum([len(nodes) for nodes, _ in parts]).tolist()), several, targets)
+        return PathParts(tuple(itertools.accumulate(len(nodes) for nodes, _ in parts)), several, targets)
 
     def bounds(self, points: slice) -> Array:
         """The range of each sum among the ``points`` of a Run, int64 [several, 2].
 
         The first point, in a sum that nobody reads, for parts that have none of them.
         """
-        bounds = np.tile(np.array([0, 1], np.int64), (self.several, 1))
-        for i, *ends in self._ranges(points):
-            bounds[i] = ends
-        return bounds
+        bounds = [(0, 1)] * self.several
+        for i, first, last in self._ranges(points):
+            bounds[i] = (first, last)
+        return np.array(bounds, np.int64)
 
     def apart(self, result: Array, points: slice) -> Iterator[tuple[int, Array]]:
         """Each part that has some of the ``points`` of a Run, and its sums in the Run's ``result``.

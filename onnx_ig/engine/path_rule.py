@@ -23,7 +23,7 @@ from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, FEWEST_INTERVALS, 
 
 DEFAULT_MAX_STEPS = 1024
 _LEAST_MAX_STEPS = 2 * FEWEST_INTERVALS  # two levels, so that there is a change
-_TYPICAL = 64  # steps
+_TYPICAL_NODES = np.sin(np.linspace(0, np.pi / 2, 64 + 1)) ** 2  # of 64 steps
 
 
 class PathRule(Protocol):
@@ -96,7 +96,7 @@ class ToTolerance:
 
     @property
     def nodes(self) -> Array:
-        return np.asarray(np.sin(np.linspace(0, np.pi / 2, _TYPICAL + 1)) ** 2)
+        return _TYPICAL_NODES
 
     def integrate(self, engine: Engine, request: Request, estimate: bool, **options: Any) -> Attribution:
         return integrate_to_tolerance(engine, request, self.tolerance, self.max_steps, **options)

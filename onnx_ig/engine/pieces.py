@@ -45,6 +45,7 @@ class Pieces:
         self._bytes = BytesPerRow(built)
         weights = (value.const_value for value in built.graph.initializers.values())
         self._weight_bytes = sum(weight.nbytes for weight in weights if weight is not None)
+        self._last: tuple[tuple[Any, ...], int] = ((), 0)  # shapes that came last, and the bytes of a row
 
     def each(
         self,
@@ -73,9 +74,10 @@ class Pieces:
         grid = self.grid(request)
         feeds = {n: grid.rows_of(v, rows) for n, v in (*request.inputs.items(), *request.per_example.items())}
         feeds.update(request.shared)
-        targets = self._contract.first_targets(request.examples)
-        if request.target is not None:
-            targets = {PREFIX + contract.TARGET: request.target}
+        target = request.target
+        targets = (
+            {PREFIX + contract.TARGET: target} if target is not None else self._contract.first_targets(request.examples)
+        )
         feeds.update({name: grid.rows_of(value, rows) for name, value in targets.items()})
         for_all = self.for_all(request)
         for name, value in request.baselines.items():
@@ -132,12 +134,23 @@ class Pieces:
         wanted = request.examples * points
         if wanted == 1:
             return 1
-        row_bytes = self._row_bytes(request, enough=bytes_at_once(self._session) // wanted)
-        rows = rows_per_run(row_bytes, self._session, at_most)
+        most = bytes_at_once(self._session)
+        row_bytes = self._row_bytes(request, enough=most // wanted)
+        rows = rows_per_run(row_bytes, self._session, at_most, most)
         return rows if self._rows is None else min(rows, self._rows)
 
     def _row_bytes(self, request: Request, enough: int = 0) -> int:
         """The bytes that one row's tensors take at once, or a bound of them that is not above ``enough``."""
+        arrays = (request.inputs, request.per_example, request.shared)
+        rank = -1 if request.target is None else request.target.ndim
+        key = (rank, request.examples, len(request.baselines), *(v.shape for part in arrays for v in part.values()))
+        known, held = self._last
+        if key != known or held > enough:
+            held = self._counted_row_bytes(request, enough)
+            self._last = (key, held)
+        return held
+
+    def _counted_row_bytes(self, request: Request, enough: int) -> int:
         rows = request.examples if self._plan.layout.whole else self._plan.layout.n or 1
         first = {**request.inputs, **request.per_example}
         shapes = {n: v.shape if self._plan.layout.kind == "none" else (rows, *v.shape[1:]) for n, v in first.items()}

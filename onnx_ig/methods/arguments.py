@@ -175,6 +175,8 @@ def broadcast_target(target: Any, examples: int, dims: Sequence[int], *, batched
     Raises:
         InputError: missing, of the wrong kind or length, or out of range; the output's shape is named.
     """
+    if type(target) is int and len(dims) == 1 and 0 <= target < dims[0] != 1:
+        return np.full(examples, target, np.int64)
     shape = _shape_text(dims, batched)
     scalar = all(d == 1 for d in dims)
     if target is None:

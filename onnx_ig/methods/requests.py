@@ -159,9 +159,12 @@ def path_point(inputs: Mapping[str, Array], baselines: Mapping[str, Array], a: f
         return dict(inputs)
     point = {}
     for name, x in inputs.items():
-        start = np.broadcast_to(baselines[name], x.shape)
+        start = baselines[name]
+        if a == 0:
+            point[name] = np.broadcast_to(start, x.shape)
+            continue
         wide, wide_start = x.astype(np.float64), start.astype(np.float64)
-        point[name] = start if a == 0 else (wide_start + a * (wide - wide_start)).astype(x.dtype)
+        point[name] = (wide_start + a * (wide - wide_start)).astype(x.dtype)
     return point
 
 

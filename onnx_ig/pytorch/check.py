@@ -5,6 +5,8 @@ The one idea: an exporter's mistakes are values frozen at the example, so everyt
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -151,9 +153,9 @@ def redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(value.shape, generator=generator, dtype=torch.float64)
     if value.is_complex():
         return value
-    low, high = value.double().min(), value.double().max()
+    low, high = (float(limit) for limit in torch.aminmax(value.double()))
     if value.is_floating_point():
-        if not (torch.isfinite(low) and torch.isfinite(high)):  # a mask of 0 and −∞: its values in another order
+        if not (math.isfinite(low) and math.isfinite(high)):  # a mask of 0 and −∞: its values in another order
             order = torch.randperm(value.numel(), generator=generator)
             return value.flatten()[order].reshape(value.shape)
         if low == high:
@@ -168,12 +170,17 @@ def redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
 
 def run_torch(forward: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
     """``forward(*tensors)`` in full precision, without gradients, on the CPU."""
-    cudnn = torch.backends.cudnn
-    with (
-        torch.no_grad(),
-        cudnn.flags(enabled=cudnn.enabled, allow_tf32=False),
-    ):  # TF32 would hide small mistakes
+    with torch.no_grad(), in_full_precision():
         return forward(*tensors).detach().cpu()
+
+
+def in_full_precision() -> contextlib.AbstractContextManager[None]:
+    """A block without TF32, which would hide small mistakes."""
+    if not torch.cuda.is_initialized():  # nothing is on a device
+        return contextlib.nullcontext()
+    cudnn = torch.backends.cudnn
+    flags: contextlib.AbstractContextManager[None] = cudnn.flags(enabled=cudnn.enabled, allow_tf32=False)
+    return flags
 
 
 def compare(expected: Tensor, actual: Array, allowed: float, where: str, must: bool) -> None:

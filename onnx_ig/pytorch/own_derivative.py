@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from onnx_ig.errors import warn
 
-_DETACHING = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)
+_DETACHING = frozenset({Tensor.detach, Tensor.detach_, Tensor.data.__get__})
 
 
 def own_derivatives(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> list[str]:

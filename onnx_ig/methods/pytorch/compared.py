@@ -34,12 +34,12 @@ class Compared:
 
     Attributes:
         on_path: F there is F on the path of its example.
-        fed: the tensors among the arguments.
+        fed: gives the tensors among the arguments.
     """
 
     where: str
     on_path: bool
-    fed: list[Tensor]
+    fed: Callable[[], Sequence[Tensor]]
     torch: Tensor
     exported: Array
 
@@ -161,7 +161,7 @@ class Comparison:
         generator = torch.Generator().manual_seed(0)
         found = []
         for c, wanted in zip(self.compared, self._scores[0], strict=True):
-            moved = [_rounded(x, self.eps, generator) for x in c.fed]
+            moved = [_rounded(x, self.eps, generator) for x in c.fed()]
             try:
                 there = self._select(_wide(self._evaluate(moved)).reshape(1, *c.exported.shape))[0]
             except InputError:  # the function does not take them

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +23,7 @@ from onnx_ig.common.types import Array
 from onnx_ig.errors import InputError, ModelError
 from onnx_ig.loading.model import Model, load_torch
 from onnx_ig.methods.bound import ENGINES_KEPT
-from onnx_ig.pytorch.check import BATCH, halves_inside, run_torch
+from onnx_ig.pytorch.check import BATCH, halves_inside, in_full_precision, run_torch
 from onnx_ig.pytorch.decisions import Read, recorded
 from onnx_ig.pytorch.own_derivative import own_derivatives, watched
 from onnx_ig.pytorch.quiet import EXPORT_LOCK
@@ -90,6 +90,8 @@ class Call:
         Raises:
             InputError: the function fails.
         """
+        if sum(a.numel() for a in fed) <= _MOST_ELEMENTS:
+            return self._evaluate(fed)
         elements = sum(a[:1].numel() for a, rows in zip(fed, self.per_example, strict=True) if rows)
         most = max(1, _MOST_ELEMENTS // max(elements, 1))
         count = next((len(a) for a, rows in zip(fed, self.per_example, strict=True) if rows), 1)
@@ -116,21 +118,22 @@ class Call:
         with EXPORT_LOCK:
             return own_derivatives(self._picked, self.rows(self.fed, slice(0, 2)))
 
-    def evaluate_watched(self, several: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[str]]:
-        """:meth:`evaluate` for several such lists at once, their rows together, and :meth:`own_derivatives` of that.
+    def evaluate_watched(self, fed: Sequence[Tensor], times: int) -> tuple[list[Tensor], list[str]]:
+        """:meth:`evaluate` for so many values of the inputs at once, and :meth:`own_derivatives` of that.
+
+        Args:
+            fed: as there, but that the inputs have ``times`` as many rows as there are examples.
 
         Raises:
             InputError: the function does not take them together, or not with autograd.
         """
-        joined = [
-            torch.cat(same) if rows else same[0]
-            for same, rows in zip(zip(*several, strict=True), self.per_example, strict=True)
-        ]
-        cudnn = torch.backends.cudnn
+        known = len(self.inputs)
+        additional = zip(fed[known:], self.per_example[known:], strict=True)
+        joined = [*fed[:known], *(torch.cat([a] * times) if rows else a for a, rows in additional)]
         try:
-            with EXPORT_LOCK, cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):
+            with EXPORT_LOCK, in_full_precision():
                 result, own = watched(self._picked, joined)
-            return list(result.reshape(len(several), self.examples, *result.shape[1:])), own
+            return list(result.reshape(times, self.examples, *result.shape[1:])), own
         except Exception as error:  # the user's own code
             raise InputError(f"the model does not take rows of several path points together: {error}") from error
 
@@ -367,12 +370,25 @@ def _state(function: Callable[..., Any]) -> tuple[Any, ...]:
     found: list[Any] = []
     for _, module in find_modules(function):
         if isinstance(module, nn.Module):
-            for part in module.modules():
-                tensors = [*part._parameters.values(), *part._buffers.values()]
-                found += [(id(t), t._version, t.data_ptr()) for t in tensors if t is not None]
-                found += [getattr(part, "training", False)]  # judged at export
-                found += [id(hook) for hooks in _HOOKS for hook in getattr(part, hooks, {}).values()]
+            for part in _parts(module):
+                for tensors in (part._parameters, part._buffers):
+                    found += [(id(t), t._version, t.data_ptr()) for t in tensors.values() if t is not None]
+                found.append(getattr(part, "training", False))  # judged at export
+                for hooks in _HOOKS:
+                    found += map(id, getattr(part, hooks, {}).values())
     return tuple(found)
+
+
+def _parts(module: nn.Module) -> Iterable[nn.Module]:
+    """As :meth:`torch.nn.Module.modules`, which takes as long as a small network's forward pass."""
+    found = {id(module): module}
+    waiting = [module]
+    while waiting:
+        for part in waiting.pop()._modules.values():
+            if part is not None and id(part) not in found:
+                found[id(part)] = part
+                waiting.append(part)
+    return found.values()
 
 
 def as_tensor_like(value: Array, given: Tensor) -> Tensor:

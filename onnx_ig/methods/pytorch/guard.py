@@ -10,6 +10,7 @@ detached tensor has the same.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from onnx_ig.attribution.layout import ONE_EXAMPLE
 from onnx_ig.common.arrays import to_array
 from onnx_ig.common.types import Array
-from onnx_ig.errors import InputError, ModelError
+from onnx_ig.errors import InputError, ModelError, OutOfMemoryError
 from onnx_ig.methods.bound import Chosen, Outputs, Path
 from onnx_ig.methods.pytorch.compared import ROUNDING, Compared, Comparison
 from onnx_ig.methods.pytorch.exports import Call, Export, Exports, as_tensor_like
@@ -101,19 +102,19 @@ class TorchGuard:
             return False
         points = _points(call, asked.nodes, _BETWEEN)
         values = [asked.path(a) for a in points]
-        beside = self._elsewhere(values[0], (_FAR, _NEAR))
-        fed = [self._fed(v) for v in (*values, *beside)]
+        values += self._elsewhere(values[0], (_FAR, _NEAR))
+        others = {name: np.concatenate([v[name] for v in values[1:]]) for name in values[0]}
         try:
-            results, own = call.evaluate_watched(fed[1:])
-            exported = asked.outputs([*values, *beside])
-        except (InputError, ModelError):
+            results, own = call.evaluate_watched(self._fed(others), len(values) - 1)
+            exported = asked.outputs(values)
+        except (InputError, ModelError, OutOfMemoryError):
             return False
-        if any(result.shape != self._result.shape for result in results):
+        if results[0].shape != self._result.shape:
             return False
-        where = [*map(_where, points), *(f"at values {i}" for i in range(len(beside)))]
+        where = [*map(_where, points), "at other values", "beside the inputs"]
         compared = [
-            Compared(w, i < len(points), f, t, e)
-            for i, (w, f, t, e) in enumerate(zip(where, fed, [self._result, *results], exported, strict=True))
+            Compared(w, i < len(points), functools.partial(self._fed, v), t, e)
+            for i, (w, v, t, e) in enumerate(zip(where, values, [self._result, *results], exported, strict=True))
         ]
         if self._agreed(self._comparison(compared, asked), asked.rounding) is not None:
             return False
@@ -156,7 +157,9 @@ class TorchGuard:
             values = asked.path(a)
             fed = self._fed(values)
             result = self._result if a == 1 else self._call.evaluate(fed)
-            compared.append(Compared(_where(a), True, fed, result, asked.outputs([values])[0]))
+            compared.append(
+                Compared(_where(a), True, functools.partial(self._fed, values), result, asked.outputs([values])[0])
+            )
         few = _FAR if len(asked.nodes) else _NEAR  # a gradient at the inputs rests on what is near
         distances = () if not elsewhere else (_FAR, _NEAR) if self._export.noise is None else (few,)
         for distance, values in zip(distances, self._elsewhere(asked.path(1.0), distances), strict=True):
@@ -166,7 +169,9 @@ class TorchGuard:
             except InputError:  # the function does not take them
                 continue
             where = "at other values in the range of the inputs" if distance == _FAR else "beside the inputs"
-            compared.append(Compared(where, False, fed, result, asked.outputs([values])[0]))
+            compared.append(
+                Compared(where, False, functools.partial(self._fed, values), result, asked.outputs([values])[0])
+            )
         return self._comparison(compared, asked)
 
     def _elsewhere(self, inputs: Mapping[str, Array], distances: Sequence[float]) -> list[dict[str, Array]]:
@@ -188,7 +193,7 @@ class TorchGuard:
 
     def _refuse(self, worst: float, of: str, at: Compared, deciding: Sequence[Read]) -> None:
         """Say why a new export differs."""
-        again = self._call.evaluate(at.fed)
+        again = self._call.evaluate(at.fed())
         if not torch.allclose(again, at.torch, rtol=1e-5, atol=0, equal_nan=True):
             raise ModelError(
                 f"the model's output {at.where} changes from one call to the next at the same values: it draws random "
