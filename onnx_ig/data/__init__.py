@@ -26,10 +26,11 @@ from onnx_ig.data.options import (
 )
 from onnx_ig.data.pictures import LAYOUTS, Picture, PictureOptions, declared_picture
 from onnx_ig.data.preprocessing import preprocessing
+from onnx_ig.data.sentences import TEXT_SUFFIXES, TextOptions
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
 from onnx_ig.data.table_file import TABLE_SUFFIXES
-from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, token_input
+from onnx_ig.data.text import Padding, Words, token_input
 from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.graph.declared import InputSpec
 

@@ -15,10 +15,11 @@ from onnx_ig.data.finite import finite_rows
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import PICTURE_SUFFIXES, Picture, PictureOptions, read_picture
 from onnx_ig.data.readers import READERS, read_arrays
+from onnx_ig.data.sentences import TEXT_SUFFIXES, TextOptions, open_sentences
 from onnx_ig.data.series import SOUND_SUFFIXES, Series, SoundOptions, read_sound
 from onnx_ig.data.table import Rows, TableOptions, open_table, read_columns
 from onnx_ig.data.table_file import TABLE_SUFFIXES
-from onnx_ig.data.text import TEXT_SUFFIXES, Padding, TextOptions, Words, read_sentences, read_text
+from onnx_ig.data.text import Padding, Words, read_text
 from onnx_ig.data.window import OpenFiles, Window
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.graph.declared import InputSpec, fit
@@ -65,6 +66,19 @@ class InputValue:
     words: tuple[Words, ...] = ()
     padding: Padding | None = None
     beside: bool = False
+
+    def of_rows(self, taken: Array) -> InputValue:
+        """The same for those of the rows of its file that are ``taken``; without :attr:`rows` it holds all of them."""
+        places = taken if self.rows is None else np.flatnonzero(np.isin(self.rows.taken, taken))
+        return replace(
+            self,
+            value=self.value[places],
+            picture=None if self.picture is None else self.picture.of_examples(places),
+            names=tuple(self.names[place] for place in places) if self.names else (),
+            rows=None if self.rows is None else self.rows.of(taken),
+            words=tuple(self.words[place] for place in places) if self.words else (),
+            padding=None if self.padding is None else replace(self.padding, ids=self.padding.ids[places]),
+        )
 
 
 def read_input(
@@ -273,7 +287,7 @@ def rows_in(path: Path, files: FileOptions, opened: OpenFiles) -> dict[str, int]
     if suffix in TABLE_SUFFIXES:
         return {"": int(open_table(path, files.tables, opened).count)}
     if suffix in TEXT_SUFFIXES:
-        return {"": len(opened.get("sentences", path, lambda path: read_sentences(path, files.texts.key)))}
+        return {"": len(open_sentences(path, files.texts, opened))}
     if suffix == ".npy":
         shape, _ = npy_shape(path)
         return {"": shape[0] if shape else 1}
@@ -330,8 +344,9 @@ def _series(value: Array, channels: tuple[str, ...]) -> Series:
 def _read_text(path: Path, specs: Sequence[InputSpec], files: FileOptions, ids: str | None) -> dict[str, InputValue]:
     """The tokens of sentences, and what goes beside them."""
     text = read_text(path, specs, files.texts, ids, files.window)
-    read = {name: InputValue(value, beside=True) for name, value in text.values.items()}
-    read[text.ids] = InputValue(text.values[text.ids], text.notes, words=text.words, padding=text.padding)
+    read = {name: InputValue(value, rows=text.rows, beside=True) for name, value in text.values.items()}
+    ids = text.ids
+    read[ids] = replace(read[ids], notes=text.notes, words=text.words, padding=text.padding, beside=False)
     return read
 
 

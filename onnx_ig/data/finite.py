@@ -41,6 +41,6 @@ def finite_rows(
     if window is None and bad.all():
         raise InputError(f"{path}: every row holds NaN or infinity")
     first = 0 if window is None else window.rows.start
-    rows = Rows(path, count, np.flatnonzero(~bad), None, first)
+    rows = Rows(path, count, np.flatnonzero(~bad), None, first, named=True)
     notes = [said_of_left_out(path, np.flatnonzero(bad).tolist(), count)] if window is None and bad.any() else []
     return [array[~bad] if array.ndim and len(array) == count else array for array in arrays], rows, notes

@@ -15,9 +15,10 @@ from onnx_ig.common.types import Array
 from onnx_ig.data.files import FileOptions, InputValue, read_inputs
 from onnx_ig.data.options import split_name
 from onnx_ig.data.pictures import Picture, PictureOptions
+from onnx_ig.data.sentences import TextOptions
 from onnx_ig.data.series import Series, SoundOptions
 from onnx_ig.data.table import Rows, TableOptions, names_in_metadata
-from onnx_ig.data.text import TextOptions, Words
+from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.inspection import contract_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -108,6 +108,10 @@ class Picture:
     scale: float = 1.0
     channels: Literal["RGB", "BGR"] = "RGB"
     originals: tuple[Original, ...] = ()
+
+    def of_examples(self, places: Iterable[int]) -> Picture:
+        """What is known of some of the examples."""
+        return replace(self, originals=tuple(self.originals[place] for place in places) if self.originals else ())
 
 
 def read_picture(path: Path, spec: InputSpec, options: PictureOptions) -> tuple[Array, Picture, list[str]]:

@@ -54,13 +54,17 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Rows:
-    """Of a file with a row for each example: which of ``count`` rows from the ``first`` on are taken, their targets."""
+    """Of a file with a row for each example: which of ``count`` rows from the ``first`` on are taken, their targets.
+
+    ``named``: each example is called by its row, where rows may be left out and examples are counted without them.
+    """
 
     file: Path
     count: int
     taken: Array
     target: Array | None = None
     first: int = 0
+    named: bool = False
 
     @property
     def of_a_table(self) -> bool:
@@ -77,6 +81,11 @@ class Rows:
         taken = self.taken[:examples]
         count = self.count if len(taken) == len(self.taken) else int(taken[-1]) + 1
         return replace(self, count=count, taken=taken, target=None if self.target is None else self.target[:examples])
+
+    def of(self, taken: Array) -> Rows:
+        """Those of the rows that are among ``taken``."""
+        own = np.isin(self.taken, taken)
+        return replace(self, taken=self.taken[own], target=None if self.target is None else self.target[own])
 
     @property
     def left_out(self) -> Array:
@@ -173,7 +182,7 @@ def read_columns(
     else:
         values = {spec.name: _side_by_side({name: column[taken] for name, column in used.items()}, spec)}
         features = {spec.name: tuple(used)}
-    rows = Rows(path, len(taken), np.flatnonzero(taken), target, first)
+    rows = Rows(path, len(taken), np.flatnonzero(taken), target, first, named=options.skip)
     if window is None and rows.left_out.any():
         notes.append(said_of_left_out(path, np.flatnonzero(rows.left_out).tolist(), rows.count))
     if any(value.ndim == 3 for value in values.values()):

@@ -6,10 +6,8 @@ a postal code for an input of text keeps its zeros.
 
 from __future__ import annotations
 
-import csv
-import itertools
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.data.encoding import encoding_advice
+from onnx_ig.data.csv_file import BROKEN, CsvRows, require_different
 from onnx_ig.errors import InputError, MissingDependencyError
 
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".parquet",)
@@ -27,13 +25,13 @@ _WITH_COMMA = re.compile(r"[+-]?[\d.]*\d,\d+(,\d+)*")
 _WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
-_BROKEN = object()  # every cell of a row that has other cells than the first line
 
 
 class Table:
     """A table in a file, read in pieces, one after the other.
 
-    ``skip``: a row of another length is one without values, of which :func:`broken` tells, and refused otherwise.
+    ``skip``: a row of another length, or that is not UTF-8 or not quoted as it should be, is one without values, of
+    which :func:`broken` tells, and refused otherwise.
 
     Raises:
         InputError: a broken file, rows of different lengths, two columns of one name, no rows.
@@ -113,7 +111,7 @@ def missing(column: Array) -> Array:
 
 def broken(columns: Mapping[str, Array]) -> Array:
     """Where the rows of a table have another length, [N] of booleans."""
-    return np.array([cell is _BROKEN for cell in next(iter(columns.values()))], bool)
+    return np.array([cell is BROKEN for cell in next(iter(columns.values()))], bool)
 
 
 def rows_named(rows: Array, first: int = 0) -> str:
@@ -136,94 +134,6 @@ def _are_whole(column: Array) -> bool:
     return all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) and len(cell) < 19 for cell in column)
 
 
-class CsvRows:
-    """A CSV file, its rows as text."""
-
-    def __init__(self, path: Path, *, skip: bool = False) -> None:
-        self._path, self._skip = path, skip
-        self.notes: list[str] = []
-        first = next(self._lines(), None)
-        if first is None:
-            raise InputError(f"{path}: the file is empty")
-        self._headed = not all(_is_number(cell) for cell in first)
-        if not self._headed:
-            self.notes.append(
-                f"{path}: the first line holds numbers only, so it is read as the first row, not as column names"
-            )
-        self._names = [name.strip() for name in first] if self._headed else [str(place) for place in range(len(first))]
-        _require_different(path, self._names)
-        self._rows = self._lines()
-        self.begin(0)
-
-    def count(self) -> int:
-        """The rows of the file, each of which is looked at."""
-        found = -1 if self._headed else 0
-        for number, row in enumerate(self._lines(), found):
-            if len(row) != len(self._names) and not self._skip:
-                raise InputError(
-                    f"{self._path}: row {number} has {len(row)} cells, the first line {len(self._names)}; mend it, or "
-                    "leave such rows out with --on-error skip"
-                )
-            found = number + 1
-        return found
-
-    def begin(self, row: int) -> None:
-        """Go to a row."""
-        self._rows.close()
-        self._rows = self._lines()
-        for _ in itertools.islice(self._rows, row + self._headed):
-            pass
-
-    def take(self, count: int) -> dict[str, Array]:
-        """The next rows, by column."""
-        rows: list[list[Any]] = list(itertools.islice(self._rows, count))
-        if self._skip:
-            width = len(self._names)
-            rows = [row if len(row) == width else [_BROKEN] * width for row in rows]
-        columns = zip(*rows, strict=True) if rows else ([] for _ in self._names)
-        return {name: np.array(cells, object) for name, cells in zip(self._names, columns, strict=True)}
-
-    def _lines(self) -> Generator[list[str]]:
-        """The lines that are rows; a blank line amid a single column is a row of it whose value is missing."""
-        width, blank = 0, 0
-        try:
-            with self._path.open(newline="", encoding="utf-8-sig") as stream:
-                delimiter = _delimiter(self._path, stream.readline())
-                stream.seek(0)
-                for row in csv.reader(stream, delimiter=delimiter, strict=True):
-                    if not row:
-                        blank += width == 1
-                        continue
-                    width = width or len(row)
-                    yield from ([""] for _ in range(blank))
-                    blank = 0
-                    yield row
-        except (csv.Error, UnicodeDecodeError, OSError) as error:
-            raise InputError(
-                f"{self._path}: not a readable table (UTF-8, one row a line): {error}{encoding_advice(error)}"
-            ) from error
-
-
-def _delimiter(path: Path, line: str) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    return max(",;\t", key=line.count)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _require_different(path: Path, names: list[str]) -> None:
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice:
-        raise InputError(f"{path}: two columns are called {twice[0]!r}; give them names of their own")
-
-
 class ParquetRows:
     """A Parquet file, read by record batches."""
 
@@ -239,7 +149,7 @@ class ParquetRows:
         with self._reading():
             self._file: Any = parquet.ParquetFile(path)
             names = list(self._file.schema_arrow.names)
-        _require_different(path, names)
+        require_different(path, names)
         self.begin(0)
 
     def count(self) -> int:

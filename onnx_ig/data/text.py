@@ -6,8 +6,7 @@ model's inputs say which of the encoder's answers each one takes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,14 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.common.types import Array
-from onnx_ig.data.encoding import encoding_advice
+from onnx_ig.data.sentences import TextOptions, open_sentences, read_sentences
+from onnx_ig.data.table import Rows
+from onnx_ig.data.table_file import said_of_left_out
 from onnx_ig.data.window import Window
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from onnx_ig.graph.declared import InputSpec, kind_of
 
-TEXT_SUFFIXES = (".txt", ".jsonl")
 _PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")  # as tokenizers call it, if the file does not say
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """``tokenizer``: a tokenizer.json, or the folder that holds it; ``key``: of each line's object in a .jsonl."""
-
-    tokenizer: Path | None = None
-    key: str = "text"
 
 
 @dataclass(frozen=True)
@@ -58,30 +50,17 @@ class Padding:
 
 @dataclass(frozen=True)
 class TextRead:
-    """``values`` [N, T] by input name; ``ids`` names that of the tokens, for which there is ``padding``."""
+    """``values`` [N, T] by input name; ``ids`` names that of the tokens, for which there is ``padding``.
+
+    ``rows``: which of the file's sentences these are, None where none may be left out.
+    """
 
     values: dict[str, Array]
     ids: str
     padding: Padding
     words: tuple[Words, ...]
     notes: tuple[str, ...]
-
-
-def read_sentences(path: Path, key: str) -> list[str]:
-    """Every line of a .txt that is not empty; of a .jsonl the text under ``key`` of each line's object.
-
-    Raises:
-        InputError: not UTF-8, no such key, no sentence.
-    """
-    try:
-        lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]  # U+2028 ends no line
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not a readable text (UTF-8): {error}{encoding_advice(error)}") from error
-    if path.suffix.lower() == ".jsonl":
-        lines = [_from_json(path, number, line, key) for number, line in enumerate(lines)]
-    if not lines:
-        raise InputError(f"{path}: the file holds no sentence")
-    return lines
+    rows: Rows | None = None
 
 
 def token_input(specs: Sequence[InputSpec], path: Path, ids: str | None = None) -> str:
@@ -115,51 +94,63 @@ def read_text(
     most = (tokenizer.truncation or {}).get("max_length")
     tokenizer.no_padding()
     tokenizer.no_truncation()  # which cuts without a word
-    first = 0
-    if window is None:
-        sentences = read_sentences(path, options.key)
-    else:
-        sentences = window.opened.get("sentences", path, lambda path: read_sentences(path, options.key))
-        piece = window.within(len(sentences))
-        sentences, first = sentences[piece], piece.start
-    lengths = [len(one.ids) for one in tokenizer.encode_batch(sentences)]
+    every = read_sentences(path, options) if window is None else open_sentences(path, options, window.opened)
+    piece = slice(0, len(every)) if window is None else window.within(len(every))
+    numbered = {number: text for number, text in enumerate(every[piece], piece.start) if text is not None}
     spec = next(spec for spec in specs if roles.get(spec.name) == "ids")
     declared = spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
-    for number, length in enumerate(lengths, first):
-        if isinstance(declared, int) and length > declared:
-            raise _too_long(path, number, length, f"input {spec.name!r} takes {declared}")
-        if most is not None and length > most:
-            raise _too_long(path, number, length, f"the tokenizer is set to cut behind {most}")
-    tokenizer.enable_padding(**{**padding, "length": declared if isinstance(declared, int) else max(lengths)})
+    limits = {f"input {spec.name!r} takes {declared}": declared, f"the tokenizer is set to cut behind {most}": most}
+    lengths = dict(zip(numbered, (len(one.ids) for one in tokenizer.encode_batch([*numbered.values()])), strict=True))
+    refused = _too_long(path, lengths, {words: limit for words, limit in limits.items() if isinstance(limit, int)})
+    taken = [number for number in lengths if number not in refused]
+    if refused and (not options.skip or (not taken and window is None)):
+        raise next(iter(refused.values()))
+    sentences = [numbered[number] for number in taken]
+    longest = max((lengths[number] for number in taken), default=1)
+    width = declared if isinstance(declared, int) else longest
+    tokenizer.enable_padding(**{**padding, "length": width})
     encoded = tokenizer.encode_batch(sentences)
-    masks = np.array([one.attention_mask for one in encoded])
-    rows = {
-        "ids": np.array([one.ids for one in encoded]),
+
+    def by_token(part: str) -> Array:
+        return np.array([getattr(one, part) for one in encoded], np.int64).reshape(len(encoded), width)
+
+    masks, tokens = by_token("attention_mask"), by_token("ids")
+    parts = {
+        "ids": tokens,
         "mask": masks,
-        "types": np.array([one.type_ids for one in encoded]),
+        "types": by_token("type_ids"),
         "positions": np.maximum(masks.cumsum(axis=1) - 1, 0) * masks,
     }
-    special = np.array([one.special_tokens_mask for one in encoded], bool)
+    special = by_token("special_tokens_mask").astype(bool)
     by_name = {spec.name: spec for spec in specs}
-    values = {name: rows[role].astype(by_name[name].dtype) for name, role in roles.items()}
-    notes = (f"{path}: {len(sentences)} sentence(s) of {max(lengths)} tokens at most",)
-    silent = Padding(np.where(special, rows["ids"], padding["pad_id"]).astype(spec.dtype), str(padding["pad_token"]))
+    values = {name: parts[role].astype(by_name[name].dtype) for name, role in roles.items()}
+    notes = [f"{path}: {len(sentences)} sentence(s) of {longest} tokens at most"]
+    silent = np.asarray(np.where(special, tokens, padding["pad_id"]), spec.dtype)
     words = tuple(_words(sentence, one) for sentence, one in zip(sentences, encoded, strict=True))
-    return TextRead(values, spec.name, silent, words, notes)
+    count = piece.stop - piece.start
+    rows = Rows(path, count, np.array(taken, np.int64) - piece.start, first=piece.start, named=True)
+    if window is None and rows.left_out.any():
+        notes.append(said_of_left_out(path, np.flatnonzero(rows.left_out).tolist(), count))
+    return TextRead(
+        values,
+        spec.name,
+        Padding(silent, str(padding["pad_token"])),
+        words,
+        tuple(notes),
+        rows if options.skip else None,
+    )
 
 
-def _too_long(path: Path, number: int, length: int, limit: str) -> InputError:
-    return InputError(f"{path}: sentence {number} has {length} tokens, {limit}; shorten it, or split it into several")
-
-
-def _from_json(path: Path, number: int, line: str, key: str) -> str:
-    try:
-        content = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{path}: line {number} is not JSON ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get(key), str):
-        raise InputError(f"{path}: line {number} has no text under {key!r}")
-    return str(content[key])
+def _too_long(path: Path, lengths: Mapping[int, int], limits: Mapping[str, int]) -> dict[int, InputError]:
+    """What is to be said of each sentence that has more tokens than one of the ``limits``, told in words."""
+    return {
+        number: InputError(
+            f"{path}: sentence {number} has {length} tokens, {words}; shorten it, or split it into several"
+        )
+        for words, limit in limits.items()
+        for number, length in lengths.items()
+        if length > limit
+    }
 
 
 def _roles(specs: Sequence[InputSpec], path: Path, ids: str | None) -> dict[str, str]:

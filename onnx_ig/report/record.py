@@ -178,9 +178,9 @@ class AttributionReport:
 
     def example_name(self, example: int) -> str | None:
         """The name of an example, None if it has none."""
-        if self.table is not None and self.table.numbers[example] != self.number(example):
-            return f"row {self.table.numbers[example]}"
-        return self.example_names[example] if self.example_names else None
+        if self.example_names:
+            return self.example_names[example]
+        return None if self.table is None or not self.table.named else f"row {self.table.numbers[example]}"
 
     def describe_example(self, example: int) -> str:
         """``0``, or ``0 (cat.png)``."""

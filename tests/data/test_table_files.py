@@ -117,6 +117,29 @@ def test_what_is_refused_and_where(case: str, tmp_path: Path) -> None:
     assert words in str(raised.value)
 
 
+# the file's bytes, and the rows [N', 2] that are taken where broken ones are left out
+BROKEN: dict[str, tuple[bytes, list[list[float]]]] = {
+    "a row too long and one too short": (b"p,q\n1,2\n1,2,3\n5\n3,4\n", [[1, 2], [3, 4]]),
+    "text for a number": (b"p,q\n1,2\n1,high\n3,4\n", [[1, 2], [3, 4]]),
+    "another encoding": (b"p,q\n1,2\n1,\xe9\n3,4\n", [[1, 2], [3, 4]]),
+    "another encoding, in what is no feature": (b"p,q,c\n1,2,a\n1,2,\xe9\n3,4,\xc3\xa9\n", [[1, 2], [3, 4]]),
+    "a quote amid a cell": (b'p,q\n1,2\n"1"0,2\n3,4\n', [[1, 2], [3, 4]]),
+    "a quote that is not closed": (b'p,q\n1,2\n3,4\n5,"6\n7,8\n', [[1, 2], [3, 4]]),
+    "infinity": (b"p,q\n1,2\ninf,1\n3,4\n", [[1, 2], [3, 4]]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_rows_are_left_out_where_that_is_asked_for(case: str, tmp_path: Path) -> None:
+    content, expected = BROKEN[case]
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError):
+        read_input(tmp_path / "t.csv", ROW, files=FileOptions(tables=TableOptions(("p", "q"))))
+    read = read_input(tmp_path / "t.csv", ROW, files=FileOptions(tables=TableOptions(("p", "q"), skip=True)))
+    np.testing.assert_array_equal(read.value, expected)
+    assert "rows were left out, without a value or broken" in read.notes[-1]
+
+
 # the target's cells, the classes, and the targets [N'] of the rows that are taken
 LABELS: dict[str, tuple[str, tuple[str, ...], list[int]]] = {
     "indices": ("0 NA 2 null", (), [0, 2]),
@@ -318,66 +341,114 @@ def test_a_baseline_is_a_row_of_a_table(work: Path, case: str) -> None:
 
 
 HOLED = "age,height\n0.3,1.5\n,0.7\n0.9,-1\n"
-OUT_OF_STEP = "rows without a value were left out (1), and"
-# files, the command, and words of the refusal; "" where what is left is what was meant
+# files, the command, and the rows that are left of three, or words of the refusal
 IN_STEP: dict[str, tuple[dict[str, str], str, str]] = {
     "two tables that lack others": (
         {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n2,Oslo\n,Bern\n"},
         "columns.onnx -i age=a.csv -i b.csv",
-        f"a.csv: {OUT_OF_STEP} input 'height' does not lack the same ones",
+        "0",
     ),
     "two tables that lack the same": (
         {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n,Oslo\n1,Bern\n"},
         "columns.onnx -i age=a.csv -i b.csv",
-        "",
+        "0 2",
     ),
-    "a table that lacks more than one with all": (
+    "a table that lacks some and one with fewer": (
         {"a.csv": "age\n1\n\"\"\n3\n", "b.csv": "height,city\n1,Bern\n1,Oslo\n"},
         "columns.onnx -i age=a.csv -i b.csv",
-        f"a.csv: {OUT_OF_STEP} input 'height' does",
+        "a.csv: rows without a value were left out (1) of 3, and b.csv has 2",
     ),
-    "an array": ({"a.csv": HOLED}, "columns.onnx -i a.csv --extra city=cities.npy", f"{OUT_OF_STEP} input 'city'"),
+    "an array beside": ({"a.csv": HOLED}, "columns.onnx -i a.csv --extra city=cities.npy", "0 2"),
     "arrays that all rows share, one as long as the table": (
         {"a.csv": HOLED},
         "weighted.onnx -i x=a.csv --extra w=one.npy --extra v=three.npy",
-        "",
+        "0 2",
     ),
     "baselines that lack others": (
         {"a.csv": HOLED, "b.csv": "age,height\n1,1\n1,1\n1,\n"},
         "features.onnx -i a.csv --baseline @b.csv",
-        f"{OUT_OF_STEP} the baseline of 'x'",
+        "0",
     ),
     "baselines that lack some": (
         {"a.csv": HOLED.replace(",0.7", "1,0.7"), "b.csv": HOLED},
         "features.onnx -i a.csv --baseline @b.csv",
-        f"b.csv: {OUT_OF_STEP} input 'x'",
+        "0 2",
     ),
     "baselines that lack the same": (
         {"a.csv": HOLED, "b.csv": HOLED},
         "features.onnx -i a.csv --baseline @b.csv",
-        "",
+        "0 2",
     ),
     "one baseline for all": (
         {"a.csv": HOLED, "b.csv": "age,height\n1,1\n"},
         "features.onnx -i a.csv --baseline @b.csv",
-        "",
+        "0 2",
+    ),
+    "files that lack all together": (
+        {"a.csv": HOLED, "b.csv": "age,height\n,1\n1,1\n1,\n"},
+        "features.onnx -i a.csv --baseline @b.csv",
+        "no example is left",
+    ),
+    "names of the features in each row": (
+        {"a.csv": HOLED, "n.json": '{"features": [["a", "b"], ["c", "d"], ["e", "f"]]}'},
+        "nameless.onnx -i a.csv --names n.json",
+        "0 2",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", IN_STEP)
-def test_rows_are_left_out_of_all_files_or_none(work: Path, case: str) -> None:
-    files, command, words = IN_STEP[case]
+def test_rows_are_left_out_of_all_files(work: Path, case: str) -> None:
+    files, command, expected = IN_STEP[case]
     for name, text in files.items():
         Path(name).write_text(text)
     np.save("cities.npy", np.array([["Bern"], ["Oslo"], ["Bern"]]))
     np.save("one.npy", np.ones((1, 2), np.float32))
     np.save("three.npy", np.ones((3, 2), np.float32))
     done = run(f"attribute {command} --target 0 --n-steps 3 --on-error skip -o out")
-    assert done.exit_code == (4 if words else 0) and words in done.stderr, done.stderr
-    if not words:
-        assert "1 of 3 rows were left out, without a value or broken: 1" in done.stderr
-        assert [row["row"] for row in rows_of("out/attributions.csv")] == ["0", "2"]
+    if not expected[0].isdigit():
+        assert done.exit_code == 4 and expected in done.stderr, done.stderr
+        return
+    assert done.exit_code == 0, done.stderr
+    left = expected.split()
+    out = [row for row in "012" if row not in left]
+    assert f"{len(out)} of 3 rows were left out, without a value or broken: {', '.join(out)}" in done.stderr
+    assert [row["row"] for row in rows_of("out/attributions.csv")] == left
+    report = json.loads(Path("out/report.json").read_text())
+    assert [example["name"] for example in report["examples"]] == [f"row {row}" for row in left]
+    assert report["left_out"] == [int(row) for row in out]
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("size", ["", "--rows-per-file 2"])
+def test_baselines_and_targets_of_each_row_follow_the_rows_that_stay(work: Path, exported: bool, size: str) -> None:
+    """As many of either as the table has rows: those of a row that is left out are left out with it."""
+    rng = np.random.default_rng(3)
+    x, starts, targets = rng.normal(size=(7, 2)), rng.normal(size=(7, 2)).astype("f"), np.array([0, 1, 2, 0, 1, 2, 0])
+    cells = [[repr(cell) for cell in row] for row in x.tolist()]
+    cells[2][1], cells[3][0] = "", "high"
+    Path("x.csv").write_text("\n".join(["age,height", *map(",".join, cells)]))
+    gaps = starts.copy()
+    gaps[5, 0] = np.nan
+    np.save("starts.npy", gaps)
+    np.save("targets.npy", targets)
+    kept = [0, 1, 4, 6]
+    expected = onnx_ig.IntegratedGradients("features.onnx").attribute(
+        x[kept].astype("f"), starts[kept], target=targets[kept], n_steps=9
+    )
+    source = "features.onnx"
+    if exported:
+        assert run("export features.onnx -o ig.onnx --baseline input --target input --n-steps 9").exit_code == 0
+        source = "ig.onnx"
+    rest = "--baseline @starts.npy --target @targets.npy --n-steps 9 --on-error skip"
+    done = run(f"attribute {source} -i x.csv {rest} {size} -o out")
+    assert done.exit_code == 0, done.stderr
+    found = [np.load(file)["attribution_x"] for file in sorted(Path("out").glob("attributions*.npz"))]
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-4, atol=1e-6)
+    report = json.loads(Path("out/report.json").read_text())
+    assert [one["name"] for one in report["examples"]] == [f"row {row}" for row in kept]
+    assert [one["target"] for one in report["examples"]] == targets[kept].tolist()
+    assert report["left_out"] == [2, 3, 5]
 
 
 @pytest.mark.parametrize("axis", ["", "--batch-axis none"])

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 import onnx_ig
 from onnx_ig.cli import app
 from onnx_ig.data import FileOptions, InputSpec, TextOptions, Words, read_inputs
-from onnx_ig.data.text import read_sentences
+from onnx_ig.data.sentences import read_sentences
 from onnx_ig.errors import InputError, MissingDependencyError, UsageError
 from tests.helpers.cli_models import model, node
 
@@ -52,6 +52,8 @@ def tokenizer(path: Path, **changes: Any) -> Path:
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", IDS["[CLS]"]), ("[SEP]", IDS["[SEP]"])]
     )
+    if "longest" in changes:
+        made.enable_truncation(changes["longest"])
     made.save(str(path / "tokenizer.json"))
     return path / "tokenizer.json"
 
@@ -136,8 +138,12 @@ REFUSED: dict[str, tuple[str, str, list[InputSpec], dict[str, Any], type[Excepti
     "another file": ("s.txt", "a", specs(), {"tokenizer": Path("s.txt")}, InputError, "not a tokenizer.json"),
     "nothing": ("s.txt", "\n\n", specs(), {}, InputError, "holds no sentence"),
     "too long": ("s.txt", "the film is great", specs(4), {}, InputError, "sentence 0 has 6 tokens"),
-    "no text in a line": ("s.jsonl", '{"text": "a"}\n{"txt": "a"}', specs(), {}, InputError, "line 1 has no text"),
-    "no JSON": ("s.jsonl", "{", specs(), {}, InputError, "line 0 is not JSON"),
+    "no text in a line": (
+        "s.jsonl", '{"text": "a"}\n\n{"txt": "a"}', specs(), {}, InputError,
+        "row 1, line 3 of the file, has no text under 'text', which has 'txt'; name the key with --text-key",
+    ),
+    "another encoding": ("s.txt", "a\ncaf\udce9", specs(), {}, InputError, "row 1, line 2 of the file, is not UTF-8"),
+    "no JSON": ("s.jsonl", "{", specs(), {}, InputError, "row 0, line 1 of the file, is not JSON"),
     "inputs that tell nothing": (
         "s.txt", "a", [InputSpec(n, I64, ("N", "T")) for n in ("a", "b")], {}, InputError,
         "cannot be told from their names",
@@ -149,7 +155,7 @@ REFUSED: dict[str, tuple[str, str, list[InputSpec], dict[str, Any], type[Excepti
 def test_what_is_refused_and_why(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, content, wanted, options, error, words = REFUSED[case]
     monkeypatch.chdir(tmp_path)
-    Path(name).write_text(content)
+    Path(name).write_text(content, "utf-8", "surrogateescape")
     files = FileOptions(texts=TextOptions(**{"tokenizer": tokenizer(tmp_path), **options}))
     with pytest.raises(error) as raised:
         read_inputs([name], wanted, files=files)
@@ -222,6 +228,46 @@ def test_sentences_are_explained_word_by_word(work: Path, exported: bool) -> Non
     assert "baseline: input_ids has '[PAD]' for each word" in done.stderr
 
 
+@pytest.mark.parametrize("size", ["", "--rows-per-file 2"])
+@pytest.mark.parametrize("suffix", ["jsonl", "txt"])
+def test_lines_that_cannot_be_read_are_left_out_and_listed(work: Path, suffix: str, size: str) -> None:
+    """With what goes by the same rows; empty lines are no rows."""
+    good = ["the film is great", "great", "unwatchable film"]
+    asked = f"--tokenizer {tokenizer(work, longest=9)} --on-error skip --n-steps 5 --target"
+    long, latin = "great " * 8, b"caf\xe9"
+    if suffix == "txt":
+        lines, out = [good[0].encode(), b"", latin, good[1].encode(), long.encode(), b"  ", good[2].encode()], [1, 3]
+    else:
+        objects = [json.dumps({"text": text}).encode() for text in (*good, long)]
+        bad = [b"{", b'{"txt": "a"}', b'{"text": 3}', b'["a"]', b'{"text": "' + latin + b'"}']
+        lines, out = [objects[0], b"", *bad, objects[1], objects[3], objects[2]], [1, 2, 3, 4, 5, 7]
+    Path(f"bad.{suffix}").write_bytes(b"\n".join(lines))
+    Path("good.txt").write_text("\n".join(good))
+    kept = [row for row in range(3 + len(out)) if row not in out]
+    np.save("targets.npy", np.isin(np.arange(3 + len(out)), [kept[1]]).astype(int))
+    np.save("own.npy", np.array([0, 1, 0]))
+    done = run(f"attribute text.onnx -i bad.{suffix} {asked} @targets.npy {size} -o out")
+    assert done.exit_code == 0, done.stderr
+    listed = ", ".join(map(str, out[:5])) + (" and 1 more" if len(out) > 5 else "")
+    assert f"bad.{suffix}: {len(out)} of {3 + len(out)} rows were left out, without a value or broken: {listed}" in (
+        done.stderr
+    )
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["left_out"] == out and [one["name"] for one in report["examples"]] == [f"row {n}" for n in kept]
+    assert run(f"attribute text.onnx -i good.txt {asked} @own.npy -o clean").exit_code == 0
+    clean = json.loads(Path("clean/report.json").read_text())["examples"]
+    assert [one["target"] for one in report["examples"]] == [one["target"] for one in clean] == [0, 1, 0]
+    for one, other in zip(report["examples"], clean, strict=True):
+        (words, sums), (others, expected) = zip(*one["words"], strict=True), zip(*other["words"], strict=True)
+        assert words == others
+        np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-7)
+    refused = run(f"attribute text.onnx -i bad.{suffix} {asked.replace('skip', 'stop')} 0 {size} -o none")
+    assert refused.exit_code == 4 and "row 1, line 3 of the file" in refused.stderr
+    Path(f"none.{suffix}").write_bytes(lines[2])
+    none = run(f"attribute text.onnx -i none.{suffix} {asked} 0 -o none")
+    assert none.exit_code == 4 and "row 0, line 1 of the file" in none.stderr and not Path("none").exists()
+
+
 # options beside the sentences, and the exit
 WITHOUT_PADDING: dict[str, tuple[str, int]] = {
     "no path": ("--algorithm input-x-gradient", 0),
@@ -253,7 +299,7 @@ def test_only_a_line_feed_ends_a_sentence(tmp_path: Path, suffix: str) -> None:
     sentences = ["the\u2028film\x0cis\x85great", "great"]
     lines = [json.dumps({"text": s}, ensure_ascii=False) if suffix == "jsonl" else s for s in sentences]
     (tmp_path / f"s.{suffix}").write_bytes("\r\n".join([*lines, ""]).encode())
-    assert read_sentences(tmp_path / f"s.{suffix}", "text") == sentences
+    assert read_sentences(tmp_path / f"s.{suffix}", TextOptions()) == sentences
 
 
 def test_words_of_special_and_padding_tokens_count_nowhere() -> None:

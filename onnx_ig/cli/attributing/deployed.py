@@ -70,7 +70,7 @@ class Deployed:
             )
         shapes = _reported_shapes(model, contract, values.inputs)
         examples = values.examples if self._batched else 1
-        options.names.within(values.window).check(shapes, examples, output_dims(model, contract))
+        options.names.of_some(values.of_these).check(shapes, examples, output_dims(model, contract))
         several = options.targets is not None or contract.targets > 1
         if several and options.target is not None:
             raise UsageError(

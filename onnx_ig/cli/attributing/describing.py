@@ -24,7 +24,7 @@ class Describing:
         """The piece of the examples whose ``values`` were explained."""
         if found.targets > 1:
             return in_lines([self(found.of_target(k), values) for k in range(found.targets)])
-        attributed, shown = found.attributions, self.options.names.within(values.window)
+        attributed, shown = found.attributions, self.options.names.of_some(values.of_these)
         words = next(iter(values.words.values()), ())
         return AttributionReport(
             model=self.source,

@@ -188,7 +188,7 @@ def _refuse_early(model: Model, options: AttributeOptions, values: Values) -> No
             shape[plan.summed_axes[name]] = 1
         shapes[name] = [1, *shape] if alone and shape is not None else shape
     dims = example_shape(by_name[plan.output], plan.layout)
-    options.names.within(values.window).check(shapes, 1 if alone else examples, dims)
+    options.names.of_some(values.of_these).check(shapes, 1 if alone else examples, dims)
     known = [d for d in dims if d is not None]
     several = values.targets(options.targets)
     for target in several if isinstance(several, list) else [values.target(options.target)]:

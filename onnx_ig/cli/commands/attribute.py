@@ -178,10 +178,11 @@ def attribute(
     chosen_target = read_target_option(target, shown.classes or ())
     several = read_targets_option(targets, shown.classes or ())
     column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
-    tables = TableOptions(shown.columns(inner), column, shown.classes or (), skip=on_error == "skip")
+    skip = on_error == "skip"
+    tables = TableOptions(shown.columns(inner), column, shown.classes or (), skip=skip)
     request = AttributeOptions(
         inputs, extra, baselines, target=chosen_target, targets=several, pictures=pictures,
-        files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key)),
+        files=FileOptions(SoundOptions(sample_rate, mono), tables, TextOptions(tokenizer, text_key, skip)),
         names=shown, output=output, draw=drawn.count, style=drawn.style, **rest,
     )  # fmt: skip
     opened = time.perf_counter() - began

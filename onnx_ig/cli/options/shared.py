@@ -225,8 +225,9 @@ on_error = click.option(
     default="stop",
     show_default=True,
     help=(
-        "What to do with rows of tables and arrays that lack a value, hold one that is no finite number (or no class, "
-        "as a target), or are of another length: stop, or leave them out and list them."
+        "What to do with rows of tables, arrays and texts that lack a value, hold one that is no finite number (or no "
+        "class, as a target), are of another length or too long, or cannot be read: stop, or leave them out of all "
+        "files and list them. The others are called by their rows."
     ),
 )
 pieces = together(

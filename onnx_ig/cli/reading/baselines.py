@@ -32,6 +32,10 @@ class Baselines:
     values: dict[str, float | str | Array] = field(default_factory=dict)
     read: dict[str, InputValue] = field(default_factory=dict)
 
+    def cut(self, read: Mapping[str, InputValue]) -> Baselines:
+        """The same with what was ``read`` in place of what was before."""
+        return Baselines(self.values | {name: value.value for name, value in read.items()}, dict(read))
+
 
 def read_baselines(
     texts: Sequence[str],

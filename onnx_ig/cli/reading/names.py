@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_ig.common.suggestions import nearest
-from onnx_ig.data import Window, names_in_metadata
+from onnx_ig.data import names_in_metadata
 from onnx_ig.data.encoding import encoding_advice
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example
@@ -85,13 +85,11 @@ class Names:
         lists = list(self.features.values()) if isinstance(self.features, Mapping) else [self.features]
         return [names for names in lists if is_per_example(names)]
 
-    def within(self, window: Window | None) -> Names:
-        """The same for some of the examples, which may have names of their own."""
-        if window is None:
-            return self
+    def of_some(self, some: Callable[[FeatureNames], FeatureNames]) -> Names:
+        """The same for ``some`` of the examples, which may have names of their own."""
 
         def cut(names: FeatureNames) -> FeatureNames:
-            return names[window.within(len(names))] if is_per_example(names) else names
+            return some(names) if is_per_example(names) else names
 
         if isinstance(self.features, Mapping):
             return replace(self, features={name: cut(names) for name, names in self.features.items()})

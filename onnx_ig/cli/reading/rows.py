@@ -1,7 +1,7 @@
-"""The rows of several tables and arrays as one list of examples.
+"""The rows of several tables, arrays and texts as one list of examples.
 
-The one idea: where rows without a value were left out of a table, whatever goes by its rows must lack the same ones;
-what has one row, or is declared with a size of its own, is shared by all.
+The one idea: a row that one file leaves out is left out of every file that goes by the same rows; what has one row, or
+is declared with a size of its own, is shared by all.
 """
 
 from __future__ import annotations
@@ -15,51 +15,44 @@ from onnx_ig.data.table_file import rows_named
 from onnx_ig.errors import InputError
 
 
-def rows_of(
+def in_step(
     specs: Sequence[InputSpec],
-    attributed: Mapping[str, InputValue],
-    others: Mapping[str, InputValue],
+    data: Mapping[str, InputValue],
     starts: Mapping[str, InputValue],
-) -> Rows | None:
-    """The rows that the examples are, of the table that has their targets if one has; None without a table.
-
-    Args:
-        starts: baselines that were read from files.
+) -> tuple[dict[str, InputValue], dict[str, InputValue]]:
+    """``data`` and ``starts``, baselines that were read from files, without the rows that any of them leaves out.
 
     Raises:
-        InputError: other rows were left out of one file than of another that goes by the same rows.
+        InputError: a file that leaves rows out, and another of another number of rows, which may be other examples.
     """
+    by_input = [*data.items(), *starts.items()]
+    lacking = {name: value.rows for name, value in by_input if value.rows is not None and value.rows.left_out.any()}
+    if not lacking:
+        return dict(data), dict(starts)
     sized = {spec.name for spec in specs if spec.shape and isinstance(spec.shape[0], int)}
-    data = {**attributed, **others}
-    for name, value in data.items():
-        if value.rows is None or not value.rows.left_out.any():
-            continue
-        for other, beside in data.items():
-            if (name in sized or other not in sized) and _has_other_rows(beside, value.rows):
-                raise _out_of_step(value.rows, f"input {other!r}")
-        if name in starts and _has_other_rows(starts[name], value.rows):
-            raise _out_of_step(value.rows, f"the baseline of {name!r}")
-    for name, start in starts.items():
-        if start.rows is not None and start.rows.left_out.any() and not _same(data[name].rows, start.rows):
-            raise _out_of_step(start.rows, f"input {name!r}")
-    examples = next((len(value.value) for value in attributed.values() if value.value.ndim), 0)
-    tables = [value.rows for value in data.values() if value.rows is not None and len(value.rows.taken) == examples]
-    return next((rows for rows in tables if rows.target is not None), tables[0] if tables else None)
+    first = next(iter(lacking.values()))
+    taken = np.arange(first.count)
+    for _, value in by_input:
+        if value.rows is not None and value.rows.count == first.count:
+            taken = taken[np.isin(taken, value.rows.taken)]
+
+    def own(name: str, value: InputValue) -> InputValue:
+        if name in sized and not lacking.keys() & sized:
+            return value
+        rows = value.rows
+        if rows is not None and rows.count != first.count and (rows.count > 1 or rows.left_out.any()):
+            raise InputError(
+                f"{first.file}: rows without a value were left out ({rows_named(first.left_out, first.first)}) of "
+                f"{first.count}, and {rows.file} has {rows.count}, so which are the same examples is not known; fill "
+                "the values in, or put all inputs into one table"
+            )
+        count = rows.count if rows is not None else len(value.value) if value.value.ndim else 0
+        return value.of_rows(taken) if count == first.count else value
+
+    return {n: own(n, v) for n, v in data.items()}, {n: own(n, v) for n, v in starts.items()}
 
 
-def _has_other_rows(value: InputValue, rows: Rows) -> bool:
-    """Whether some of these belong to rows that were left out."""
-    if value.rows is not None:
-        return value.rows.count > 1 and not _same(value.rows, rows)
-    return value.value.ndim > 0 and len(value.value) == rows.count > 1
-
-
-def _same(some: Rows | None, others: Rows) -> bool:
-    return some is not None and some.count == others.count and np.array_equal(some.taken, others.taken)
-
-
-def _out_of_step(rows: Rows, what: str) -> InputError:
-    return InputError(
-        f"{rows.file}: rows without a value were left out ({rows_named(rows.left_out)}), and {what} does not lack the "
-        "same ones; fill the values in, or put all inputs into one table"
-    )
+def rows_of(data: Mapping[str, InputValue], examples: int) -> Rows | None:
+    """The rows that the ``examples`` are, of the table that has their targets if one has; None without such a file."""
+    files = [value.rows for value in data.values() if value.rows is not None and len(value.rows.taken) == examples]
+    return next((rows for rows in files if rows.target is not None), files[0] if files else None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx_ig.cli.reading.baselines import averaged_over, read_baselines
 from onnx_ig.cli.reading.fixed_at_export import fixed_targets
-from onnx_ig.cli.reading.rows import rows_of
+from onnx_ig.cli.reading.rows import in_step, rows_of
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.common.types import Array
 from onnx_ig.data import (
@@ -74,19 +74,21 @@ class Values:
         """The targets in a table's column, or those of these examples in ``otherwise``."""
         if self.rows is not None and self.rows.target is not None:
             return self.rows.target
-        return self._of_these(otherwise) if isinstance(otherwise, np.ndarray) and otherwise.ndim else otherwise
+        return self.of_these(otherwise) if isinstance(otherwise, np.ndarray) and otherwise.ndim else otherwise
 
     def targets(self, several: Any) -> Any:
         """``top-3``, or a list of targets: of an array [N, K], or [N, K, axes], that of these examples for each k."""
         if not isinstance(several, np.ndarray):
             return several
-        own = self._of_these(several)
+        own = self.of_these(several)
         return [own[:, k] for k in range(own.shape[1])]
 
-    def _of_these(self, targets: Array) -> Array:
-        """Of ``targets`` of all examples those of these, without the rows that are left out."""
-        own = targets if self.window is None else targets[self.window.within(len(targets))]
-        return own[self.rows.taken] if self.rows is not None and len(own) == self.rows.count else own
+    def of_these(self, told: Any) -> Any:
+        """Of what is ``told`` of all examples, an array or a list, that of these, without rows that are left out."""
+        own = told if self.window is None else told[self.window.within(len(told))]
+        if self.rows is None or len(own) != self.rows.count:
+            return own
+        return own[self.rows.taken] if isinstance(own, np.ndarray) else [own[row] for row in self.rows.taken]
 
     @property
     def examples(self) -> int:
@@ -168,6 +170,11 @@ def read_values(
     )
     everything = (*read.values(), *more.values(), *starts.read.values())
     by_row = _are_examples([value.rows for value in everything if value.rows is not None], lambda: batched(list(read)))
+    if by_row:
+        data, begun = in_step(specs, {**read, **more}, starts.read)
+        read, more = {name: data[name] for name in read}, {name: data[name] for name in more}
+        starts = starts.cut(begun)
+    examples = next((len(value.value) for value in read.values() if value.value.ndim), 0)
     return Values(
         inputs=_parts(read, lambda value: value.value),
         extra={name: value for name, value in otherwise.items() if name not in read}
@@ -181,7 +188,7 @@ def read_values(
         ),
         words=_parts(read, lambda value: value.words or None),
         padding=_parts(read, lambda value: value.padding),
-        rows=rows_of(specs, read, more, starts.read) if by_row else None,
+        rows=rows_of({**read, **more}, examples) if by_row else None,
         notes=(*(note for value in everything for note in value.notes), *(f"baseline: {text}" for text in baselines)),
         window=None if files is None else files.window,
     )
