@@ -178,7 +178,10 @@ class Session:
                 if self._on_cuda():
                     model = as_ir_model(model)  # files too: what a kernel's launch costs is not the file's size
                 if isinstance(model, ir.Model):
-                    model, weights = self._fastest_form(ort, model.clone(), options)
+                    model = model.clone()
+                    if self._on_cuda():
+                        _fix(model.graph.inputs, dimensions)
+                    model, weights = self._fastest_form(ort, model, options)
                 left_out = list(_LEFT_OUT_ON_CUDA) if self._on_cuda() else []
                 session = ort.InferenceSession(
                     openable(model, scratch), options, providers=self._requested, disabled_optimizers=left_out
@@ -324,6 +327,13 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
         # the CUDA libraries that pip installed are on no search path; it prints what it does not find
         _printing_on_stderr(ort.preload_dlls)()
     return entries, provider != "auto"
+
+
+def _fix(inputs: Sequence[ir.Value], dimensions: Mapping[str, int]) -> None:
+    """Let the shapes of ``inputs`` have these sizes of named dimensions."""
+    for x in inputs:
+        if x.shape is not None:
+            x.shape = ir.Shape([d if isinstance(d, int) else dimensions.get(str(d.value), d) for d in x.shape])
 
 
 def _printing_on_stderr(function: FunctionType) -> Callable[[], None]:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnx_ig.common.types import Array
 
-_TOLD = {"Shape": ir.DataType.INT64, "Less": ir.DataType.BOOL}
+_TOLD = {"Shape": ir.DataType.INT64, "Less": ir.DataType.BOOL, "Equal": ir.DataType.BOOL}
 
 
 def replace(node: ir.Node, *made: ir.Node) -> None:
@@ -51,11 +51,11 @@ class Substitute:
         return self.several(op_type, 1, *inputs, **attributes)[0]
 
     def several(
-        self, op_type: str, outputs: int, *inputs: ir.Value | float | Array | None, **attributes: Any
+        self, op_type: str, outputs: int, *inputs: ir.Value | float | Array | None, domain: str = "", **attributes: Any
     ) -> list[ir.Value]:
         """All outputs of a new node."""
         values = [x if x is None or isinstance(x, ir.Value) else self._constant(x) for x in inputs]
-        made = ir.node(op_type, values, attributes=attributes, num_outputs=outputs)
+        made = ir.node(op_type, values, attributes=attributes, num_outputs=outputs, domain=domain)
         for i, y in enumerate(made.outputs):
             y.name, y.type = f"{self._y.name}_{op_type}_{len(self._made)}_{i}", _type(op_type, values)
         self._made.append(made)
