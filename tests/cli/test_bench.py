@@ -22,7 +22,7 @@ def bench(*arguments: str) -> Result:
 def test_times_of_a_model_and_of_its_attribution_model(tmp_path: Path) -> None:
     result = bench(DIGITS, "--batch", "2", "--n-steps", "7", "--provider", "cpu", "--provider", "openvino", "--json")
     assert result.exit_code == 0, result.output
-    timings = json.loads(result.stdout)
+    timings = json.loads(result.stdout)["timings"]
     assert [(t["what"], t["examples"], t["path_points"]) for t in timings] == 2 * [
         ("forward pass", 2, None),
         ("integrated-gradients", 2, 7),
@@ -33,7 +33,7 @@ def test_times_of_a_model_and_of_its_attribution_model(tmp_path: Path) -> None:
         assert 0 < timing["least"] <= timing["median"] <= timing["p99"]
         assert timing["examples_per_second"] == pytest.approx(2 / timing["median"])
     file = onnx_ig.export(DIGITS, tmp_path / "explained.onnx", n_steps=5, steps_per_run=0)
-    (run,) = json.loads(bench(str(file), "--json").stdout)
+    (run,) = json.loads(bench(str(file), "--json").stdout)["timings"]
     assert run["what"] == "Run of integrated-gradients, complete"
 
 
@@ -42,7 +42,7 @@ def test_examples_that_are_given(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((3, 1, 8, 8), np.float32))
     result = bench(DIGITS, "--example-input", str(tmp_path / "x.npy"), "--tolerance", "0.1", "--json")
     assert result.exit_code == 0, result.output
-    assert [t["examples"] for t in json.loads(result.stdout)] == [3, 3]
+    assert [t["examples"] for t in json.loads(result.stdout)["timings"]] == [3, 3]
     shown = bench(DIGITS, "--algorithm", "input-x-gradient").stdout
     assert "input-x-gradient" in shown and "median" in shown
 

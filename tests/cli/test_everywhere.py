@@ -111,6 +111,45 @@ def test_results_for_programs() -> None:
     assert failed.exit_code == 8 and json.loads(failed.stdout)["passed"] is False
 
 
+# a command that prints a result, and keys of what it prints for programs
+PRINTS: dict[str, tuple[str, ...]] = {
+    "attribute m.onnx -i x.npy --target 1 -o out": ("directory", "examples", "files"),
+    "bench m.onnx --seconds 0 --n-steps 3": ("model", "timings"),
+    "conform whole.onnx": ("passed", "rows"),
+    "export m.onnx -o ig.onnx --target 1": ("wrote", "contract", "inputs", "outputs", "next"),
+    "export m.onnx --triton entry --target 1": ("wrote", "contract"),
+    "export m.onnx -o ig.onnx --target 1 --for tract --with-test-data": ("wrote", "test_data", "next"),
+    "inspect m.onnx": ("source", "gradients"),
+    "verify m.onnx --samples 0": ("passed", "rows"),
+    "web m.onnx -o page": ("directory", "files"),
+}
+
+
+@pytest.mark.parametrize("command", PRINTS)
+def test_every_command_prints_one_object_for_programs(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `doctor` tests/checking/test_installation.py tells."""
+    assert {name.split()[0] for name in PRINTS} == set(app.commands) - {"completion", "doctor"}
+    if command.startswith("conform"):
+        onnx_ig.export("m.onnx", "whole.onnx", target=1, n_steps=3, with_test_data=True)
+    if command.startswith("web"):
+        monkeypatch.setattr("onnx_ig.web.write_site", lambda out, *_, **__: [out / "index.html"])
+        monkeypatch.setattr("onnx_ig.web.require_place_for_site", lambda *_, **__: None)
+    done = run(f"{command} --json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(PRINTS[command]) <= set(found)
+
+
+def test_what_was_exported_is_told_to_programs() -> None:
+    """As to people, and as `inspect` tells it of the file."""
+    found = json.loads(run("export m.onnx -o ig.onnx --target 1 --n-steps 7 --json").stdout)
+    assert found["wrote"] == "ig.onnx" and found["contract"]["baked"]["target"] == [1]
+    seen = json.loads(run("inspect ig.onnx --json").stdout)
+    assert {key: found[key] for key in seen if key != "source"} == {k: v for k, v in seen.items() if k != "source"}
+    said = run("export m.onnx -o other.onnx --target 1 --n-steps 7 --overwrite").stdout
+    assert said.startswith("wrote other.onnx: integrated-gradients (complete form)")
+
+
 def test_verify_reads_what_attribute_reads() -> None:
     options = "--samples 0 --json"
     by_name = run(f"verify m.onnx -i x.csv --target column:kind {options}")

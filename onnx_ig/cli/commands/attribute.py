@@ -261,10 +261,9 @@ def _of_report(directory: Path) -> str:
     """report.json, and where it is."""
     import json
 
-    from onnx_ig.report.document import as_text
+    from onnx_ig.cli.terminal.display import to_json
 
-    content = json.loads((directory / "report.json").read_text("utf-8"))
-    return as_text({"directory": str(directory), **content}).rstrip()
+    return to_json({"directory": str(directory)}, **json.loads((directory / "report.json").read_text("utf-8")))
 
 
 def _require_reached(missed: str | None) -> None:

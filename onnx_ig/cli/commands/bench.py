@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 )
 @shared.weights
 @shared.example_input
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON array, times in seconds.")
+@shared.as_json
 @shared.everywhere
 def bench(
     model: str,
@@ -85,7 +84,7 @@ def bench(
     """
     from onnx_ig.cli.options.path import requested_rule
     from onnx_ig.cli.reading.sources import is_factory, open_model, read_arguments
-    from onnx_ig.cli.terminal.display import print_table
+    from onnx_ig.cli.terminal.display import print_table, to_json
     from onnx_ig.inspection import contract_of
     from onnx_ig.timing import time_model
 
@@ -118,7 +117,7 @@ def bench(
         )
     ]
     if as_json:
-        click.echo(json.dumps([timing.to_dict() for timing in timings], indent=2))
+        click.echo(to_json({"model": model, "timings": [timing.to_dict() for timing in timings]}))
         return
     columns = ["what", "provider", "examples", "steps", "calls", "first", "least", "median", "p99", "examples/s"]
     print_table(columns, [_row(timing) for timing in timings], right=range(2, len(columns)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from onnx_ig.cli.options import shared
@@ -23,12 +21,12 @@ def doctor(as_json: bool) -> None:
       onnx-ig doctor --json
     """
     from onnx_ig.checking.installation import PURPOSES, examine
-    from onnx_ig.cli.terminal.display import print_table
+    from onnx_ig.cli.terminal.display import print_table, to_json
     from onnx_ig.errors import ProviderError
 
     found = examine()
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(to_json(found.to_dict()))
     else:
         click.echo(", ".join(f"{name} {version}" for name, version in found.versions.items()))
         memory = [_gigabytes(n, what) for n, what in ((found.memory_bytes, ""), (found.free_memory_bytes, " free"))]

@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Replace the file, or a config.pbtxt that was changed by hand; never a file that the model is made from.",
 )
+@shared.as_json
 @shared.everywhere
 def export(
     source: str,
@@ -158,6 +159,7 @@ def export(
     weights: Path | None,
     examples: Sequence[str],
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write an attribution model of SOURCE: an ordinary .onnx file that computes attributions in any ONNX runtime.
 
@@ -184,11 +186,14 @@ def export(
     )
     from onnx_ig.cli.reading.names import Names
     from onnx_ig.cli.reading.sources import files_in
+    from onnx_ig.cli.terminal.display import call_signature, to_json
     from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.exporting.export import export as exported
     from onnx_ig.exporting.portable.runtimes import needs_of
     from onnx_ig.exporting.triton import repository_entry
     from onnx_ig.graph.declared import spec_of
+    from onnx_ig.inspection import contract_of, inspect
+    from onnx_ig.loading.model import load
 
     algorithm = algorithm or shared.DEFAULT_ALGORITHM
     refuse_what_is_left_to_the_caller(algorithm, form, method, n_steps, path_as_input, steps_per_run, baselines)
@@ -231,11 +236,19 @@ def export(
             batch=batch,
             overwrite=overwrite,
         )
-        lines = _lines(file, given, with_test_data)
-    if for_runtime is not None:
-        lines.append(f"next: {needs_of(for_runtime).next_step(file)}")
-    for line in ([f"model: {model.note}"] if model.note else []) + lines:
-        click.echo(line)
+        written = load(file)
+        data = _test_data(file) if with_test_data else None
+    described, contract = inspect(written), contract_of(written)
+    assert contract is not None
+    following = None if for_runtime is None else needs_of(for_runtime).next_step(file)
+    if as_json:
+        told = {"exporter": model.note or None, "test_data": data, "next": following}
+        click.echo(to_json({"wrote": str(given), **described.to_dict(), **told}))
+        return
+    wrote = f"{given}: {call_signature(contract, described.inputs, described.outputs)}"
+    for what, said in {"model": model.note, "test data": data, "wrote": wrote, "next": following}.items():
+        if said:
+            click.echo(f"{what} {said}" if what == "wrote" else f"{what}: {said}")
 
 
 @dataclass(frozen=True)
@@ -281,18 +294,8 @@ def _free_place(out: Path | None, triton: Path | None, read: frozenset[Path], ov
     raise UsageError("give either the file to write, -o FILE, or an entry of a model repository, --triton DIR")
 
 
-def _lines(file: Path, given: Path, with_test_data: bool) -> list[str]:
-    """What to say of the file that was written."""
+def _test_data(file: Path) -> str:
+    """What is said of the test data beside the file."""
     from onnx_ig.checking.conformance import FOLDER, NOTE
-    from onnx_ig.cli.terminal.display import call_signature
-    from onnx_ig.inspection import contract_of, inspect
-    from onnx_ig.loading.model import load
 
-    written = load(file)
-    described, contract = inspect(written), contract_of(written)
-    assert contract is not None
-    wrote = f"wrote {given}: {call_signature(contract, described.inputs, described.outputs)}"
-    if not with_test_data:
-        return [wrote]
-    note = (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8")
-    return [f"test data: {note.strip().splitlines()[-1]}", wrote]
+    return (file.parent / f"{FOLDER}0" / NOTE).read_text(encoding="utf-8").strip().splitlines()[-1]

@@ -67,6 +67,7 @@ def inspect(
     """
     from onnx_ig.checking.kernels import findings
     from onnx_ig.cli.reading.sources import is_factory, open_model, read_arguments
+    from onnx_ig.cli.terminal.display import to_json
     from onnx_ig.errors import UsageError
     from onnx_ig.exporting.foresight import outlook
     from onnx_ig.inspection import inspect as inspected
@@ -90,7 +91,7 @@ def inspect(
             f"for {for_runtime}:",
             *(f"  {one.of}: {one.refused or 'nothing known to be refused'}" for one in outlooks),
         ]
-    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+    click.echo(to_json(report) if as_json else "\n".join(lines))
 
 
 def _as_given(source: str, model: Model) -> ir.Model:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @shared.weights
 @shared.example_input
 @shared.overwrite
+@shared.as_json
 @shared.everywhere
 def web(
     model: str,
@@ -37,6 +38,7 @@ def web(
     weights: Path | None,
     examples: Sequence[str],
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write a web page to DIR that explains what a classifier of pictures, MODEL, makes of a picture or a drawing.
 
@@ -52,6 +54,7 @@ def web(
     """
     from onnx_ig.cli.reading.names import read_names
     from onnx_ig.cli.reading.sources import files_in, open_model
+    from onnx_ig.cli.terminal.display import to_json
     from onnx_ig.cli.terminal.obstacles import obstacles_named
     from onnx_ig.inspection import contract_of
     from onnx_ig.web import require_place_for_site, write_site
@@ -67,6 +70,9 @@ def web(
             out, loaded, pictures=pictures, classes=classes, output=output, baseline=baseline or 0, overwrite=overwrite,
             sources=sources,
         )  # fmt: skip
+    if as_json:
+        click.echo(to_json({"directory": str(out), "files": sorted(str(file.relative_to(out)) for file in files)}))
+        return
     size_in_mb = sum(file.stat().st_size for file in files) / 1e6
     click.echo(f"wrote {len(files)} files ({size_in_mb:.1f} MB) to {out}")
     click.echo(f"serve them: python -m http.server --directory {out}")

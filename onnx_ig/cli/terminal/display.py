@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +96,11 @@ def _print_words(report: AttributionReport) -> None:
 
 
 def to_json(found: Any, **more: Any) -> str:
-    """A dataclass as JSON, with ``more`` beside its fields; what is no finite number is null."""
+    """What a command found, a dataclass or its fields by name, as one JSON object, with ``more`` beside them.
+
+    What is no finite number is null.
+    """
+    from onnx_ig.report.document import as_text
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):
@@ -108,7 +111,8 @@ def to_json(found: Any, **more: Any) -> str:
             return float(value) if math.isfinite(value) else None
         return bool(value) if isinstance(value, np.bool_) else value
 
-    return json.dumps(finite({**asdict(found), **more}), indent=2, ensure_ascii=False)
+    content = found if isinstance(found, Mapping) else asdict(found)
+    return as_text(finite({**content, **more})).rstrip()
 
 
 def _number(value: Any) -> str:
