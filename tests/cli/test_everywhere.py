@@ -57,6 +57,43 @@ TAKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+# a file of options, and a command that excludes one of them, which is not taken then
+EXCLUDED: dict[str, tuple[str, str]] = {
+    "several targets instead of one": ("target = 1", "attribute m.onnx -i x.npy -o out --targets 0,2"),
+    "one target instead of several": ("targets = 'top-2'", "attribute m.onnx -i x.npy -o out --target 2"),
+    "a tolerance instead of steps": (
+        "n-steps = 7\nmethod = 'riemann_left'", "attribute m.onnx -i x.npy -o out --tolerance 0.1"
+    ),
+    "steps instead of a tolerance": ("tolerance = 0.1\nmax-steps = 64", "attribute m.onnx -i x.npy -o out --n-steps 3"),
+    "no path instead of steps": (
+        "n-steps = 7\n[baseline]\nx = 0.5", "attribute m.onnx -i x.npy -o out --algorithm input-x-gradient"
+    ),
+    "steps instead of no path": ("algorithm = 'input-x-gradient'", "attribute m.onnx -i x.npy -o out --n-steps 3"),
+    "a file instead of a repository": ("triton = 'entry'", "export m.onnx -o ig.onnx --target 1"),
+    "a repository instead of a file": ("out = 'ig.onnx'", "export m.onnx --triton entry --target 1"),
+    "steps that the caller takes": ("n-steps = 7", "export m.onnx -o ig.onnx --form step"),
+    "several targets in a file": ("target = 'predicted'", "export m.onnx -o ig.onnx --targets top-2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXCLUDED)
+def test_the_command_line_excludes_what_a_file_holds(case: str) -> None:
+    text, command = EXCLUDED[case]
+    Path("options.toml").write_text(text)
+    plain, done = run(f"{command} --json"), run(f"{command} --json --config options.toml --overwrite")
+    assert plain.exit_code == done.exit_code == 0, done.stderr
+    one, other = (json.loads(found.stdout) for found in (plain, done))
+    for key in ("summary", "examples", "algorithm", "n_steps", "tolerance", "contract", "wrote"):
+        assert one.get(key) == other.get(key)
+
+
+def test_options_that_exclude_each_other_in_one_place_are_refused() -> None:
+    Path("options.toml").write_text("target = 1\ntargets = '0,2'")
+    for command in ("--config options.toml", "--target 1 --targets 0,2"):
+        done = run(f"attribute m.onnx -i x.npy -o out {command}")
+        assert done.exit_code == 2 and "contradict" in done.stderr
+
+
 @pytest.mark.parametrize("case", TAKEN)
 def test_options_from_a_file(case: str) -> None:
     text, command, keywords = TAKEN[case]

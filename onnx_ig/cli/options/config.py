@@ -1,6 +1,7 @@
 """``--config FILE``: options in a TOML file, for what is called again and again.
 
-The one idea: an option has the name and the meaning that it has on the command line, which wins where both give it.
+The one idea: an option has the name and the meaning that it has on the command line, which wins where both give it, or
+where an option there and one in the file exclude each other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,44 @@ import click
 
 from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import UsageError
+
+_OF_A_PATH = ("method", "n_steps", "tolerance", "max_steps", "path_as_input", "steps_per_run", "baselines")
+# options that exclude each other, by the names of their parameters, the first where it has this value (None: any)
+_EXCLUSIVE: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
+    ("target", None, ("targets",)),
+    ("tolerance", None, ("method", "n_steps", "path_as_input", "portable", "for_runtime")),
+    ("max_steps", None, ("method", "n_steps")),
+    ("path_as_input", None, ("method", "n_steps")),
+    ("form", "step", ("method", "n_steps", "steps_per_run")),
+    ("out", None, ("triton",)),
+    ("shorter", None, ("fit",)),
+    ("algorithm", "input-x-gradient", _OF_A_PATH),
+    ("algorithm", "grad-cam", _OF_A_PATH),
+    ("algorithm", "hirescam", _OF_A_PATH),
+)
+
+
+class _Config(click.Option):
+    """The option that is read before all others, and knows which of them the command line has."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Read the file, then leave out what the command line excludes."""
+        found = super().handle_parse_result(ctx, opts, args)
+        in_file = dict(ctx.default_map or {})
+        for name in (name for name in in_file if any(_exclude(name, in_file, other, opts) for other in opts)):
+            del ctx.default_map[name]  # type: ignore[union-attr]
+        return found
+
+
+def _exclude(one: str, its: Mapping[str, Any], other: str, others: Mapping[str, Any]) -> bool:
+    """Whether option ``one`` with ``its`` value and the ``other`` are not to be given together."""
+    return one != other and any(
+        (name in (one, other) and {one, other} - {name} <= {*excluded})
+        and (value is None or (its if name == one else others)[name] == value)
+        for name, value, excluded in _EXCLUSIVE
+    )
 
 
 def _read(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -75,6 +114,7 @@ def _text(value: Any, where: str) -> str:
 
 config = click.option(
     "--config",
+    cls=_Config,
     type=click.Path(path_type=Path),
     metavar="FILE",
     is_eager=True,
@@ -82,7 +122,7 @@ config = click.option(
     callback=_read,
     help=(
         "TOML with options by their names without dashes (n-steps = 20), MODEL among them; a table called like the "
-        "command ([attribute]) holds its own. The command line wins where it has the "
-        "same option."
+        "command ([attribute]) holds its own. The command line wins where it has the same option, or one that excludes "
+        "it: --targets a target, --tolerance n-steps."
     ),
 )
