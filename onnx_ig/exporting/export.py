@@ -183,7 +183,7 @@ def export(
         prefix=prefix,
         **_baked_path(rule, is_open=is_open),
     )
-    for reason in [] if needs is None else needs.refusals(plan.target, plan.layout.n):
+    for reason in [] if needs is None else needs.refusals(plan.layout.n):
         raise UsageError(reason)
     built = build(model, plan).clone()  # in the copy only outputs count as such, and the rest is declared
     if needs is None:

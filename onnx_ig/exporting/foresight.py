@@ -84,9 +84,6 @@ def _of_file(model: Model, contract: Contract, needs: Needs) -> list[str]:
     bodies = sorted({node.op_type for node in graph.all_nodes() if node.op_type in _BODIES})
     found = [f"its inputs {', '.join(open_ones)} have open sizes: export it with --for"] if open_ones else []
     found += [f"it has {' and '.join(bodies)}: export it with --for"] if bodies else []
-    target = contract.baked.get("target", "input")
     rows = {dims_of(x)[0] for x in model.inputs if x.name in contract.named("attributed") and contract.layout != "none"}
     (examples,) = rows if len(rows) == 1 else [None]
-    return (
-        found + needs.refusals(target, examples if isinstance(examples, int) else None) + lacking(model.ir_model, needs)
-    )
+    return found + needs.refusals(examples if isinstance(examples, int) else None) + lacking(model.ir_model, needs)

@@ -25,6 +25,18 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], str, np.ndarray]] = {
         "y",
         np.array([630], np.float32),
     ),
+    "opencv4_place_without_axis": (
+        "opencv4",
+        {"x": np.arange(4, dtype=np.float32).reshape(1, 4)},
+        "y",
+        np.array([2], np.int64),  # of sin(0, 1, 2, 3) · w = 0, 0.84, 0.91 + 2 · 0.14
+    ),
+    "opencv4_sums_less_a_number": (
+        "opencv4",
+        {"x": np.arange(6, dtype=np.float32).reshape(2, 3)},
+        "y",
+        np.array([3 - 9, 12 - 9], np.float32),
+    ),
     "iree_scan_open_batch": (
         "iree",
         {"x": np.arange(24, dtype=np.float32).reshape(4, 2, 3), "s": np.zeros((2, 3), np.float32)},

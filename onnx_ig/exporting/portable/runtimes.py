@@ -21,7 +21,7 @@ class Needs:
         weights_in_order: whether weights are stored as its operators read them, once more for the gradient, instead of
             being turned round by nodes.
         activations_apart: whether it fuses two activations with a convolution and computes one.
-        one_target: whether the target must be baked as a number: it finds others wrong, without a word.
+        no_constant_outputs: whether it has no name for an output that is a constant which no node reads.
         one_example: whether it computes several rows wrong.
         lacks: operators that it lacks or computes wrong, with what happens.
         command: what comes next, ``{file}`` being the file and ``{stem}`` its path without ``.onnx``.
@@ -32,21 +32,16 @@ class Needs:
     spelling: tuple[str, ...] = ()
     weights_in_order: bool = False
     activations_apart: bool = False
-    one_target: bool = False
+    no_constant_outputs: bool = False
     one_example: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
 
-    def refusals(self, target: object, rows: int | None) -> list[str]:
-        """Why the runtime would compute wrong for this ``target`` and so many ``rows``, with what to do."""
-        found = []
-        if self.one_target and isinstance(target, str):
-            found.append(
-                f"{self.title} ({self.versions}) finds the target {target!r} wrong: bake it, as target=7 (--target 7)"
-            )
+    def refusals(self, rows: int | None) -> list[str]:
+        """Why the runtime would compute wrong for so many ``rows``, with what to do."""
         if self.one_example and rows is not None and rows > 1:
-            found.append(f"{self.title} ({self.versions}) sums several rows wrong: leave batch= (--batch) out")
-        return found
+            return [f"{self.title} ({self.versions}) sums several rows wrong: leave batch= (--batch) out"]
+        return []
 
     def next_step(self, file: Path) -> str:
         """How ``file`` is brought to the runtime."""
@@ -68,13 +63,14 @@ NEEDS: dict[str, Needs] = {
         spelling=(
             "steps are gathered",
             "axes are reduced in turn",
+            "places keep their axis",
             "places are gathered flat",
             "logic is in floats",
             "bool constants are cast",
             "constants are read once",
         ),
         weights_in_order=True,
-        one_target=True,
+        no_constant_outputs=True,
         one_example=True,
         lacks={
             **dict.fromkeys(("And", "Or", "Xor", "GatherND", "OneHot", "Trilu"), _UNKNOWN_LAYER),

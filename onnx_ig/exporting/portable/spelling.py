@@ -135,6 +135,15 @@ def _reduce_in_turn(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     return [value]
 
 
+def _keep_axis(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
+    """The place of an extreme whose axis goes: with the axis, which Squeeze takes away."""
+    if node.op_type not in ("ArgMax", "ArgMin") or attr_int(node, "keepdims", 1) == 1:
+        return None
+    axis, last = attr_int(node, "axis", 0), attr_int(node, "select_last_index", 0)
+    place = getattr(op, node.op_type)(node.inputs[0], axis=axis, keepdims=1, select_last_index=last)
+    return [op.Squeeze(place, [axis])]
+
+
 def _pad_what_is_read(op: OpBuilder, node: ir.Node) -> Sequence[ir.Value] | None:
     """Conv whose last window ends before the padded end: padded so much less there."""
     x, kernel = node.inputs[0], attr_ints(node, "kernel_shape")
@@ -197,6 +206,7 @@ SPELLINGS: Mapping[str, Spell] = {
     "what no window reads is not padded": _pad_what_is_read,
     "steps are gathered": _gather_in_steps,
     "axes are reduced in turn": _reduce_in_turn,
+    "places keep their axis": _keep_axis,
     "places are gathered flat": _gather_flat,
     "logic is in floats": _logic_in_floats,
     "bool constants are cast": _cast_constants,

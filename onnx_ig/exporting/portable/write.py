@@ -39,7 +39,17 @@ def lacking(model: ir.Model, needs: Needs) -> list[str]:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.domain == "" and node.op_type in needs.lacks:
             found.setdefault(node.op_type, []).append(node.name or f"→ {node.outputs[0].name}")
-    return [f"{op_type} ({_some(names)}): {needs.lacks[op_type]}" for op_type, names in found.items()]
+    reasons = [f"{op_type} ({_some(names)}): {needs.lacks[op_type]}" for op_type, names in found.items()]
+    constants = [str(y.name) for y in model.graph.outputs if _is_constant_alone(y)] if needs.no_constant_outputs else []
+    return reasons + [f"it does not find outputs that are constant ({', '.join(constants)})" for _ in constants[:1]]
+
+
+def _is_constant_alone(output: ir.Value) -> bool:
+    """Whether an output is a constant, or in a file a copy of one, that nothing else reads."""
+    node = output.producer()
+    is_copy = node is not None and node.op_type == "Identity"
+    value = node.inputs[0] if node is not None and is_copy else output
+    return value is not None and value.is_initializer() and len(value.uses()) <= is_copy
 
 
 def _some(names: Sequence[str]) -> str:

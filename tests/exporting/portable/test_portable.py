@@ -87,6 +87,7 @@ def test_no_loop_and_the_same_numbers(name: str, form: str, tmp_path: Path) -> N
 OPEN = "f (float[N, T, 2] x) => (float[N] y) <int64[2] a = {1, 2}> { s = Sin (x)  y = ReduceSum <keepdims = 0> (s, a) }"
 MIXED = "f (float[N, 2] x) => (float[N, 2] y) <int64[1] a = {0}> { m = ReduceMean (x, a)  s = Sin (x)  y = Mul (s, m) }"
 FIXED = "f (float[2, 3] x) => (float[2, 3] y) { y = Sin (x) }"
+ROWS = "f (float[N, 3] x) => (float[N, 3] y) { y = Sin (x) }"
 WHOLE = "f (float[3] x) => (float[3] y) { y = Sin (x) }"
 NONZERO = """f (float[N, 3] x) => (float[N, 3] y) <float z = {0}>
     { b = NonZero (x)  g = Cast <to = 1> (b)  r = ReduceMax <keepdims = 0> (g)  s = Sin (x)  y = Mul (s, r) }"""
@@ -97,7 +98,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
     "no axis of examples": (WHOLE, {"batch": 3}, UsageError, "one example, without an axis of examples"),
     "a batch without the form": (FIXED, {"portable": False, "batch": 2}, UsageError, "goes with portable="),
     "a tolerance": (FIXED, {"tolerance": 0.1}, UsageError, "the data tell how many path points"),
-    "a target that OpenCV 4 cannot find": (FIXED, {"for_runtime": "opencv4"}, UsageError, "finds the target"),
+    "a constant that OpenCV 4 cannot find": (
+        ROWS,
+        {"for_runtime": "opencv4", "targets": [0, 2]},
+        ModelError,
+        r"outputs that are constant \(baseline_score\)",
+    ),
     "rows that OpenCV 4 sums wrong": (FIXED, {"for_runtime": "opencv4", "target": 1}, UsageError, "several rows wrong"),
     "an unknown runtime": (FIXED, {"for_runtime": "opencv3"}, UsageError, "unknown runtime 'opencv3' \\(did you mean"),
 }

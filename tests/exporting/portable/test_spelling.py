@@ -56,6 +56,11 @@ CASES: dict[str, tuple[str, str, str]] = {
         "Concat",
         "Concat",
     ),
+    "places keep their axis": (
+        "f (float[2, 3, 4] x) => (float[2, 4] y) { i = ArgMin <axis = 1, keepdims = 0> (x)  y = Cast <to = 1> (i) }",
+        "ArgMin",
+        "Squeeze",
+    ),
     "slopes are written out": (
         "f (float[2, 3, 4] x) => (float[2, 3, 4] y) <float[1, 3, 1] s = {0.25, -1, 2}> { y = PRelu (x, s) }",
         "Max",
