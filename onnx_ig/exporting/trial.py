@@ -141,11 +141,12 @@ def _why(
         if own is None:
             forward.open()
         else:
-            output = forward(own)
             rows = None if contract.layout == "none" else len(own[contract.named("attributed")[0]])
-            found = output.ndim - (contract.layout == "none")
-            if (rank is not None and found != rank) or (rows is not None and output.shape[:1] != (rows,)):
-                return f"its output {contract.output!r} has shape {list(output.shape)} on drawn data; {_GIVE}"
+            for times in (1, _POINTS) if contract.layout == "batched" else (1,):  # path points come as further rows
+                output = forward(_repeated(own, contract, times))
+                found = output.ndim - (contract.layout == "none")
+                if (rank is not None and found != rank) or (rows is not None and output.shape[:1] != (times * rows,)):
+                    return f"its output {contract.output!r} has shape {list(output.shape)} on drawn data; {_GIVE}"
     except (ModelError, OutOfMemoryError) as cause:
         if own is None:
             return f"ONNX Runtime opens the model itself no more than this: {cause}"
@@ -155,6 +156,12 @@ def _why(
     raise ModelError(
         f"the attribution model does not work, though the model itself does, so nothing was written: {error}. {_REPORT}"
     ) from error
+
+
+def _repeated(own: Mapping[str, Array], contract: Contract, times: int) -> dict[str, Array]:
+    """The same examples so many times."""
+    per_row = {*contract.named("attributed"), *contract.named("per_example")}
+    return {name: np.concatenate([x] * times) if name in per_row else x for name, x in own.items()}
 
 
 def _judge(contract: Contract, own: Mapping[str, Array], results: Mapping[str, Array], name_of_file: str) -> None:

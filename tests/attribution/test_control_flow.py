@@ -290,19 +290,19 @@ def test_what_the_data_decide_is_decided_for_each_example_at_each_path_point(nam
 # what no gradient is made of: the nodes, the operator and the reason, whether the graph tells it before a run
 REFUSED: dict[str, tuple[str, str, str, bool]] = {
     "a state that grows": (
-        """e = Slice (x, none, none, one)  a, f = Loop (two_, , e, x) <body = b (int64 i, bool g, float[N, K] q,
-        float[N, 3] s) => (bool g2, float[N, L] q2, float[N, 3] s2) { g2 = Identity (g) s2 = Sin (s)
-        q2 = Concat <axis = 1> (q, s2) }>  y = Slice (a, none, three, one)""",
-        "Loop", r"its state 'q' changes its shape from \[N,0\] to \[N,3\] in a step. Write the growing tensor", True,
+        """a, f = Loop (c, , x, x) <body = b (int64 i, bool g, float[N, K] q, float[N, 3] s)
+        => (bool g2, float[N, L] q2, float[N, 3] s2) { g2 = Identity (g) s2 = Sin (s) q2 = Concat <axis = 1> (q, q) }>
+        y = Slice (a, none, three, one)""",
+        "Loop", r"its state 'q' changes its shape from \[N,3\] to \[N,6\] in a step.*or write the growing tensor", True,
     ),
-    "a state that starts as one row for all": (
-        """y = Loop (two_, , start) <body = b (int64 i, bool g, float s) => (bool g2, float s2)
-        { g2 = Identity (g) q = Add (s, x) s2 = Sin (q) }>""",
+    "a state that starts as what may be one row for all": (
+        """start = Compress <axis = 0> (w, pick)  y = Loop (two_, , start) <body = b (int64 i, bool g, float[A, 3] s)
+        => (bool g2, float[B, 3] s2) { g2 = Identity (g) q = Add (s, x) s2 = Sin (q) }>""",
         "Loop", "has another shape at another one.*Start its states with the shape", False,
     ),
     "a sequence carried along": (
-        """q0 = SequenceEmpty ()  q = Loop (two_, , q0) <body = b (int64 i, bool g, seq(float[N, 3]) s)
-        => (bool g2, seq(float[N, 3]) s2) { g2 = Identity (g) v = Sin (x) s2 = SequenceInsert (s, v) }>
+        """q0 = SequenceEmpty ()  q = Loop (c, , q0) <body = b (int64 i, bool g, seq(float[N, 3]) s)
+        => (bool g2, seq(float[N, 3]) s2) { g2 = Identity (g) v = Sin (x) s2 = SequenceInsert (s, v, zero_) }>
         o = ConcatFromSequence <axis = 1, new_axis = 1> (q)  y = ReduceSum <keepdims = 0> (o, one)""",
         "ConcatFromSequence", "or the state of a loop", True,
     ),
@@ -312,11 +312,12 @@ REFUSED: dict[str, tuple[str, str, str, bool]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_gradient_is_said_by_every_door(name: str, tmp_path: Path) -> None:
     text, operator, words, known = REFUSED[name]
-    proto = model(text, {})
-    constants = {"none": np.array([0]), "three": np.array([3]), "start": np.zeros((1, 3), np.float32)}
+    shared = {"c": np.array(2)}
+    proto = model(text, shared)
+    constants = {"none": np.array([0]), "three": np.array([3]), "pick": np.array([True, False, False])}
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in constants.items())
-    case = Case(proto, {"x": X})
-    (found,) = inspect(proto).gradients
+    case = Case(proto, {"x": X}, {}, shared)
+    found = next(one for one in inspect(proto).gradients if one.wrt == "x")
     assert found.status == ("blocked" if known else "yes")
     assert (operator in [one.op_type for one in found.obstacles]) == known
     for doors, baselines in ((DOORS, {"x": Z}), (PRODUCTS, {})):

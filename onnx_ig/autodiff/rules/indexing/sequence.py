@@ -33,7 +33,8 @@ def unknown_until_run_time(op: OpBuilder, node: ir.Node, *dys: ir.Value | None) 
         node,
         "the tensors of the sequence, their number or the position is only known at run time, or the sequence itself "
         "is an input, an output or the state of a loop",
-        "Give the inputs' shapes, make the positions constants, or attribute at a tensor after this node (--at)",
+        "Give the inputs' shapes, make the positions and the numbers of steps constants, let both branches of an If "
+        "make sequences of one length, or attribute at a tensor after this node (--at)",
     )
 
 
@@ -41,7 +42,7 @@ def unknown_until_run_time(op: OpBuilder, node: ir.Node, *dys: ir.Value | None) 
 def sequence_at(op: OpBuilder, node: ir.Node) -> Replacement:
     """The tensor at ``position``; at run time a Gather from tensors of one shape, or a piece of what was split."""
     sequence, position = given(node, 0), given(node, 1)
-    tensors, known = _tensors(op, sequence), constant(position)
+    tensors, known = tensors_in(op, sequence), constant(position)
     if tensors is not None and known is not None:
         place = int(known.ravel()[0])
         return [op.Identity(tensors[place])] if -len(tensors) <= place < len(tensors) else None
@@ -58,7 +59,7 @@ def sequence_at(op: OpBuilder, node: ir.Node) -> Replacement:
 def concat_from_sequence(op: OpBuilder, node: ir.Node) -> Replacement:
     """Concat of the tensors, each with a new axis if asked for; or all of what was split, put together as it was."""
     axis, new_axis = attr_int(node, "axis", 0), attr_int(node, "new_axis", 0)
-    tensors, source = _tensors(op, given(node, 0)), _origin(given(node, 0))
+    tensors, source = tensors_in(op, given(node, 0)), _origin(given(node, 0))
     if tensors:
         return [op.Concat(*(op.Unsqueeze(x, [axis]) if new_axis else x for x in tensors), axis=axis)]
     if tensors is not None or source is None or source.op_type != "SplitToSequence":
@@ -74,7 +75,7 @@ def sequence_map(op: OpBuilder, node: ir.Node) -> Replacement:
     """The body once for each tensor of the sequences; tensors given beside them are the same each time."""
     body = node.attributes["body"].as_graph()
     actuals = [x for x in node.inputs if x is not None]
-    lists = [_tensors(op, x) if i == 0 or isinstance(x.type, ir.SequenceType) else x for i, x in enumerate(actuals)]
+    lists = [tensors_in(op, x) if i == 0 or isinstance(x.type, ir.SequenceType) else x for i, x in enumerate(actuals)]
     if any(x is None for x in lists) or not lists[0] or any(not _plain(inner) for inner in body):
         return None
     count = len(lists[0]) if isinstance(lists[0], list) else 0
@@ -119,7 +120,7 @@ def _origin(sequence: ir.Value) -> ir.Node | None:
     return node
 
 
-def _tensors(op: OpBuilder, sequence: ir.Value) -> list[ir.Value] | None:
+def tensors_in(op: OpBuilder, sequence: ir.Value) -> list[ir.Value] | None:
     """The tensors of the sequence in order, None where that is only known at run time."""
     node = _origin(sequence)
     if node is None:
@@ -132,7 +133,7 @@ def _tensors(op: OpBuilder, sequence: ir.Value) -> list[ir.Value] | None:
         return _pieces(op, node)
     if node.op_type not in ("SequenceInsert", "SequenceErase"):
         return None
-    tensors = _tensors(op, given(node, 0))
+    tensors = tensors_in(op, given(node, 0))
     inserts = node.op_type == "SequenceInsert"
     position = optional(node, 2 if inserts else 1)
     known = constant(position)

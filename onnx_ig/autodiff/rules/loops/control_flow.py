@@ -11,11 +11,20 @@ import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import preparation, vjp
 from onnx_ig.autodiff.reverse import pull_back
+from onnx_ig.autodiff.rules.indexing.sequence import tensors_in
 from onnx_ig.autodiff.rules.loops.adjoint import adjoint_steps
-from onnx_ig.autodiff.rules.loops.bodies import Slices, Steps, infer_steps, may_fit
+from onnx_ig.autodiff.rules.loops.bodies import (
+    carries_tensors,
+    infer_body,
+    infer_steps,
+    may_fit,
+    refuse_changes,
+    settles,
+    steps_of,
+)
+from onnx_ig.autodiff.rules.loops.unrolling import branch_taken, peeled, peelings, unrolled
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.copying import Copy
-from onnx_ig.graph.node import attr_int, attr_ints, refuse
 from onnx_ig.graph.reading import is_float
 from onnx_ig.graph.scan import return_values
 
@@ -53,16 +62,52 @@ def branches(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[i
     return dict(zip(reached, cotangents, strict=True))
 
 
+@preparation("If")
+def known_branch(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """The branch that is taken, where the condition is a constant; else the tensors of sequences, where both branches
+    make as many.
+    """
+    taken = branch_taken(op, node)
+    return taken if taken is not None else _sequences_apart(op, node)
+
+
 @preparation("Loop")
-def loop_shapes(op: OpBuilder, node: ir.Node) -> None:
-    """Infer the shapes inside the body, taking states, whose shapes the standard leaves open, to keep theirs."""
-    infer_steps(op, node, _loop(node))
+def loop_shapes(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """Infer the shapes inside the body, taking states, whose shapes the standard leaves open, to keep theirs.
+
+    A Loop whose states do not, or are sequences, is written out, or its first step in front of it.
+
+    Raises:
+        NotDifferentiableError: neither settles the shapes.
+    """
+    changing: list[int] = []
+    if carries_tensors(node):
+        steps = steps_of(node)
+        changing = infer_steps(op, node, steps)
+        if not changing:
+            return None
+    written_out = unrolled(op, node)
+    if written_out is not None:
+        return written_out
+    steps = steps_of(node)  # which refuses sequences
+    growing = [i for i in changing if not settles(steps.states[i], steps.next_states[i])]
+    if growing or peelings(node) == len(steps.states):
+        raise refuse_changes(node, steps, [*growing, *changing][0])
+    return peeled(op, node)
 
 
 @preparation("Scan")
 def scan_shapes(op: OpBuilder, node: ir.Node) -> None:
-    """Infer the shapes inside the body."""
-    infer_steps(op, node, _scan(node))
+    """Infer the shapes inside the body.
+
+    Raises:
+        NotDifferentiableError: a state surely changes its shape.
+    """
+    steps = steps_of(node)
+    infer_steps(op, node, steps)
+    for i, (state, after) in enumerate(zip(steps.states, steps.next_states, strict=True)):
+        if steps.is_read(i) and is_float(state) and not may_fit(state, after):
+            raise refuse_changes(node, steps, i)
 
 
 @vjp("Loop", selective=True)
@@ -71,65 +116,42 @@ def loop(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[ir.Va
 
     The states are stacked by the forward Loop, so that the number of steps may depend on a condition.
     """
-    return adjoint_steps(op, node, _loop(node), dys, wanted)
+    return adjoint_steps(op, node, steps_of(node), dys, wanted)
 
 
 @vjp("Scan", selective=True)
 def scan(op: OpBuilder, node: ir.Node, *dys: ir.Value | None, wanted: list[ir.Value]) -> _Mapping:
     """(vₜ₊₁, yₜ) = body(vₜ, xₜ):  (dvₜ, dxₜ) = VJP of the body at (vₜ, xₜ) on (dvₜ₊₁, dyₜ), t from the last to 0."""
-    return adjoint_steps(op, node, _scan(node), dys, wanted)
+    return adjoint_steps(op, node, steps_of(node), dys, wanted)
 
 
-def _loop(node: ir.Node) -> Steps:
-    body = node.attributes["body"].as_graph()
-    n_states = len(node.inputs) - 2
-    states = node.inputs[2:]
-    for initial in states:
-        if initial is None or (initial.type is not None and not isinstance(initial.type, ir.TensorType)):
-            raise refuse(node, "it carries a sequence or an optional from step to step", "Carry tensors of fixed shape")
-    sequences = [Slices(y) for y in body.outputs[1 + n_states :]]
-    return Steps(
-        body=body,
-        initial=[v for v in states if v is not None],
-        states=list(body.inputs[2:]),
-        next_states=list(body.outputs[1 : 1 + n_states]),
-        counter=body.inputs[0],
-        read=[],
-        written=sequences,
-        shapes_may_vary=True,
-    )
+def _sequences_apart(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """The If with the tensors of its sequences as outputs, and the sequences of them behind it.
 
-
-def _scan(node: ir.Node) -> Steps:
-    body = node.attributes["body"].as_graph()
-    n_read = attr_int(node, "num_scan_inputs", 0)
-    n_states = len(node.inputs) - n_read
-    outer = [v for v in node.inputs if v is not None]
-    n_written = len(body.outputs) - n_states
-
-    def setting(name: str, count: int) -> list[int]:
-        return attr_ints(node, name) or [0] * count
-
-    read = zip(
-        body.inputs[n_states:],
-        setting("scan_input_axes", n_read),
-        setting("scan_input_directions", n_read),
-        outer[n_states:],
-        strict=True,
-    )
-    written = zip(
-        body.outputs[n_states:],
-        setting("scan_output_axes", n_written),
-        setting("scan_output_directions", n_written),
-        strict=True,
-    )
-    return Steps(
-        body=body,
-        initial=outer[:n_states],
-        states=list(body.inputs[:n_states]),
-        next_states=list(body.outputs[:n_states]),
-        counter=None,
-        read=[Slices(*each) for each in read],
-        written=[Slices(*each) for each in written],
-        shapes_may_vary=False,
-    )
+    None where it gives no sequence, or the branches' sequences differ in length or are known at run time alone.
+    """
+    if not any(isinstance(y.type, ir.SequenceType) for y in node.outputs):
+        return None
+    graphs = {name: node.attributes[name].as_graph() for name in ("then_branch", "else_branch")}
+    given: dict[str, list[list[ir.Value]]] = {}
+    for name, graph in graphs.items():
+        branch = OpBuilder(graph, parent=op)
+        given[name] = []
+        for y, inner in zip(node.outputs, list(graph.outputs), strict=True):
+            tensors = tensors_in(branch, inner) if isinstance(y.type, ir.SequenceType) else [inner]
+            if tensors is None:
+                return None
+            given[name].append(tensors)
+    counts = [[len(tensors) for tensors in lists] for lists in given.values()]
+    if counts[0] != counts[1] or 0 in counts[0]:
+        return None
+    for name, graph in graphs.items():
+        graph.outputs.clear()
+        return_values(OpBuilder(graph, parent=op), [x for tensors in given[name] for x in tensors])
+    made = list(op.add_node("If", [node.inputs[0]], dict(node.attributes), sum(counts[0])))
+    infer_body(op, [op.graph[-1]])
+    results: list[ir.Value] = []
+    for y, count in zip(node.outputs, counts[0], strict=True):
+        tensors, made = made[:count], made[count:]
+        results.append(op.SequenceConstruct(*tensors) if isinstance(y.type, ir.SequenceType) else tensors[0])
+    return results
