@@ -22,7 +22,8 @@ import onnx_ig.pytorch.operator_table
 import onnx_ig.pytorch.packed_sequences
 import onnx_ig.pytorch.rewrite_rules
 import onnx_ig.pytorch.second_trace
-import onnx_ig.pytorch.substitutes  # noqa: F401  (from here on exports use all five)
+import onnx_ig.pytorch.substitutes
+import onnx_ig.pytorch.type_promotion  # noqa: F401  (from here on exports use all six)
 from onnx_ig.errors import OnnxIgError
 from onnx_ig.graph.quirks.padding_before_pooling import NameAxesBeforePoolingPass
 from onnx_ig.graph.quirks.squeezed_axes import NameSqueezedAxesPass
