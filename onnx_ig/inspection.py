@@ -154,7 +154,7 @@ def inspect(source: Source) -> Inspection:
         embeddings=embeddings,
         layers=[*others, *_spread(layers, LAYERS_SHOWN)],
         layers_in_all=len(others) + len(layers),
-        in_training_mode=[_obstacle(one, one.node_name) for one in training_nodes(graph)],
+        in_training_mode=[_obstacle(one, one.node_name) for one in training_nodes(graph, model)],
         probabilities=[] if contract else list(filter(None, (probability(model, str(y.name)) for y in model.outputs))),
         contract=None if contract is None else asdict(contract),
         note=model.note,

@@ -150,7 +150,7 @@ def make_plan(
     _refuse_sums_of_no_meaning(algorithm, sum_over, multiply_by_inputs=multiply_by_inputs)
     chosen_output = output_called(model, output)
     nodes = needed_for([chosen_output], [], list(model.ir_model.graph))
-    for refusal in training_nodes(nodes):
+    for refusal in training_nodes(nodes, model):
         raise refusal
     if algorithm in MAPS and not at:
         raise map_of_nothing(algorithm, nodes)

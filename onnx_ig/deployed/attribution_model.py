@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.training import require_evaluation
 from onnx_ig.common import arrays
 from onnx_ig.common.progress import reported
 from onnx_ig.common.types import Array, Progress, Rule
@@ -282,6 +283,7 @@ class AttributionModel:
         extra = {name: value for name, value in self._model.defaults.items() if name in rest} | arrays.named_arrays(
             extra, rest, "additional_forward_args"
         )
+        require_evaluation(self._model, extra)
         for name in own:
             if name not in (inputs if name in attributed else extra):
                 raise InputError(f"the attribution model's input {name!r} is not fed: it attributes {attributed}")

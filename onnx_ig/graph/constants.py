@@ -6,7 +6,7 @@ once, the weight is an initialiser again: a gradient can read it inside a Scan, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -55,9 +55,10 @@ class FoldRearrangedConstantsPass(ir.passes.InPlacePass):
         return True
 
 
-def evaluated(node: ir.Node, opset: int) -> list[Array]:
-    """The outputs of a node of the standard's main domain whose inputs are all constants."""
-    feeds = {str(x.name): x.const_value.numpy() for x in node.inputs if x is not None and x.const_value is not None}
+def evaluated(node: ir.Node, opset: int, values: Mapping[ir.Value, Array] | None = None) -> list[Array]:
+    """The outputs of a node of the standard's main domain whose inputs are all constants, or have their ``values``."""
+    known = {x: x.const_value.numpy() for x in node.inputs if x is not None and x.const_value is not None}
+    feeds = {str(x.name): array for x, array in {**known, **(values or {})}.items()}
     graph = onnx.helper.make_graph(
         [ir.to_proto(node)],
         "fold",

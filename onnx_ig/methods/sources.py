@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.attribution.training import require_evaluation
 from onnx_ig.common.arrays import named_arrays
 from onnx_ig.common.tables import columns_of, is_table
 from onnx_ig.common.types import Array
@@ -66,6 +67,7 @@ class OnnxForward:
             {name: fitted(value, declared[name]) for name, value in values.items()} for values in (attributed, extra)
         )
         require_examples({name: value.shape for name, value in attributed.items()})
+        require_evaluation(self._model, extra)
         _require_fixed_length(extra, attributed, declared)
         ranks = tuple((name, value.ndim) for name, value in (*attributed.items(), *extra.items()))
         return Bound(self._model, (tuple(attributed), ranks), attributed, extra, isinstance(inputs, Mapping))

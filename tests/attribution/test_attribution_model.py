@@ -217,6 +217,11 @@ TRAINING: dict[str, tuple[str, bool]] = {
     "batch statistics": ("y, m, v = BatchNormalization <training_mode = 1> (x, one, one, one, one)", True),
     "dropout of nothing": ("d = Dropout (x, zero, yes)  y = Sin (d)", False),
     "evaluation": ("d = Dropout (x, half)  y = Sin (d)", False),
+    "a constant mode": ("d = Dropout (x, half, no)  y = Sin (d)", False),
+    "a mode computed from constants": ("t = Not (yes)  d = Dropout (x, half, t)  y = Sin (d)", False),
+    "a mode computed from constants, on": ("t = Not (no)  y = Dropout (x, half, t)", True),
+    "a mode that is off unless it is fed": ("d = Dropout (x, half, off)  y = Sin (d)", False),
+    "a mode that is on unless it is fed": ("y = Dropout (x, half, on)", True),
     "off the way": ("y = Sin (x)  z = Dropout (x, half, yes)", False),
 }
 
@@ -226,7 +231,8 @@ def test_a_model_in_training_mode_is_refused(name: str) -> None:
     body, refused = TRAINING[name]
     outputs = "float[N, 3] y, float[N, 3] z" if "z =" in body else "float[N, 3] y"
     proto = text_model(
-        f"""f (float[N, 3] x, bool mode) => ({outputs}) <bool yes = {{1}}, float half = {{0.5}}, float zero = {{0}},
+        f"""f (float[N, 3] x, bool mode, bool off, bool on) => ({outputs})
+        <bool off = {{0}}, bool on = {{1}}, bool yes = {{1}}, bool no = {{0}}, float half = {{0.5}}, float zero = {{0}},
         float[3] one = {{1, 1, 1}}> {{ {body} }}"""
     )
     onnx_ig.differentiate(proto, ["x"], ["y"])
@@ -236,6 +242,22 @@ def test_a_model_in_training_mode_is_refused(name: str) -> None:
         assert len(inspect(proto).in_training_mode) == 1
     else:
         assert make_plan(onnx_ig.load(proto), output="y", inputs=["x"]).output == "y"
+
+
+def test_a_mode_that_is_off_unless_it_is_fed_stays_off(tmp_path: Path) -> None:
+    proto = text_model(
+        """f (float[N, 3] x, bool training) => (float[N, 3] y) <bool training = {0}, float half = {0.5}> {
+        h = Sin (x)  d = Dropout (h, half, training)  y = Mul (d, d) }"""
+    )
+    x = np.array([[0.5, -1, 2], [1, 0.25, -0.5]], np.float32)
+    wanted = np.zeros_like(x)
+    wanted[:, 1] = np.sin(x[:, 1]) ** 2  # the other elements play no part, so completeness tells the attribution
+    path = onnx_ig.export(proto, tmp_path / "explained.onnx", target=1)
+    for method in (onnx_ig.IntegratedGradients(proto), onnx_ig.open(path)):
+        for fed in (None, {"training": np.array(False)}):
+            np.testing.assert_allclose(method.attribute(x, target=1, additional_forward_args=fed), wanted, atol=1e-5)
+        with pytest.raises(InputError, match="training: so fed, the model drops at random"):
+            method.attribute(x, target=1, additional_forward_args={"training": np.array(True)})
 
 
 def test_a_clash_with_the_models_own_names_needs_a_prefix(tmp_path: Path) -> None:
