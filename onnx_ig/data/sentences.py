@@ -78,12 +78,12 @@ def open_sentences(path: Path, options: TextOptions, opened: OpenFiles) -> list[
 
 
 def _from_json(line: str, where: str, key: str) -> str:
-    skip = "; mend it, or leave such lines out with --on-error skip"
+    mend = "mend it, or leave such lines out with --on-error skip"
     try:
         content = json.loads(line)
     except ValueError as error:
-        raise InputError(f"{where} is not JSON ({error}){skip}") from error
+        raise InputError(f"{where} is not JSON ({error}); {mend}") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), str):
         keys = f", which has {', '.join(map(repr, content))}" if isinstance(content, dict) and content else ""
-        raise InputError(f"{where} has no text under {key!r}{keys}; name the key with --text-key{skip[1:]}")
+        raise InputError(f"{where} has no text under {key!r}{keys}; name the key with --text-key, {mend}")
     return str(content[key])

@@ -232,7 +232,8 @@ def _features(
             )
         ignored = [name for name in columns if name not in options.features]
         if ignored:
-            notes.append(f"{path}: {_listed(ignored)} are no features of {spec.name!r} and were left out")
+            are = "is no feature" if len(ignored) == 1 else "are no features"
+            notes.append(f"{path}: {_listed(ignored)} {are} of {spec.name!r}: left out")
         return list(options.features)
     made_up = list(columns) == [str(place) for place in range(len(columns))]  # of a table without a line of names
     if options.features and not made_up and isinstance(width, int | str):

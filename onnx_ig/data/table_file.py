@@ -21,7 +21,7 @@ from onnx_ig.errors import InputError, MissingDependencyError
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".parquet",)
 TABLE_SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})  # in cells of numbers, in any case
-_WITH_COMMA = re.compile(r"[+-]?[\d.]*\d,\d+(,\d+)*")
+_SEPARATED = re.compile(r"(?=.*[,'’\s])[+-]?\d[\d.,'’\s]*\d")  # as spreadsheets show numbers
 _WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _SHOWN = 5  # rows in a message
@@ -88,8 +88,9 @@ def numbers(column: Array, name: str, path: Path, first: int = 0, broken: Array 
         except ValueError:
             if broken is None:
                 mend = (
-                    "a comma is taken neither for the decimal point nor for thousands: write 1.5 and 1500"
-                    if _WITH_COMMA.fullmatch(text)
+                    "a comma is taken neither for the decimal point nor for thousands, nor is another sign: "
+                    "write 1.5 and 1500"
+                    if _SEPARATED.fullmatch(text)
                     else "encode the column as for the model's training"
                 )
                 raise InputError(

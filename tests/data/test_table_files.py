@@ -90,6 +90,8 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "a target that is missing": ("p,q,t\n1,2,0\n1,2,NA\n", ROW, TableOptions(target="t"), "'t' has no value in row 1"),
     "text for numbers": ("p,q\n1,2\n1,high\n", ROW, ORDER, "column 'q' holds 'high' in row 1"),
     "a decimal comma": ('p;q\n"1,5";2\n', ROW, ORDER, "'1,5' in row 0, which is no number; a comma is taken neither"),
+    "thousands as they are shown": ('p;q\n"1,326.5";2\n', ROW, ORDER, "nor for thousands, nor is another sign"),
+    "blanks for thousands": ("p;q\n1\xa0326;2\n", ROW, ORDER, "nor for thousands, nor is another sign"),
     "a comma for thousands": ('p;q\n1,200,000;2\n', ROW, ORDER, "write 1.5 and 1500"),
     "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
     "a feature that is not there": ("a,bb\n1,2\n", ROW, NAMED, "no column 'b'"),
@@ -258,7 +260,7 @@ def test_features_by_the_names_in_the_model_and_targets_by_column(work: Path, su
     source = "ig.onnx" if exported else "features.onnx"
     done = run(f"attribute {source} -i rows.{suffix} --target column:kind --n-steps 20 -o out")
     assert done.exit_code == 0, done.stderr
-    assert "'city' are no features of 'x' and were left out" in done.stderr
+    assert "'city' is no feature of 'x': left out" in done.stderr
     x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
     expected = onnx_ig.IntegratedGradients("features.onnx").attribute(x, target=np.array([2, 0, 0]), n_steps=20)
     if suffix == "csv":
@@ -324,7 +326,7 @@ BASELINES: dict[str, tuple[str, str, str, list[float]]] = {
     "with a column too many": ("n,height,age\n9,0.4,0.1\n", "nameless.onnx -i numbers.csv", "", [0.1, 0.4]),
     "without names": ("0.1,0.4\n", "nameless.onnx -i numbers.csv", "--target 0", [0.1, 0.4]),
 }  # fmt: skip
-SAID = {"with a column too many": "'n' are no features of 'x'", "without names": "the first line holds numbers only"}
+SAID = {"with a column too many": "'n' is no feature of 'x'", "without names": "the first line holds numbers only"}
 
 
 @pytest.mark.parametrize("case", BASELINES)
@@ -516,7 +518,7 @@ def test_a_table_that_is_one_example(work: Path, case: str, exported: bool) -> N
 def test_a_baked_baseline_goes_by_the_names_in_the_model(work: Path) -> None:
     Path("start.csv").write_text("height,n,age\n0.4,9,0.1\n")
     done = run("export features.onnx --target 0 --baseline @start.csv --n-steps 9 -o ig.onnx")
-    assert done.exit_code == 0 and "'n' are no features of 'x'" in done.stderr, done.stderr
+    assert done.exit_code == 0 and "'n' is no feature of 'x'" in done.stderr, done.stderr
     assert run("attribute ig.onnx -i rows.csv -o out").exit_code == 0
     x = np.array([[0.3, 1.5], [-0.2, 0.7], [0.9, -1]], np.float32)
     method = onnx_ig.IntegratedGradients("features.onnx")

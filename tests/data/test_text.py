@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[str, str, list[InputSpec], dict[str, Any], type[Excepti
     "too long": ("s.txt", "the film is great", specs(4), {}, InputError, "sentence 0 has 6 tokens"),
     "no text in a line": (
         "s.jsonl", '{"text": "a"}\n\n{"txt": "a"}', specs(), {}, InputError,
-        "row 1, line 3 of the file, has no text under 'text', which has 'txt'; name the key with --text-key",
+        "row 1, line 3 of the file, has no text under 'text', which has 'txt'; name the key with --text-key, mend it",
     ),
     "another encoding": ("s.txt", "a\ncaf\udce9", specs(), {}, InputError, "row 1, line 2 of the file, is not UTF-8"),
     "no JSON": ("s.jsonl", "{", specs(), {}, InputError, "row 0, line 1 of the file, is not JSON"),
@@ -225,6 +225,8 @@ def test_sentences_are_explained_word_by_word(work: Path, exported: bool) -> Non
     page = Path("out/report.html").read_text()
     assert "unwatchable</span>" in page and "<b>" not in page and "&lt;</span>" in page
     assert "\x1b" not in done.stdout and "unwatchable" in done.stdout
+    largest = max(first["words"], key=lambda word: abs(word[1]))
+    assert f"{largest[0]} {largest[1]:+.4g}" in done.stdout  # the word's sum, not an element of its vectors
     assert "baseline: input_ids has '[PAD]' for each word" in done.stderr
 
 

@@ -41,16 +41,10 @@ def _literal(text: str) -> Any:
 
 def print_attributions(report: AttributionReport, examples: int) -> None:
     """Target, scores, delta, what is known of the error, and the strongest features of the first of ``examples``."""
-    from onnx_ig.report.examples import top_features
-
     columns = ["example", "target", "F(x)", "F(baseline)", "delta", "error", "steps", "strongest attributions"]
     rows = []
     head = max(1, EXAMPLES_SHOWN // report.targets)
     for index in range(min(report.examples, head * report.targets)):
-        features = [
-            f"{feature.name or feature.tensor + str(list(feature.index))} {feature.attribution:+.4g}"
-            for feature in top_features(report, index, FEATURES_SHOWN)
-        ]
         rows.append(
             [
                 report.describe_example(index),
@@ -60,7 +54,7 @@ def print_attributions(report: AttributionReport, examples: int) -> None:
                 "" if report.convergence_delta is None else f"{float(report.convergence_delta[index]):+.2g}",
                 "" if report.error_estimate is None else f"{100 * float(report.error_estimate[index]):.2g} %",
                 "" if report.steps_used is None else str(report.steps_used[index]),
-                ", ".join(features),
+                ", ".join(f"{name} {attribution:+.4g}" for name, attribution in _strongest(report, index)),
             ]
         )
     known = {"F(baseline)": report.baseline_score, "delta": report.baseline_score,
@@ -73,8 +67,27 @@ def print_attributions(report: AttributionReport, examples: int) -> None:
         print(f"({examples - head} more examples in the report)")
 
 
+def _strongest(report: AttributionReport, example: int) -> list[tuple[str, float]]:
+    """What counts most in an example: the words of a text, whose vectors nobody reads by element, else the elements."""
+    from onnx_ig.report.examples import top_features
+    from onnx_ig.report.words import words_of
+
+    for words in words_of(report, example):
+        largest = sorted(words, key=lambda word: -abs(word[1]))[:FEATURES_SHOWN]
+        return [(_printable(word), attribution) for word, attribution in largest]
+    return [
+        (feature.name or feature.tensor + str(list(feature.index)), feature.attribution)
+        for feature in top_features(report, example, FEATURES_SHOWN)
+    ]
+
+
+def _printable(text: str) -> str:
+    """What would steer the terminal is shown as a box."""
+    return "".join(sign if sign.isprintable() else "□" for sign in text)
+
+
 def _print_words(report: AttributionReport) -> None:
-    """The words of the first examples, in colour on a terminal; what would steer the terminal is shown as a box."""
+    """The words of the first examples, in colour on a terminal."""
     from rich.console import Console
     from rich.text import Text
 
@@ -89,8 +102,7 @@ def _print_words(report: AttributionReport) -> None:
                 strength = min(abs(value) / limit, 1.0)
                 fade = round(255 - 135 * strength)
                 colour = f"rgb(255,{fade},{fade})" if value > 0 else f"rgb({fade},{fade},255)"
-                shown = "".join(sign if sign.isprintable() else "□" for sign in word)
-                line.append(shown, style=f"black on {colour}")
+                line.append(_printable(word), style=f"black on {colour}")
                 line.append(" ")
             console.print(line)
 
