@@ -6,6 +6,7 @@ path's integral lies in a short part of it, which few points meet; in front of i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -38,15 +39,34 @@ def probability(model: Model, output: str) -> Probability | None:
     Raises:
         UsageError: there is no such tensor.
     """
-    node = tensor_called(model, output).producer()
-    while node is not None and node.op_type in _PASSING and node.domain == "":
-        node = given(node, 0).producer()
+    node = without_passing(tensor_called(model, output)).producer()
     if node is None or node.domain != "":
         return None
     if node.op_type in _PROBABILITIES:
         return Probability(output, node.op_type, str(given(node, 0).name))
     logits = _of_quotient(node)
     return None if logits is None else Probability(output, "Softmax", str(logits.name))
+
+
+def without_passing(value: ir.Value) -> ir.Value:
+    """The tensor whose numbers ``value`` holds, before operators that only move them, or take a logarithm."""
+    *_, first = _moved(value)
+    return first
+
+
+def passed_through(value: ir.Value, tensor: ir.Value) -> bool:
+    """Whether ``value`` is ``tensor``, or holds its numbers moved."""
+    return any(one is tensor for one in _moved(value))
+
+
+def _moved(value: ir.Value) -> Iterator[ir.Value]:
+    """``value``, and each tensor before it that holds its numbers."""
+    yield value
+    node = value.producer()
+    while node is not None and node.op_type in _PASSING and node.domain == "":
+        value = given(node, 0)
+        yield value
+        node = value.producer()
 
 
 def _of_quotient(node: ir.Node) -> ir.Value | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_ig.attribution.contract import Contract
+from onnx_ig.attribution.contract import TARGET_USED, Contract
 from onnx_ig.attribution.training import require_evaluation
 from onnx_ig.common import arrays
 from onnx_ig.common.progress import reported
@@ -26,6 +26,7 @@ from onnx_ig.methods.arguments import baselines_by_name
 from onnx_ig.methods.explanation import Explanation, with_names
 from onnx_ig.methods.requests import Arguments
 from onnx_ig.methods.sources import by_column, fitted
+from onnx_ig.methods.strongest_classes import of_sections, strongest_classes
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.runtime.providers import AnySession, open_session
 from onnx_ig.runtime.session import ProviderSpec
@@ -233,6 +234,7 @@ class AttributionModel:
             error_estimate=numbers(found.error_estimate),
             steps_used=found.steps_used,
             warnings=(*missed, *found.notes, *found.advice),
+            outputs=found.outputs,
         )
 
     def answer(self, given: Arguments, path: PathChoice = PathChoice()) -> Explained:  # noqa: B008
@@ -320,7 +322,16 @@ class AttributionModel:
             seconds={"attribution": seconds},
             warnings=(*(() if found.missed is None else (found.missed,)), *found.notes, *found.advice),
         )
-        return with_names(report, given, self._model, output_dims(self._model, contract))
+        named = with_names(report, given, self._model, output_dims(self._model, contract))
+        classes = strongest_classes(
+            self._model,
+            contract.output,
+            of_sections(found.outputs),
+            [found.target],
+            named.class_names,
+            added=[contract.prefix + TARGET_USED],
+        )
+        return replace(named, classes=classes)
 
     def _own(self) -> set[str]:
         """The inputs of the model that is explained."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import onnx_ir as ir
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
@@ -28,7 +29,7 @@ from onnx_ig.engine.path_rule import not_within
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
-from onnx_ig.methods.requests import Arguments, request_of, with_target
+from onnx_ig.methods.requests import Arguments, Remembered, request_of, with_target
 from onnx_ig.methods.several_targets import targets_of
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
 from onnx_ig.runtime.providers import AnySession
@@ -42,7 +43,8 @@ class Explained:
     ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
     ``method`` and ``n_steps`` are None without a path of a fixed number of points; the others up to ``missed``, a
     sentence where an example is less exact than the file was to make it, are None without one that a tolerance ends.
-    ``inputs`` are those that the baseline replaces.
+    ``inputs`` are those that the baseline replaces; ``outputs`` the model's own, [N, C], where it has classes and the
+    file gives them.
     """
 
     attributions: Mapping[str, Array]
@@ -59,6 +61,7 @@ class Explained:
     steps_used: Array | None = None
     missed: str | None = None
     inputs: Mapping[str, Array] = field(default_factory=dict)
+    outputs: Array | None = None
 
 
 class Run:
@@ -102,8 +105,9 @@ class Run:
         self._grid = Grid(layout, self._request.examples, self._path_length)
         self._range_unknown = False
         if contract.named("target"):
-            output = FileOutput(model, contract, provider, self._grid, self._own_feeds, given.internal_batch_size)
-            self._range_unknown = output.range_unknown
+            of_file = FileOutput(model, contract, provider, self._grid, self._own_feeds, given.internal_batch_size)
+            self._range_unknown = of_file.range_unknown
+            output = Remembered(of_file)
             if several:
                 rows = targets_of(given.target, self._request, output)
                 self.targets = [row[:, 0] if row.shape[1] == 1 else row for row in rows]
@@ -123,6 +127,9 @@ class Run:
             raise InputError(
                 f"F is NaN: a target is out of range for output {contract.output!r}, or the model gives NaN"
             )
+        self._outputs = results.pop(contract.output, None)
+        if self._outputs is not None and contract.layout == "none":
+            self._outputs = self._outputs[np.newaxis]
         if contract.targets == 1:
             return [self._explained(results, self._request.target, 0)]
         own = self._request.target
@@ -161,6 +168,7 @@ class Run:
             steps_used=steps,
             missed=None if tolerance is None or error is None or steps is None else not_within(tolerance, error, steps),
             inputs=self._request.inputs,
+            outputs=self._outputs,
         )
 
     def _notes(self, results: Mapping[str, Array]) -> tuple[str, ...]:
@@ -372,9 +380,18 @@ class Run:
     def _result_names(self) -> list[str]:
         known = [names.ATTRIBUTION + name for name in self._contract.at]
         known += [*names.OF_EXAMPLES, names.TARGET_USED]
-        return [
-            name for name in (self._contract.prefix + plain for plain in known) if name in self._session.output_names
-        ]
+        wanted = [self._contract.prefix + plain for plain in known]
+        axes = 1 if self._contract.layout == "none" else 2
+        own = [y for y in self._model.outputs if y.name == self._contract.output]
+        wanted += [str(y.name) for y in own if _tells_classes(y, axes)]
+        return [name for name in wanted if name in self._session.output_names]
 
     def _plain(self, name: str) -> str:
         return name.removeprefix(self._contract.prefix)
+
+
+def _tells_classes(output: ir.Value, axes: int) -> bool:
+    """Whether the last of so many ``axes`` is one of classes, of any number but one; more axes tell none, and are
+    large.
+    """
+    return output.shape is not None and len(output.shape) == axes and output.shape[-1] != 1

@@ -70,6 +70,7 @@ class Attribution:
     """What one call computed: arrays by tensor name, and per example F(x), F(baseline) and the convergence delta.
 
     Where path points were added until a tolerance was met, also per example the estimated relative error and the steps.
+    ``outputs``: the model's whole output at x, [N, ...], where it was computed anyway.
     """
 
     attributions: dict[str, Array]
@@ -78,3 +79,4 @@ class Attribution:
     delta: Array | None = None
     error_estimate: Array | None = None
     steps_used: Array | None = None
+    outputs: Array | None = None

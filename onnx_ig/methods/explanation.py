@@ -25,6 +25,7 @@ from onnx_ig.loading.model import Model
 from onnx_ig.methods.answers import delta_type, first, like
 from onnx_ig.methods.bound import Bound
 from onnx_ig.methods.requests import Arguments
+from onnx_ig.methods.strongest_classes import of_sections, shares_of_named, strongest_classes
 from onnx_ig.report.illustrate import Drawings, illustrations, of_example, summaries
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.report.words import token_names
@@ -56,6 +57,7 @@ class Explanation(Generic[Inputs]):
         steps_used: intervals between path points, int64 [N] in an array; n steps are n + 1 gradients. None where the
             number of points was fixed.
         warnings: sentences about these results: what is given as OnnxIgWarning too, then advice.
+        outputs: the model's whole output, [N, C], where it has classes and was computed anyway; else None.
         provider: the execution provider that was used.
         seconds: that the call took, models that it opened included.
         report: the same as arrays by the tensors' names, with what else is known of them.
@@ -71,6 +73,7 @@ class Explanation(Generic[Inputs]):
     error_estimate: Numbers | None = None
     steps_used: Array | None = None
     warnings: tuple[str, ...] = field(default=())
+    outputs: Array | None = None
 
     def __repr__(self) -> str:
         tensors = ", ".join(f"{name} {list(array.shape)}" for name, array in self.report.attributions.items())
@@ -113,6 +116,8 @@ class Explanation(Generic[Inputs]):
             "example_names": examples,
         }
         given: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
+        if classes is not None and self.report.classes and self.report.classes[0].kind == "value":
+            given["classes"] = shares_of_named(self.outputs, self.report.target, classes)
         return replace(self, report=replace(self.report, **given))
 
     def top(self, k: int = 10, example: int = 0) -> list[Feature]:
@@ -163,16 +168,40 @@ class Explanation(Generic[Inputs]):
 
         return to_shap(self.report)
 
-    def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-        """The report that ``onnx-ig attribute -o`` writes: see :func:`onnx_ig.report.write.write_report`."""
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        others: Sequence[Explanation[Any]] = (),
+    ) -> list[Path]:
+        """The report that ``onnx-ig attribute -o`` writes: see :func:`onnx_ig.report.write.write_report`.
+
+        Args:
+            others: of further targets of the same examples, as :meth:`onnx_ig.IntegratedGradients.explain_targets`
+                returns them; the page then has a choice between all.
+
+        Raises:
+            InputError: another's examples or tensors are others.
+        """
+        from onnx_ig.report.several_targets import in_lines
         from onnx_ig.report.write import write_report
 
-        return write_report(Path(directory), self.report, overwrite=overwrite)
+        reports = [self.report, *(other.report for other in others)]
+        if any(_shapes(report) != _shapes(self.report) for report in reports):
+            raise InputError("others= takes what was found for further targets of the same examples and tensors")
+        warnings = tuple(dict.fromkeys(warning for report in reports for warning in report.warnings))
+        together = replace(in_lines(reports), warnings=warnings) if others else self.report
+        return write_report(Path(directory), together, overwrite=overwrite)
 
     def _example(self, example: int) -> int:
         if not -self.report.examples <= example < self.report.examples:
             raise InputError(f"there is no example {example}: {self.report.examples} were explained")
         return example % self.report.examples
+
+
+def _shapes(report: AttributionReport) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in report.attributions.items()}
 
 
 @dataclass(frozen=True)
@@ -224,6 +253,7 @@ def explanation(
         error_estimate=answer.number_each(found.error_estimate, given),
         steps_used=found.steps_used,
         warnings=warnings,
+        outputs=found.outputs,
     )
 
 
@@ -256,7 +286,10 @@ def _report(
         seconds={"attribution": seconds},
         warnings=warnings,
     )
-    return with_names(report, given, model, engine.output_dims(request))
+    named = with_names(report, given, model, engine.output_dims(request))
+    target, names = request.target, named.class_names
+    classes = strongest_classes(model, engine.plan.output, of_sections(found.outputs), [target], names)
+    return replace(named, classes=classes)
 
 
 def with_names(

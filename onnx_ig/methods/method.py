@@ -31,7 +31,16 @@ from onnx_ig.methods.batches import Batches
 from onnx_ig.methods.bound import ENGINES_KEPT, Bound
 from onnx_ig.methods.captum_family import CaptumMember
 from onnx_ig.methods.explanation import Answer, Explanation, explanation
-from onnx_ig.methods.requests import Answering, Arguments, GivenOutput, Scorer, path_point, request_of, with_target
+from onnx_ig.methods.requests import (
+    Answering,
+    Arguments,
+    GivenOutput,
+    Remembered,
+    Scorer,
+    path_point,
+    request_of,
+    with_target,
+)
 from onnx_ig.methods.several_targets import as_targets, count_of, of_target, targets_of
 from onnx_ig.methods.sources import forward_of, picklable, unpickled
 from onnx_ig.runtime.session import ProviderSpec
@@ -167,11 +176,13 @@ class Method(Batches, CaptumMember):
         ``ends``, ``estimate``: see :func:`onnx_ig.engine.fixed.integrate_fixed`.
         """
         engine, request, bound = self._current(given, rule.nodes, path_parts=rule.path_parts)
-        request = with_target(request, given.target, engine)
+        remembered = Remembered(engine)
+        request = with_target(request, given.target, remembered)
         rule = from_each(rule, given.averaged_over(bound.inputs))
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
             found = rule.integrate(engine, request, estimate, ends=ends, **options)
+        found.outputs = remembered.found if found.outputs is None else found.outputs
         notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
         return Answer(engine, request, bound, found, rule.missed(found), notes)
 
@@ -184,9 +195,13 @@ class Method(Batches, CaptumMember):
             targets=count_of(targets),
             path_parts=rule.path_parts,
         )
-        rows = targets_of(targets, request, engine)
+        remembered = Remembered(engine)
+        rows = targets_of(targets, request, remembered)
         if engine.plan.targets == 1:
-            return [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
+            each = [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
+            for answer in each:
+                answer.found.outputs = remembered.found if answer.found.outputs is None else answer.found.outputs
+            return each
         rule = from_each(rule, given.averaged_over(bound.inputs))
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
@@ -194,6 +209,7 @@ class Method(Batches, CaptumMember):
         answers = []
         for k, target in enumerate(rows):
             own, asked = of_target(found, k, len(rows)), replace(request, target=as_targets([target])[:, 0])
+            own.outputs = remembered.found
             notes = notes_of(engine, bound.model, asked, own)
             answers.append(Answer(engine, asked, bound, own, rule.missed(own), notes))
         return answers

@@ -116,6 +116,33 @@ class GivenOutput:
         return self.output
 
 
+class Remembered:
+    """``model``, whose outputs for one request are computed once."""
+
+    def __init__(self, model: Answering) -> None:
+        self._model = model
+        self.found: Array | None = None
+
+    @property
+    def batched(self) -> bool:
+        """See :class:`Answering`, as for the others."""
+        return self._model.batched
+
+    def output_dims(self, request: Request) -> Sequence[int]:
+        """As the model tells them."""
+        return self._model.output_dims(request)
+
+    def predicted(self, request: Request) -> Array:
+        """The arg-max."""
+        return np.argmax(self.outputs(request), axis=-1)
+
+    def outputs(self, request: Request) -> Array:
+        """Of the first call."""
+        if self.found is None:
+            self.found = self._model.outputs(request)
+        return self.found
+
+
 def request_of(
     layout: Layout,
     per_example: Collection[str],

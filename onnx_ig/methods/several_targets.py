@@ -62,6 +62,6 @@ def as_targets(rows: Sequence[Array]) -> Array:
 
 def of_target(found: Attribution, k: int, of: int) -> Attribution:
     """The part of the ``k``-th target in the answer to a request that repeats each example ``of`` times."""
-    parts = {field.name: getattr(found, field.name) for field in fields(Attribution)}
+    parts = {field.name: getattr(found, field.name) for field in fields(Attribution) if field.name != "outputs"}
     attributions = {name: value[k::of] for name, value in parts.pop("attributions").items()}
     return Attribution(attributions, **{name: None if v is None else v[k::of] for name, v in parts.items()})

@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-_KINDS = {"probability": "probability", "softmax": "softmax of the output"}
+_TITLES = {
+    "probability": "The strongest classes, by probability",
+    "softmax": "The strongest classes, by softmax of the output",
+    "sigmoid": "The strongest classes, by sigmoid of the output",
+    "value": "The largest outputs, as they are",
+}
 STYLE = """
 .classes { list-style: none; margin: .25rem 0 1rem; padding: 0; display: grid; gap: .25rem; max-width: 30rem;
   grid-template-columns: minmax(0, 1fr); }
 .classes li { display: flex; justify-content: space-between; gap: 1rem; padding: .3rem .6rem; border-radius: 6px;
   border: 1px solid var(--line); font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
   background: linear-gradient(var(--bar) 0 0) no-repeat 0 / var(--share) 100%; }
+.classes li.below { background-image: linear-gradient(var(--below) 0 0); }
 .classes li span:last-child { white-space: nowrap; }
 .classes li[aria-current] { border-color: var(--ink); font-weight: 700; }
 .choice { margin-top: 2rem; }
@@ -43,9 +49,11 @@ def bars(example: Mapping[str, Any]) -> str:
     found = example.get("classes")
     if not found or not found["strongest"]:
         return ""
-    title = f"The strongest classes, by {_KINDS[found['share']]}"
-    items = "".join(_bar(one, attributed=one["class"] == example["target"]) for one in found["strongest"])
-    return f'<p class="faint">{title}</p><ol class="classes" aria-label="{title}">{items}</ol>'
+    title, strongest = _TITLES[found["share"]], found["strongest"]
+    longest = max(abs(one["share"]) for one in strongest) if found["share"] == "value" else None
+    items = "".join(_bar(one, longest, attributed=one["class"] == example["target"]) for one in strongest)
+    why = f" ({escape(found['why'])})" if found["why"] else ""
+    return f'<p class="faint">{title}{why}</p><ol class="classes" aria-label="{title}">{items}</ol>'
 
 
 def choice(number: int, titles: Sequence[str], sections: Sequence[str]) -> str:
@@ -67,8 +75,13 @@ def choice(number: int, titles: Sequence[str], sections: Sequence[str]) -> str:
     )
 
 
-def _bar(one: Mapping[str, Any], *, attributed: bool) -> str:
-    percent = f"{100 * one['share']:.1f}"
+def _bar(one: Mapping[str, Any], longest: float | None, *, attributed: bool) -> str:
+    """``longest``: the number that has a whole bar; None: the numbers are shares, which are shown in per cent."""
+    percent = f"{100 * abs(one['share']) / (longest or 1.0):.1f}"
+    number = f"{percent} %" if longest is None else f"{one['share']:.4g}"
     name = str(one["class"]) if one["name"] is None else f"{one['class']} ({one['name']})"
     current, said = (' aria-current="true"', " – attributed") if attributed else ("", "")
-    return f'<li style="--share: {percent}%"{current}><span>{escape(name)}{said}</span><span>{percent} %</span></li>'
+    below = ' class="below"' if one["share"] < 0 else ""
+    return (
+        f'<li style="--share: {percent}%"{below}{current}><span>{escape(name)}{said}</span><span>{number}</span></li>'
+    )

@@ -51,9 +51,10 @@ def document(
                             ``error_estimate`` (relative, or null), ``steps_used`` (null without a tolerance),
                             ``top_features``
                             ``words``: pairs of a word and its attribution, of a text that is attributed
-                            ``classes``, of the first examples where F is a class: ``share``, which is
-                            ``"probability"`` or ``"softmax"`` (of the output), and ``strongest``, up to 5 classes, or
-                            as many as are attributed, as objects of ``class``, ``name`` (or null) and ``share``
+                            ``classes``, of the first examples where the output has several: ``share``, which is
+                            ``"probability"``, ``"softmax"`` or ``"sigmoid"`` (of the output), or ``"value"`` (the
+                            output itself), ``why``, what tells that, and ``strongest``, up to 5 classes, or as many
+                            as are attributed, as objects of ``class``, ``name`` (or null) and ``share``
     ``top_features``        the 10 largest attributions by magnitude over all tensors: ``tensor``, ``index``
     (without
                             the example axis), ``name`` (or null), ``attribution``, ``value`` (the input's, or

@@ -71,7 +71,7 @@ def _classes(report: AttributionReport, index: int) -> dict[str, Any]:
     for found in report.classes[index : index + 1]:
         pairs = zip(found.classes, found.shares, strict=True)
         strongest = [{"class": c, "name": report.class_name(c), "share": number(share)} for c, share in pairs]
-        return {"classes": {"share": found.kind, "strongest": strongest}}
+        return {"classes": {"share": found.kind, "why": found.why, "strongest": strongest}}
     return {}
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from onnx_ig.report import class_bars
 
 _LIGHT = """color-scheme: light dark; --ink: #1a1a1a; --faint: #5f5f5f; --line: #d9d9d9; --paper: #fff;
-  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8; --bar: #dbe4f7;"""
+  --soft: #f5f5f5; --positive: #b01c27; --negative: #1b5fa8; --bar: #dbe4f7; --below: #f6dcde;"""
 _DARK = """--ink: #ececec; --faint: #a8a8a8; --line: #3d3d3d;
-  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5; --bar: #2b3a5c;"""
+  --paper: #161616; --soft: #222; --positive: #ff8087; --negative: #7db8f5; --bar: #2b3a5c; --below: #55282c;"""
 _CONTENT = """
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }

@@ -59,7 +59,7 @@ def classes() -> AttributionReport:
     array = RNG.standard_normal((20, 1, 8, 8)).astype(np.float32)
     outputs = RNG.standard_normal((16, 7))
     targets = np.argsort(-RNG.standard_normal((20, 7)), axis=1)[:, :3]
-    shares = class_shares(outputs, targets[:16])
+    shares = class_shares(outputs, targets[:16], "softmax")
     facts = {"inputs": {"image": np.abs(array)}, "pictures": {"image": Picture("NCHW")}, "class_names": NAMES}
     return in_lines([report("image", array + k, target=targets[:, k], classes=shares, **facts) for k in range(3)])
 

@@ -21,6 +21,8 @@ from onnx_ig.errors import UsageError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model
 from onnx_ig.methods.requests import Arguments
+from onnx_ig.methods.strongest_classes import strongest_classes
+from onnx_ig.report.page import most_sections
 
 
 class Deployed:
@@ -89,9 +91,18 @@ class Deployed:
             progress,
         )
         path = PathChoice(options.method, options.n_steps, options.tolerance, options.max_steps)
-        if several:
-            return of_several([self._found(found) for found in self._opened.answers(given, path)])
-        return self._found(self._opened.answer(given, path))
+        answers = self._opened.answers(given, path) if several else [self._opened.answer(given, path)]
+        outputs = answers[0].outputs
+        shown = most_sections(options.draw) - (0 if values.window is None else values.window.rows.start)
+        classes = strongest_classes(
+            model,
+            contract.output,
+            None if outputs is None or shown < 1 else outputs[:shown],
+            [found.target for found in answers],
+            options.names.classes,
+            added=[contract.prefix + names.TARGET_USED],
+        )
+        return replace(of_several([self._found(found) for found in answers]), classes=classes)
 
     def _found(self, found: Explained) -> Found:
         """The answer for one target."""

@@ -9,7 +9,6 @@ from functools import cached_property
 from onnx_ig.attribution import Plan, default_inputs, make_plan
 from onnx_ig.attribution.batch_axis import examples_first
 from onnx_ig.attribution.layout import example_shape, require_row_each
-from onnx_ig.cli.attributing.classes import strongest_classes
 from onnx_ig.cli.attributing.noise import baseline_notes, noise_notes, requested_noise
 from onnx_ig.cli.attributing.pieces import bytes_of_a_row
 from onnx_ig.cli.attributing.request import AttributeOptions, Found, of_several
@@ -30,6 +29,7 @@ from onnx_ig.methods.explanation import Answer
 from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.methods.requests import Arguments
+from onnx_ig.methods.strongest_classes import outputs_of_first, strongest_classes
 from onnx_ig.report.page import most_sections
 
 
@@ -113,7 +113,12 @@ class Plain:
         else:
             answers = self._method.answers(given, values.targets(options.targets), rule)
         found = of_several([self._found(answer, said) for answer in answers])
-        classes = strongest_classes(answers, values.window, most_sections(options.draw))
+        first, targets = answers[0], [answer.request.target for answer in answers]
+        shown = most_sections(options.draw) - (0 if values.window is None else values.window.rows.start)
+        shown = min(shown, first.request.examples)
+        outputs = outputs_of_first(first.engine, first.request, first.found.outputs, shown)
+        output = first.engine.plan.output
+        classes = strongest_classes(first.bound.model, output, outputs, targets, options.names.classes)
         return replace(found, classes=classes)
 
     def _found(self, answer: Answer, said: Sequence[str]) -> Found:

@@ -149,7 +149,7 @@ def found_before(said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Found:
     """What was found by an earlier run: what it said, and its arrays by their names in the file."""
     prefix = "attribution_"
     own: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
-    classes = tuple(ClassShares(c["kind"], tuple(c["classes"]), tuple(c["shares"])) for c in said["classes"])
+    classes = tuple(ClassShares(c["kind"], tuple(c["classes"]), tuple(c["shares"]), c["why"]) for c in said["classes"])
     words = {
         **said,
         "classes": classes,
