@@ -70,7 +70,9 @@ class Noise:
         """
         if not any(kind_of(x.dtype) == "f" for x in inputs.values()):
             raise InputError(
-                f"noise is added to inputs of floats, and {', '.join(inputs)} hold none: ids and text have no noise"
+                f"noise is added to a model's inputs of floats, and {', '.join(inputs)} hold none: no id or text is "
+                "near another. Leave the noise out, average over baselines (average_baselines=, --baseline @FILE), or "
+                "explain the part of the model behind its embedding"
             )
         generator = np.random.default_rng(self.seed)
         for _ in range(self.samples):

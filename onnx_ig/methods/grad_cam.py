@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from onnx_ig.common.types import Progress
+from onnx_ig.engine.averaged import Noise
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.methods.captum_family import wrapped
 from onnx_ig.methods.explanation import Explanation
@@ -77,6 +78,7 @@ class LayerGradCam(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
     ) -> Any:
         """The map, [N, 1, space ...]: a tensor, a tuple where the layer has several, a list for a list of layers.
 
@@ -85,13 +87,18 @@ class LayerGradCam(LayerMethod):
             relu_attributions: max(map, 0), as the paper draws it.
             attr_dim_summation: False: each channel's product, in the layer's shape, not their sum.
             weights: ``"grad-cam"``, one for each channel, or ``"hirescam"``, one for each element.
+            noise: of an ONNX source, average over inputs with noise, at each of which the layer has another value;
+                ``relu_attributions`` are then of the average.
             The others, and what is raised: see :meth:`onnx_ig.InputXGradient.attribute`.
 
         Raises:
             InputError: the layer's value has no axis of channels to sum over.
             UsageError: other ``weights``.
         """
-        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, grad_kwargs, weights)
+        check_grad_keywords(grad_kwargs)
+        self._require_averages(noise)
+        in_graph = noise is not None and attr_dim_summation  # averages of squares are of the sums
+        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, weights, summed=in_graph)
         found = asked.method.attribute(
             asked.inputs,
             target,
@@ -100,6 +107,7 @@ class LayerGradCam(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
         )
         return self._answer(_maps(asked.by_layer(found), relu=relu_attributions, summed=attr_dim_summation))
 
@@ -118,13 +126,17 @@ class LayerGradCam(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing.
 
         Its drawings lay the map over the picture that the model was given.
         """
         began = time.perf_counter()
-        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, grad_kwargs, weights)
+        check_grad_keywords(grad_kwargs)
+        self._require_averages(noise)
+        in_graph = noise is not None and attr_dim_summation  # averages of squares are of the sums
+        asked = self._asked(inputs, additional_forward_args, attribute_to_layer_input, weights, summed=in_graph)
         found = asked.method.explain(
             asked.inputs,
             target,
@@ -133,22 +145,25 @@ class LayerGradCam(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
         )
         made = functools.partial(_maps, relu=relu_attributions, summed=attr_dim_summation)
         return self._explained(asked, found, began, inputs, made, weights)
 
     def _asked(
-        self, inputs: Any, additional: Any, at_input: bool, grad_kwargs: Mapping[str, Any] | None, weights: Weights
+        self, inputs: Any, additional: Any, at_input: bool, weights: Weights, *, summed: bool
     ) -> Asked[InputXGradient]:
         """The products of each layer's elements, with the ``weights`` in their gradient's place.
 
         Raises:
-            UsageError: other weights, or arguments for torch alone.
+            UsageError: other weights.
         """
-        check_grad_keywords(grad_kwargs)
         if weights not in get_args(Weights):
             raise UsageError(f"unknown weights {weights!r}: choose {' or '.join(get_args(Weights))}")
-        return self._places.gradient(at_input, inputs, additional, pooled=weights == "grad-cam")
+        pooled = weights == "grad-cam"
+        return self._places.gradient(
+            at_input, inputs, additional, pooled=pooled, sum_over="channels" if summed else None
+        )
 
 
 def _maps(by_layer: ByLayer, *, relu: bool, summed: bool) -> ByLayer:

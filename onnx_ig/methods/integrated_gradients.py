@@ -247,6 +247,7 @@ class IntegratedGradients(Method):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | bool | None = None,
+        noise: Noise | None = None,
         average_baselines: bool = False,
     ) -> list[Explanation[Any]]:
         """What :meth:`explain` returns, for each of several targets, in fewer evaluations than as many calls.
@@ -286,7 +287,7 @@ class IntegratedGradients(Method):
             progress,
             average_baselines=average_baselines,
         ).unpacked()
-        rule = path_rule(n_steps, method, tolerance, max_steps)
+        rule = smoothed(path_rule(n_steps, method, tolerance, max_steps), noise)
         began = time.perf_counter()
         return [
             explanation(self._returned(answer.found, given.inputs, answer.bound), answer, given, began, rule)

@@ -13,6 +13,7 @@ from typing import Any
 
 from onnx_ig.common.arrays import inputs_as_tuple, to_array
 from onnx_ig.common.types import Algorithm, Array
+from onnx_ig.engine.averaged import Noise
 from onnx_ig.errors import UsageError
 from onnx_ig.methods.answers import described
 from onnx_ig.methods.batches import Batches
@@ -106,6 +107,22 @@ class LayerMethod(Batches, CaptumMember):
         from onnx_ig.methods.pytorch.layers import resized
 
         return resized(layer_attribution, interpolate_dims, interpolate_mode)
+
+    def _require_averages(self, noise: Noise | None, average_baselines: bool = False) -> None:
+        """Refuse averages that a layer's value cannot follow.
+
+        Raises:
+            UsageError: the layers are modules.
+        """
+        if self._places.averages or (noise is None and not average_baselines):
+            return
+        what, instead = "noise=", "captum.attr.NoiseTunnel takes this method, and averages over inputs with noise"
+        if noise is None:
+            what, instead = "average_baselines=", "take the mean of one call for each row of baselines"
+        raise UsageError(
+            f"{what} goes with the layers of ONNX models: a module's value is computed by torch, once, at the inputs "
+            f"that are given, and would not follow others; {instead}"
+        )
 
     def _explained(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.common import arrays
-from onnx_ig.common.types import Array
+from onnx_ig.common.types import Array, SumOver
 from onnx_ig.engine.forward import select
 from onnx_ig.errors import InputError, UsageError, warn
 from onnx_ig.graph.reading import is_float
@@ -54,12 +54,22 @@ class Asked(Generic[_Kind]):
 
 
 class Places(Protocol):
-    """The layers of one source; ``at_input`` asks for what a layer is given instead of what it gives."""
+    """The layers of one source; ``at_input`` asks for what a layer is given instead of what it gives.
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
+    Attributes:
+        averages: whether a layer's value follows inputs and baselines that the method itself draws and averages over.
+    """
+
+    averages: bool
+
+    def gradient(
+        self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False, sum_over: SumOver | None = None
+    ) -> Asked[InputXGradient]:
         """Value × gradient of each tensor of each layer, or the gradient alone.
 
-        ``pooled``: the value × the mean of the gradient over axes 2 and on.
+        Args:
+            pooled: the value × the mean of the gradient over axes 2 and on.
+            sum_over: add up in the graph, where ``averages``.
         """
 
     def integral(
@@ -94,14 +104,18 @@ def places_of(forward_func: Any, layers: Sequence[Any], multiply: bool, options:
 class _InGraph:
     """Tensors of an ONNX graph by name."""
 
+    averages = True
+
     def __init__(self, source: Any, names: list[str], multiply: bool, options: dict[str, Any]) -> None:
         self._model, self._names, self._multiply, self._options = load(source), names, multiply, options
-        self._methods: dict[tuple[type[Method], bool], Method] = {}
+        self._methods: dict[tuple[type[Method], bool, SumOver | None], Method] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
+    def gradient(
+        self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False, sum_over: SumOver | None = None
+    ) -> Asked[InputXGradient]:
         by_layer = functools.partial(self._by_layer, at_input)
         kind = InputXPooledGradient if pooled else InputXGradient
-        return Asked(self._method(kind, at_input), inputs, additional, by_layer)
+        return Asked(self._method(kind, at_input, sum_over), inputs, additional, by_layer)
 
     def integral(
         self, at_input: bool, inputs: Any, baselines: Any, additional: Any, allow_nonfinite: bool
@@ -116,11 +130,11 @@ class _InGraph:
     def baseline_scores(self, baselines: Any, inputs: Any, target: Any, additional: Any) -> Any:
         return None
 
-    def _method(self, kind: type[_Kind], at_input: bool) -> _Kind:
-        key = (kind, at_input)
+    def _method(self, kind: type[_Kind], at_input: bool, sum_over: SumOver | None = None) -> _Kind:
+        key = (kind, at_input, sum_over)
         if key not in self._methods:
             places = [name for layer in self._tensors(at_input) for name in layer]
-            self._methods[key] = kind(self._model, self._multiply, at=places, **self._options)
+            self._methods[key] = kind(self._model, self._multiply, at=places, sum_over=sum_over, **self._options)
         return cast(_Kind, self._methods[key])
 
     def _tensors(self, at_input: bool) -> list[list[str]]:
@@ -152,7 +166,9 @@ def _pooled(gradient: Tensor) -> Tensor:
 
 
 class _InFunction:
-    """Modules that a torch function calls."""
+    """Modules that a torch function calls, whose values torch computes once, at the inputs that are given."""
+
+    averages = False
 
     def __init__(
         self, function: Callable[..., Any], modules: tuple[Any, ...], multiply: bool, options: dict[str, Any]
@@ -160,7 +176,9 @@ class _InFunction:
         self._function, self._modules, self._multiply, self._options = function, modules, multiply, options
         self._methods: dict[Any, tuple[AtLayers, Method]] = {}
 
-    def gradient(self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False) -> Asked[InputXGradient]:
+    def gradient(
+        self, at_input: bool, inputs: Any, additional: Any, *, pooled: bool = False, sum_over: SumOver | None = None
+    ) -> Asked[InputXGradient]:
         layers, given = self._layers(at_input), self._given(inputs, additional)
         values = layers.values(given.arguments)
         at_layers, method = self._method(InputXGradient, layers, values, given.examples)

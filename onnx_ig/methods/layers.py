@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from onnx_ig.common.types import Progress, Rule
+from onnx_ig.engine.averaged import Noise
 from onnx_ig.methods.captum_family import wrapped
 from onnx_ig.methods.explanation import Explanation
 from onnx_ig.methods.layer_method import LayerMethod, check_grad_keywords
@@ -62,6 +63,7 @@ class LayerGradientXActivation(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
     ) -> Any:
         """v(x) · ∂F(x; t)/∂v in the layer's shape: a tensor, a tuple where the layer has several, a list for a list.
 
@@ -69,9 +71,11 @@ class LayerGradientXActivation(LayerMethod):
             attribute_to_layer_input: v is what the layer is given instead of what it returns; of an ONNX source, the
                 float tensors that the node which computes the named tensor reads.
             grad_kwargs: Captum's arguments for torch.autograd.grad; those that change nothing here are taken.
+            noise: of an ONNX source, average over inputs with noise, at each of which the layer has another value.
             The others, and what is raised: see :meth:`onnx_ig.InputXGradient.attribute`.
         """
         check_grad_keywords(grad_kwargs)
+        self._require_averages(noise)
         asked = self._places.gradient(attribute_to_layer_input, inputs, additional_forward_args)
         found = asked.method.attribute(
             asked.inputs,
@@ -81,6 +85,7 @@ class LayerGradientXActivation(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
         )
         return self._answer(asked.by_layer(found))
 
@@ -96,10 +101,12 @@ class LayerGradientXActivation(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F(x; t), which costs nothing."""
         began = time.perf_counter()
         check_grad_keywords(grad_kwargs)
+        self._require_averages(noise)
         asked = self._places.gradient(attribute_to_layer_input, inputs, additional_forward_args)
         found = asked.method.explain(
             asked.inputs,
@@ -109,6 +116,7 @@ class LayerGradientXActivation(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
         )
         return self._explained(asked, found, began, inputs)
 
@@ -149,19 +157,25 @@ class LayerIntegratedGradients(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Any:
         """The attributions in the layer's shape: a tensor, a tuple where the layer has several, a list for a list.
 
         Args:
             attribute_to_layer_input, grad_kwargs: see :meth:`LayerGradientXActivation.attribute`.
             tolerance: as there, of all layers together.
+            noise, average_baselines: of an ONNX source: the model's inputs and baselines that are averaged over.
             The others, and what is raised: see :meth:`onnx_ig.IntegratedGradients.attribute`.
         """
         check_grad_keywords(grad_kwargs)
+        self._require_averages(noise, average_baselines)
         asked = self._places.integral(
             attribute_to_layer_input, inputs, baselines, additional_forward_args, allow_nonfinite
         )
-        answer = asked.method.attribute(
+        of_average = return_convergence_delta and (noise is not None or average_baselines)
+        attribute: Any = asked.method.attribute  # two forms of answer
+        answer = attribute(
             asked.inputs,
             asked.baselines,
             target,
@@ -174,10 +188,15 @@ class LayerIntegratedGradients(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
+            average_baselines=average_baselines,
+            return_convergence_delta=of_average,
         )
-        found = asked.by_layer(answer)
+        found = asked.by_layer(answer[0] if of_average else answer)
         if not return_convergence_delta:
             return self._answer(found)
+        if of_average:
+            return self._answer(found), answer[1]
         delta = self._places.delta(found, baselines, inputs, target, additional_forward_args)
         return self._answer(found), delta
 
@@ -198,6 +217,8 @@ class LayerIntegratedGradients(LayerMethod):
         per_example: Sequence[str] = (),
         allow_nonfinite: bool = False,
         progress: Progress | None = None,
+        noise: Noise | None = None,
+        average_baselines: bool = False,
     ) -> Explanation[Any]:
         """What :meth:`attribute` returns for the same arguments, and F, the delta, the estimated error and the steps.
 
@@ -206,6 +227,7 @@ class LayerIntegratedGradients(LayerMethod):
         """
         began = time.perf_counter()
         check_grad_keywords(grad_kwargs)
+        self._require_averages(noise, average_baselines)
         asked = self._places.integral(
             attribute_to_layer_input, inputs, baselines, additional_forward_args, allow_nonfinite
         )
@@ -222,6 +244,8 @@ class LayerIntegratedGradients(LayerMethod):
             per_example=per_example,
             allow_nonfinite=allow_nonfinite,
             progress=progress,
+            noise=noise,
+            average_baselines=average_baselines,
         )
         of_model = (baselines, inputs, target, additional_forward_args)
         if (start := self._places.baseline_scores(*of_model)) is not None:
