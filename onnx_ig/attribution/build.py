@@ -71,7 +71,7 @@ class _Builder:
         graph = self.result.graph
         graph.inputs.remove(seed)
         graph.outputs.clear()
-        if plan.form == "complete":
+        if plan.form == "complete" and plan.own_outputs:
             graph.outputs.extend(adjoint.own_outputs)
         free_names(graph, self._wanted_names())
         self.op = OpBuilder(graph)

@@ -62,6 +62,7 @@ class Plan:
         prefix: put before every name that the attribution model adds.
         affine_prefix: lay the path behind the affine part of the model (the same result for less work).
         in_sequence: the complete form's chunks of the path are so many copies of the step, not turns of a loop.
+        own_outputs: whether the complete form gives the model's own outputs as well.
         path_points: the length of a path that is an input, where that is settled.
         pooled: of Input×Gradient, the factor beside the tensor is the mean of its gradient over the axes behind that of
             channels.
@@ -88,6 +89,7 @@ class Plan:
     to_tolerance: tuple[float, int] | None = None
     targets: int = 1
     in_sequence: bool = False
+    own_outputs: bool = True
     path_points: int | None = None
     path_parts: int = 1
     pooled: bool = False

@@ -76,6 +76,7 @@ class Engine:
             pooled=pooled,
             sum_over=sum_over,
         )
+        self.plan = replace(self.plan, own_outputs=False)  # they would be computed, and downloaded from a device
         if self.plan.layout.kind == "none" or self.plan.target is None or form == "complete":
             # there is no axis, or no choice, of targets, or a form that has one at a time
             self.plan = replace(self.plan, targets=1)

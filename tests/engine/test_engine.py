@@ -48,6 +48,16 @@ def test_any_number_of_examples(shape: str, out: str, examples: int) -> None:
     np.testing.assert_allclose(gradient, x * np.cos(x) * WEIGHTS.T[targets], atol=1e-5)
 
 
+def test_only_what_is_asked_for_is_computed() -> None:
+    """The model's own outputs, of which one has a tensor of its own, are no part of what the engine runs."""
+    several = model("N, 3", "N, 2")
+    several.graph.node.append(onnx.helper.make_node("Tan", ["x"], ["further"]))
+    several.graph.output.append(onnx.helper.make_tensor_value_info("further", onnx.TensorProto.FLOAT, ["N", 3]))
+    found = engine_module.Engine(onnx_ig.load(several), algorithm="input-x-gradient", provider="cpu", output="y")
+    assert sorted(found.session.output_names) == ["onnx_ig.attribution_x", "onnx_ig.score"]
+    assert "Tan" not in {node.op_type for node in found._built.graph}
+
+
 def test_no_batch_axis() -> None:
     x = rows(1)[0]
     method = onnx_ig.IntegratedGradients(model("3", "2"), provider="cpu")

@@ -17,7 +17,15 @@ from tools.gpu.tables import RESULTS
 from tools.kernel_table import cuda_kernels
 
 pytestmark = pytest.mark.cuda
-GUARDED = {"MLP": [], "LSTM": [], "MobileNetV3": ["step", "input-x-gradient"], "ViT-small": ["step"]}
+FORMS = ("step", "complete", "flat", "input-x-gradient")
+# By form, at most how many kernels: 0.8 times what graphs launched as they are exported, 0.3 times where cuDNN has an
+# LSTM's forward pass (counted in the same way at commit 9a339be).
+GUARDED = {
+    "MLP": dict(zip(FORMS, (36, 120, 53, 24), strict=True)),
+    "LSTM": dict(zip(FORMS, (1322, 6044, 3403, 1317), strict=True)),
+    "MobileNetV3": {"step": 468, "input-x-gradient": 455},
+    "ViT-small": {"step": 1064},
+}
 
 
 def test_the_cuda_columns_are_what_onnx_runtime_registers() -> None:
@@ -38,12 +46,12 @@ def test_every_node_is_on_cuda_and_launches_do_not_grow(name: str, tmp_path: Pat
     recorded = {
         (row["model"], row["form"]): row for row in json.loads((RESULTS / f"{STEM}.json").read_text()) if "form" in row
     }
-    forms = ["--forms", *GUARDED[name]] if GUARDED[name] else []
+    forms = ["--forms", *GUARDED[name]]
     assert main(["--models", name, *forms, "--rows", str(tmp_path / "rows.json")]) == 0, "its output says why"
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert len(rows) == len(GUARDED[name] or ["step", "complete", "flat", "input-x-gradient"])
+    assert [row["form"] for row in rows] == list(GUARDED[name])
     for row in rows:
         before = recorded[row["model"], row["form"]]
         assert (row["on the CPU"], row["Memcpys"], row["plans rebuilt"]) == (0, 0, 0), row
-        assert row["launches"] <= before["launches"], row
+        assert row["launches"] <= min(before["launches"], GUARDED[name][row["form"]]), row
         assert row["CUDA graph"] == before["CUDA graph"], row
