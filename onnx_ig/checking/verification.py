@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from onnx_ig.attribution.batch_axis import examples_first
+from onnx_ig.checking.attribution_files import against_own_scores, written_contract
 from onnx_ig.checking.comparison import Row, VerificationReport, report
 from onnx_ig.checking.comparison import samples as drawn_samples
 from onnx_ig.checking.differences import against_differences
 from onnx_ig.common import arrays
 from onnx_ig.common.types import Rule
 from onnx_ig.errors import InputError, UsageError
-from onnx_ig.loading.model import is_torch_source, load_with_output, refuse_attribution_model
+from onnx_ig.loading.model import is_torch_source, load_with_output
 from onnx_ig.methods.gradients import InputXGradient
 from onnx_ig.methods.integrated_gradients import IntegratedGradients
 from onnx_ig.runtime.session import ProviderSpec
@@ -70,7 +71,8 @@ def verify(
 
     Raises:
         InputError: an ONNX model with undeclared dimensions and no ``inputs``, or one that cannot be judged there.
-        UsageError: another axis than the first of a PyTorch source.
+        UsageError: another axis than the first of a PyTorch source; an attribution model that its file does not tell
+            enough of (its path follows the error, it attributes an inner tensor).
 
     >>> import numpy as np, onnx.parser, onnx_ig
     >>> model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 21]>
@@ -83,7 +85,13 @@ def verify(
     given = inputs if inputs is not None else example_inputs
     if not is_torch_source(source):
         model, output = load_with_output(source, output)
-        refuse_attribution_model(model)
+        contract = written_contract(model)
+        if contract is not None:
+            if output is not None or at is not None or batch_axis != 0:
+                raise UsageError(
+                    "output=, at= and batch_axis= (--output, --at, --batch-axis): the file has them baked in"
+                )
+            return against_own_scores(model, contract, given, additional_forward_args, target, samples, tolerance, rng)
         model = examples_first(model, batch_axis)
         shared = {"output": output, "at": at, "provider": provider, "batch_axis": batch_axis and 0}
         return against_differences(model, given, additional_forward_args, target, samples, tolerance, shared, rng)

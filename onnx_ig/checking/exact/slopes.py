@@ -24,8 +24,8 @@ from onnx_ig.errors import ModelError, NoGradientPathError, OnnxIgError, OnnxIgW
 from onnx_ig.loading.model import Model, tensors_of
 
 TOLERANCE = 1e-5
-_STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)  # of each element's size; a kink needs the small, curvature is met first
-_ROUNDING = 64 * np.finfo(np.float64).eps  # of a sum of the outputs, for each of the two evaluations
+STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)  # of each element's size; a kink needs the small, curvature is met first
+ROUNDING = 64 * np.finfo(np.float64).eps  # of a sum of the outputs, for each of the two evaluations
 _LARGEST = 700_000_000  # bytes of weights, of which float64 needs twice as many
 
 
@@ -59,13 +59,13 @@ class Exact:
                 f"{_LARGEST / 2**20:.0f} MB are"
             )
         self._model = model
-        wide = as_float64(ir.to_proto(_only(model.clone_ir(), [output], sources)), halves=True)
+        widened = as_float64(ir.to_proto(only(model.clone_ir(), [output], sources)), halves=True)
         self.output, self.sources = output, list(sources)
-        self._forward = Forward(wide)
+        self._forward = Forward(widened)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OnnxIgWarning)
-                gradient = exact_gradient(wide, wrt=self.sources, outputs=[output])
+                gradient = exact_gradient(widened, wrt=self.sources, outputs=[output])
             self.straight_through = {p.value for p in gradient.metadata_props if p.key == STRAIGHT_THROUGH} - {"{}"}
             self._gradient: Forward | None = Forward(gradient)
         except NoGradientPathError:  # the derivative is zero
@@ -73,22 +73,22 @@ class Exact:
 
     def values(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """``feeds``, values of the model's inputs, in float64 and with those of inner sources."""
-        wide = {name: _wide(value) for name, value in feeds.items()}
+        values = {name: wide(value) for name, value in feeds.items()}
         inner = [name for name in self.sources if name not in feeds]
         if not inner:
-            return wide
-        found = _run(Forward(as_float64(ir.to_proto(_only(self._model.clone_ir(), inner, [])), halves=True)), wide)
-        return wide | {name: found[name] for name in inner}
+            return values
+        found = run(Forward(as_float64(ir.to_proto(only(self._model.clone_ir(), inner, [])), halves=True)), values)
+        return values | {name: found[name] for name in inner}
 
     def __call__(self, values: Mapping[str, Array]) -> Array:
         """The output."""
-        return _run(self._forward, values)[self.output]
+        return run(self._forward, values)[self.output]
 
     def pulled_back(self, values: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         """Jᵀ v for each source."""
         if self._gradient is None:
             return {name: np.zeros_like(values[name]) for name in self.sources}
-        found = _run(self._gradient, {**values, COTANGENT + self.output: cotangent})
+        found = run(self._gradient, {**values, COTANGENT + self.output: cotangent})
         return {name: found[GRAD + name] for name in self.sources}
 
 
@@ -124,13 +124,13 @@ def _slope(
     terms = gradient * direction
     claimed, typical = float(terms.sum()), float(np.sqrt(np.square(terms).sum()))
     best, hidden = float("inf"), True
-    for step in _STEPS:
+    for step in STEPS:
         ends = [exact({**values, name: values[name] + sign * step * direction}) for sign in (1.0, -1.0)]
         if not all(np.isfinite(end[cotangent != 0]).all() for end in ends):
             continue
         # subtracting before weighting keeps the digits that a large common value would eat
         slope = float(np.sum(np.where(cotangent != 0, cotangent * (ends[0] - ends[1]), 0))) / (2 * step)
-        noise = _ROUNDING * float(np.sum(np.abs(cotangent) * np.nan_to_num(np.abs(ends[0])))) / step
+        noise = ROUNDING * float(np.sum(np.abs(cotangent) * np.nan_to_num(np.abs(ends[0])))) / step
         gap, scale = abs(slope - claimed), max(abs(slope), abs(claimed), typical)
         if scale > 0 and gap <= tolerance * scale and noise <= scale:
             return Slope(name, gap / scale)
@@ -146,7 +146,7 @@ def sizes(x: Array) -> Array:
     return np.where(size > 0, np.maximum(size, 1e-3 * typical), typical)
 
 
-def _only(model: ir.Model, outputs: Sequence[str], cut_at: Sequence[str]) -> ir.Model:
+def only(model: ir.Model, outputs: Sequence[str], cut_at: Sequence[str]) -> ir.Model:
     """``model``, changed, with these outputs; tensors inside it named in ``cut_at`` become inputs."""
     graph = model.graph
     by_name = {str(value.name): value for value in tensors_of(graph)}
@@ -165,12 +165,18 @@ def _only(model: ir.Model, outputs: Sequence[str], cut_at: Sequence[str]) -> ir.
     return passes.RemoveUnusedNodesPass()(model).model
 
 
-def _wide(value: Array) -> Array:
+def wide(value: Array) -> Array:
+    """Floats of fewer bits in float64, and others as they are."""
     narrow = value.dtype.kind == "V" or value.dtype in (np.float16, np.float32)
     return value.astype(np.float64) if narrow else value
 
 
-def _run(forward: Forward, values: Mapping[str, Array]) -> dict[str, Any]:
+def run(forward: Forward, values: Mapping[str, Array]) -> dict[str, Any]:
+    """The outputs for those of ``values`` that the model takes.
+
+    Raises:
+        ModelError: it does not run in float64.
+    """
     try:
         return forward({name: value for name, value in values.items() if name in forward.input_names})
     except OnnxIgError:

@@ -116,7 +116,8 @@ def verify(
     """Compare attributions of SOURCE with an independent computation; exit code 8 where they differ.
 
     A PyTorch SOURCE (.pt2, package.module:factory) is compared with torch autograd, an .onnx file with central
-    differences of its own forward pass in float64, on the data given and on random data.
+    differences of its own forward pass in float64, on the data given and on random data. So is a file that `export`
+    wrote: its attributions with differences of its own scores.
 
     \b
     Examples:
@@ -195,10 +196,12 @@ def _values(source: str, request: AttributeOptions) -> tuple[Values, AttributeOp
     """Data for the inputs that a model declares, in their order, and what is asked of them: as `attribute` has both."""
     from onnx_ig.attribution import default_inputs
     from onnx_ig.attribution.batch_axis import examples_first
+    from onnx_ig.checking.attribution_files import written_contract
     from onnx_ig.cli.attributing.text import at_the_embedding
     from onnx_ig.cli.reading.values import COLUMN, read_target_option, read_values
     from onnx_ig.cli.terminal.ending import note
     from onnx_ig.data import TableOptions
+    from onnx_ig.engine.drawn_data import own_inputs
     from onnx_ig.graph.declared import spec_of
     from onnx_ig.loading.model import load_with_output
 
@@ -209,14 +212,17 @@ def _values(source: str, request: AttributeOptions) -> tuple[Values, AttributeOp
     target, classes = request.target, shown.classes or ()
     column = target.removeprefix(COLUMN) if target and target.startswith(COLUMN) else None
     tables = TableOptions(shown.columns(bool(request.at)), column, classes)
+    contract = written_contract(model)
+    specs = [spec_of(x) for x in model.inputs] if contract is None else own_inputs(contract)
     values = read_values(
-        [spec_of(x) for x in model.inputs], lambda: default_inputs(model, request.at), request.inputs, request.extra,
+        specs, lambda: default_inputs(model, request.at) if contract is None else contract.named("attributed"),
+        request.inputs, request.extra,
         request.baselines, request.pictures, batched=lambda _: request.batch_axis is not None,
         files=replace(request.files, tables=tables), otherwise=model.defaults,
     )  # fmt: skip
     for said in values.notes:
         note(said)
-    ordered = values.ordered([spec_of(x).name for x in model.inputs])
+    ordered = values.ordered([spec.name for spec in specs])
     return ordered, replace(request, target=read_target_option(target, classes))
 
 
