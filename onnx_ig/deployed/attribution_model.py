@@ -301,24 +301,11 @@ class AttributionModel:
     def _report(self, found: Explained, given: Arguments, seconds: float) -> AttributionReport:
         contract = self.contract
         report = AttributionReport(
+            **found.finding(),
             model=self._model.name if self._file is None else str(self._file),
             model_sha256=self._model.source_sha256 or None,
             exporter=self._model.note or None,
-            algorithm=contract.algorithm,
-            attributions=found.attributions,
-            score=found.score,
-            provider=self.session.provider,
             inputs=found.inputs,
-            target=found.target,
-            baseline_score=found.baseline_score,
-            convergence_delta=found.convergence_delta,
-            method=found.method,
-            n_steps=found.n_steps,
-            tolerance=found.tolerance,
-            error_estimate=found.error_estimate,
-            steps_used=found.steps_used,
-            batched=contract.layout != "none",
-            straight_through=contract.straight_through,
             seconds={"attribution": seconds},
             warnings=(*(() if found.missed is None else (found.missed,)), *found.notes, *found.advice),
         )

@@ -32,33 +32,22 @@ from onnx_ig.methods.arguments import broadcast_baselines, check_inputs
 from onnx_ig.methods.requests import Arguments, Remembered, request_of, with_target
 from onnx_ig.methods.several_targets import targets_of
 from onnx_ig.quadrature import DEFAULT_METHOD, DEFAULT_STEPS, path_nodes_and_weights
+from onnx_ig.report.finding import Finding
 from onnx_ig.runtime.providers import AnySession
 from onnx_ig.runtime.session import ProviderSpec
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What an attribution model answered: ``attributions`` by the names of ``contract.at``, the rest by example.
+@dataclass(frozen=True, kw_only=True)
+class Explained(Finding):
+    """What an attribution model answered: ``attributions`` by the names of ``contract.at``.
 
-    ``notes`` say what a reader of the attributions should know, ``advice`` what may help them.
-    ``method`` and ``n_steps`` are None without a path of a fixed number of points; the others up to ``missed``, a
-    sentence where an example is less exact than the file was to make it, are None without one that a tolerance ends.
-    ``inputs`` are those that the baseline replaces; ``outputs`` the model's own, [N, C], where it has classes and the
-    file gives them.
+    ``notes`` say what a reader of the attributions should know, ``advice`` what may help them; ``missed`` is a sentence
+    where an example is less exact than the file was to make it. ``inputs`` are those that the baseline replaces;
+    ``outputs`` the model's own, [N, C], where it has classes and the file gives them.
     """
 
-    attributions: Mapping[str, Array]
-    score: Array
-    target: Array | None
-    baseline_score: Array | None
-    convergence_delta: Array | None
-    method: str | None
-    n_steps: int | None
     notes: tuple[str, ...]
     advice: tuple[str, ...] = ()
-    tolerance: float | None = None
-    error_estimate: Array | None = None
-    steps_used: Array | None = None
     missed: str | None = None
     inputs: Mapping[str, Array] = field(default_factory=dict)
     outputs: Array | None = None
@@ -154,6 +143,10 @@ class Run:
             results.get(names.STEPS_USED),
         )
         return Explained(
+            algorithm=contract.algorithm,
+            provider=self._session.provider,
+            batched=contract.layout != "none",
+            straight_through=contract.straight_through,
             attributions={name: results[names.ATTRIBUTION + name] for name in contract.at},
             score=results[names.SCORE],
             target=baked_target(contract, self._request.examples, k) if target is None else target,

@@ -26,6 +26,7 @@ from onnx_ig.methods.answers import delta_type, first, like
 from onnx_ig.methods.bound import Bound
 from onnx_ig.methods.requests import Arguments
 from onnx_ig.methods.strongest_classes import of_sections, shares_of_named, strongest_classes
+from onnx_ig.report.finding import Finding
 from onnx_ig.report.illustrate import Drawings, illustrations, of_example, summaries
 from onnx_ig.report.record import AttributionReport
 from onnx_ig.report.words import token_names
@@ -226,6 +227,27 @@ class Answer:
             warn(note)
         return (*missed, *self.notes.all)
 
+    def finding(self, rule: PathRule) -> Finding:
+        """What was found along the points that ``rule`` chose."""
+        found, engine, rule = self.found, self.engine, innermost(rule)
+        assert found.scores is not None
+        return Finding(
+            algorithm=engine.plan.algorithm,
+            attributions=found.attributions,
+            score=found.scores,
+            provider=engine.provider,
+            target=self.request.target,
+            baseline_score=found.baseline_scores,
+            convergence_delta=found.delta,
+            method=rule.method if isinstance(rule, FixedSteps) else None,
+            n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
+            tolerance=rule.tolerance if isinstance(rule, ToTolerance) else None,
+            error_estimate=found.error_estimate,
+            steps_used=found.steps_used,
+            batched=engine.plan.layout.kind != "none",
+            straight_through=engine.straight_through,
+        )
+
     def number_each(self, values: Array | None, given: Arguments) -> Any:
         """A number of each example in the type of a convergence delta, and the kind of the inputs ``given``."""
         return None if values is None else like(values.astype(delta_type(self.request.inputs)), first(given.inputs))
@@ -260,35 +282,19 @@ def explanation(
 def _report(
     answer: Answer, rule: PathRule, given: Arguments, seconds: float, warnings: tuple[str, ...]
 ) -> AttributionReport:
-    rule = innermost(rule)
-    found, engine, request = answer.found, answer.engine, answer.request
-    assert found.scores is not None
-    model = answer.bound.model
+    engine, request, model = answer.engine, answer.request, answer.bound.model
     report = AttributionReport(
+        **answer.finding(rule).finding(),
         model=model.name,
         model_sha256=model.source_sha256 or None,
         exporter=model.note or None,
-        algorithm=engine.plan.algorithm,
-        attributions=found.attributions,
-        score=found.scores,
-        provider=engine.provider,
         inputs=request.inputs,
-        target=request.target,
-        baseline_score=found.baseline_scores,
-        convergence_delta=found.delta,
-        method=rule.method if isinstance(rule, FixedSteps) else None,
-        n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
-        tolerance=rule.tolerance if isinstance(rule, ToTolerance) else None,
-        error_estimate=found.error_estimate,
-        steps_used=found.steps_used,
-        batched=engine.plan.layout.kind != "none",
-        straight_through=engine.straight_through,
         seconds={"attribution": seconds},
         warnings=warnings,
     )
     named = with_names(report, given, model, engine.output_dims(request))
     target, names = request.target, named.class_names
-    classes = strongest_classes(model, engine.plan.output, of_sections(found.outputs), [target], names)
+    classes = strongest_classes(model, engine.plan.output, of_sections(answer.found.outputs), [target], names)
     return replace(named, classes=classes)
 
 

@@ -16,6 +16,7 @@ from onnx_ig.data.text import Words
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import kind_of
 from onnx_ig.report.classes import ClassShares
+from onnx_ig.report.finding import Finding
 from onnx_ig.report.labels import FeatureNames, check_names, is_per_example, names_of
 from onnx_ig.report.style import Style
 
@@ -35,22 +36,16 @@ def _lies_over(summed: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(summed) == len(shape) and differing in ([], [1])
 
 
-@dataclass(frozen=True)
-class AttributionReport:
-    """Attributions with all that is needed to read them. N is the number of examples, on axis 0 everywhere.
+@dataclass(frozen=True, kw_only=True)
+class AttributionReport(Finding):
+    """A finding with all that is needed to read it.
 
-    ``attributions`` maps each attributed tensor to an array of its shape, with size 1 along an axis that was summed
-    over; ``inputs`` holds the values of the model's inputs. ``target`` is None, [N], or [N, axes]; ``score``
-    is F(x) [N]. ``baseline_score`` F(x') [N] and ``convergence_delta`` [N] are None where the algorithm has none
-    (input-x-gradient), as are ``method`` and ``n_steps``. ``error_estimate`` [N] is relative, ``steps_used`` [N]
-    there where path points were added until a ``tolerance`` was met. ``feature_names`` names axis 1 of a tensor (table
+    ``inputs`` holds the values of the model's inputs. ``feature_names`` names axis 1 of a tensor (table
     columns, tokens), in one list for all examples or one for each, ``class_names`` the targets, ``example_names`` the
     examples; ``pictures`` says how a picture became an array, ``series`` what the axes of a sound are.
     ``table`` says of which file's rows the examples are, as which the attributions are written too; ``words`` are the
     examples' texts; ``classes`` are those that the model finds strongest, of the first examples or none.
-    ``batched`` is False for models without a batch axis: their arrays have exactly the tensor's shape
-    and N is 1. ``straight_through`` maps operators to the number of their nodes whose derivative is that of the float
-    equivalent. ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
+    ``seconds`` maps a phase to its duration. ``first`` is the number of the first example, where they are
     a piece of more. ``targets``: each example stands so often in a row, once for each of its targets. ``style`` is how
     pictures are drawn.
 
@@ -60,21 +55,9 @@ class AttributionReport:
     """
 
     model: str
-    algorithm: str
-    attributions: Mapping[str, Array]
-    score: Array
-    provider: str
     model_sha256: str | None = None
     exporter: str | None = None
     inputs: Mapping[str, Array] = field(default_factory=dict)
-    target: Array | None = None
-    baseline_score: Array | None = None
-    convergence_delta: Array | None = None
-    method: str | None = None
-    n_steps: int | None = None
-    tolerance: float | None = None
-    error_estimate: Array | None = None
-    steps_used: Array | None = None
     feature_names: Mapping[str, FeatureNames] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
     example_names: Sequence[str] = ()
@@ -83,8 +66,6 @@ class AttributionReport:
     table: Rows | None = None
     words: Sequence[Words] = ()
     classes: Sequence[ClassShares] = ()
-    batched: bool = True
-    straight_through: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     first: int = 0

@@ -99,9 +99,13 @@ def report(length: int, names: Any = None, examples: int = 1) -> AttributionRepo
     features = {} if names is None else {"x": names}
     row = rng.standard_normal((1, length, 2)).astype(np.float32)
     return AttributionReport(
-        "m.onnx", "input-x-gradient", {"x": np.repeat(row, examples, 0)}, np.zeros(examples), "cpu",
+        model="m.onnx",
+        algorithm="input-x-gradient",
+        attributions={"x": np.repeat(row, examples, 0)},
+        score=np.zeros(examples),
+        provider="cpu",
         feature_names=features,
-    )  # fmt: skip
+    )
 
 
 def test_a_strip_is_drawn_with_the_example_s_own_words() -> None:

@@ -29,7 +29,9 @@ def report(name: str, array: Any, **more: Any) -> AttributionReport:
         "target": np.arange(count) % 2,
         "class_names": ["<no>", "yes"],
     }
-    return AttributionReport("m.onnx", "integrated-gradients", {name: array}, provider="cpu", **(facts | more))
+    return AttributionReport(
+        model="m.onnx", algorithm="integrated-gradients", attributions={name: array}, provider="cpu", **(facts | more)
+    )
 
 
 def pictures() -> AttributionReport:

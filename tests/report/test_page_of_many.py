@@ -25,7 +25,9 @@ def report(attributions: dict[str, Array], **more: Any) -> AttributionReport:
         "convergence_delta": np.full(count, 0.01),
         "target": np.arange(count) % 3 % 2,
     }
-    return AttributionReport("m.onnx", "integrated-gradients", attributions, provider="cpu", **(facts | more))
+    return AttributionReport(
+        model="m.onnx", algorithm="integrated-gradients", attributions=attributions, provider="cpu", **(facts | more)
+    )
 
 
 def test_ten_thousand_rows(tmp_path: Path) -> None:
@@ -71,7 +73,12 @@ def test_columns_of_one_input_each_are_called_by_their_input(tmp_path: Path) -> 
 def test_an_entry_has_an_index_where_its_tensor_has_several(tmp_path: Path) -> None:
     """Without an axis of examples axis 0 is a place as well."""
     alone = AttributionReport(
-        "m.onnx", "input-x-gradient", {"x": np.ones(2), "z": np.ones(1)}, np.ones(1), "cpu", batched=False
+        model="m.onnx",
+        algorithm="input-x-gradient",
+        attributions={"x": np.ones(2), "z": np.ones(1)},
+        score=np.ones(1),
+        provider="cpu",
+        batched=False,
     )
     write_report(tmp_path / "out", alone, pictures=False)
     text = (tmp_path / "out/report.html").read_text("utf-8")

@@ -22,7 +22,12 @@ def report(attribution: Array, *, of_input: bool = True, **more: Any) -> Attribu
     values = np.cumsum(np.random.default_rng(0).standard_normal(attribution.shape), axis=-1)
     facts: dict[str, Any] = {"inputs": {"x": values}} if of_input else {}
     return AttributionReport(
-        "m.onnx", "input-x-gradient", {"x": attribution}, np.ones(len(attribution)), "cpu", **(facts | more)
+        model="m.onnx",
+        algorithm="input-x-gradient",
+        attributions={"x": attribution},
+        score=np.ones(len(attribution)),
+        provider="cpu",
+        **(facts | more),
     )
 
 

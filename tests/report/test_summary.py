@@ -24,7 +24,13 @@ Array = np.ndarray[Any, Any]
 def report(attributions: dict[str, Array], inputs: dict[str, Array] | None = None, **more: Any) -> AttributionReport:
     count = len(next(iter(attributions.values())))
     return AttributionReport(
-        "m.onnx", "input-x-gradient", attributions, np.ones(count), "cpu", inputs=inputs or {}, **more
+        model="m.onnx",
+        algorithm="input-x-gradient",
+        attributions=attributions,
+        score=np.ones(count),
+        provider="cpu",
+        inputs=inputs or {},
+        **more,
     )
 
 

@@ -106,25 +106,7 @@ class Deployed:
 
     def _found(self, found: Explained) -> Found:
         """The answer for one target."""
-        contract = self._contract
-        return Found(
-            algorithm=contract.algorithm,
-            attributions=found.attributions,
-            score=found.score,
-            provider=self._opened.session.provider,
-            batched=self._batched,
-            target=found.target,
-            baseline_score=found.baseline_score,
-            convergence_delta=found.convergence_delta,
-            method=found.method,
-            n_steps=found.n_steps,
-            tolerance=found.tolerance,
-            error_estimate=found.error_estimate,
-            steps_used=found.steps_used,
-            missed=found.missed,
-            notes=(*found.notes, *found.advice),
-            straight_through=contract.straight_through,
-        )
+        return Found(**found.finding(), missed=found.missed, notes=(*found.notes, *found.advice))
 
 
 def _refuse_contradictions(contract: Contract, options: AttributeOptions) -> None:

@@ -27,22 +27,11 @@ class Describing:
         attributed, shown = found.attributions, self.options.names.of_some(values.of_these)
         words = next(iter(values.words.values()), ())
         return AttributionReport(
+            **found.finding(),
             model=self.source,
             model_sha256=self.model.source_sha256 or None,
             exporter=self.model.note or None,
-            algorithm=found.algorithm,
-            attributions=attributed,
-            score=found.score,
-            provider=found.provider,
             inputs=values.inputs,
-            target=found.target,
-            baseline_score=found.baseline_score,
-            convergence_delta=found.convergence_delta,
-            method=found.method,
-            n_steps=found.n_steps,
-            tolerance=found.tolerance,
-            error_estimate=found.error_estimate,
-            steps_used=found.steps_used,
             feature_names={
                 **{name: columns for name, columns in values.features.items() if name in attributed},
                 **token_names(attributed, words),
@@ -55,7 +44,5 @@ class Describing:
             words=words,
             classes=found.classes,
             example_names=values.example_names if found.batched else (),
-            batched=found.batched,
-            straight_through=found.straight_through,
             style=self.options.style,
         )

@@ -18,8 +18,7 @@ from onnx_ig.cli.options.shared import DEFAULT_ALGORITHM
 from onnx_ig.cli.reading.values import Values, apart, given_names, read_values
 from onnx_ig.common.types import Progress
 from onnx_ig.data import Window
-from onnx_ig.engine.averaged import from_each, innermost, smoothed
-from onnx_ig.engine.path_rule import FixedSteps
+from onnx_ig.engine.averaged import from_each, smoothed
 from onnx_ig.errors import InputError
 from onnx_ig.graph.declared import spec_of
 from onnx_ig.loading.model import Model, tensors_of
@@ -123,26 +122,8 @@ class Plain:
 
     def _found(self, answer: Answer, said: Sequence[str]) -> Found:
         """The answer for one target; ``said``: notes on what was asked."""
-        rule, found, plan = innermost(self._rule), answer.found, answer.engine.plan
-        assert found.scores is not None
-        return Found(
-            algorithm=self._algorithm,
-            attributions=found.attributions,
-            score=found.scores,
-            provider=answer.engine.provider,
-            batched=plan.layout.kind != "none",
-            target=answer.request.target,
-            baseline_score=found.baseline_scores,
-            convergence_delta=found.delta,
-            method=rule.method if isinstance(rule, FixedSteps) else None,
-            n_steps=rule.n_steps if isinstance(rule, FixedSteps) else None,
-            tolerance=self._options.tolerance,
-            error_estimate=found.error_estimate,
-            steps_used=found.steps_used,
-            missed=answer.missed,
-            notes=(*said, *answer.notes.all),
-            straight_through=answer.engine.straight_through,
-        )
+        finding = answer.finding(self._rule).finding() | {"algorithm": self._algorithm}
+        return Found(**finding, missed=answer.missed, notes=(*said, *answer.notes.all))
 
 
 def _batched(model: Model, options: AttributeOptions, inputs: Sequence[str]) -> bool:

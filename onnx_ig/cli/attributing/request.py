@@ -15,6 +15,7 @@ from onnx_ig.data import FileOptions, PictureOptions, Window
 from onnx_ig.engine.averaged import NoiseKind
 from onnx_ig.engine.note import COUNT, WHICH, Counted, Note
 from onnx_ig.report.classes import ClassShares
+from onnx_ig.report.finding import Finding
 from onnx_ig.report.style import Style
 
 _NUMBERS = ("score", "target", "baseline_score", "convergence_delta", "error_estimate", "steps_used")
@@ -55,30 +56,16 @@ class AttributeOptions:
     style: Style = field(default_factory=Style)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was found of some examples, in the words of :class:`onnx_ig.report.AttributionReport`.
+@dataclass(frozen=True, kw_only=True)
+class Found(Finding):
+    """What was found of some examples, for all their targets.
 
     ``missed``: a sentence where it is less exact than was asked for; ``notes`` are others. ``targets``: how many an
     example has; several are on axis 1 of all arrays. ``classes``: the strongest ones, of the first examples or none.
     """
 
-    algorithm: str
-    attributions: Mapping[str, Array]
-    score: Array
-    provider: str
-    batched: bool
-    target: Array | None = None
-    baseline_score: Array | None = None
-    convergence_delta: Array | None = None
-    method: str | None = None
-    n_steps: int | None = None
-    tolerance: float | None = None
-    error_estimate: Array | None = None
-    steps_used: Array | None = None
     missed: str | None = None
     notes: tuple[str, ...] = ()
-    straight_through: Mapping[str, int] = field(default_factory=dict)
     targets: int = 1
     classes: tuple[ClassShares, ...] = ()
 
