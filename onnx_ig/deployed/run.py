@@ -21,7 +21,8 @@ from onnx_ig.deployed.baked import PathChoice, baked_target, require_as_baked
 from onnx_ig.deployed.examples import layout_in_file, require_examples_apart_in_file
 from onnx_ig.deployed.target import FileOutput
 from onnx_ig.engine.advice import cancelling, unsure
-from onnx_ig.engine.completeness import completeness_gap
+from onnx_ig.engine.baseline_advice import hardly_differing, outside_the_data
+from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.grid import Grid, filled
 from onnx_ig.engine.lacking import by_example
 from onnx_ig.engine.memory import bytes_per_run, rows_per_run
@@ -178,6 +179,12 @@ class Run:
             notes += () if gap is None else (gap,)
         return notes
 
+    def _known_baselines(self) -> dict[str, Array]:
+        """Those that are given, and numbers that are baked in."""
+        key = names.BASELINE
+        baked = {n: v for n in self._request.inputs if isinstance(v := self._contract.baked.get(key + n), int | float)}
+        return {name: np.array(value) for name, value in baked.items()} | self._request.baselines
+
     def _advice(self, results: Mapping[str, Array]) -> tuple[str, ...]:
         contract = self._contract
         if contract.algorithm != "integrated-gradients":
@@ -188,7 +195,13 @@ class Run:
             advice.append(unsure(probability(self._model, contract.output), score, "exported"))
         if contract.multiply_by_inputs:
             attributions = {name: results[names.ATTRIBUTION + name] for name in contract.at}
-            advice.append(cancelling(by_example(attributions, contract.layout == "none"), score, baseline_score))
+            alone = contract.layout == "none"
+            attributions = by_example(attributions, alone)
+            advice.append(cancelling(attributions, score, baseline_score))
+            advice.append(hardly_differing(attributions, score, baseline_score))
+            if not alone:
+                ends = self._request.inputs, self._known_baselines()
+                advice += [at_the_baseline(*ends), outside_the_data(*ends)]
         return tuple(filter(None, advice))
 
     def _require_independent_examples(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnx_ig.attribution.probability import Probability
 from onnx_ig.common.types import Array
+from onnx_ig.engine.baseline_advice import hardly_differing, outside_the_data
 from onnx_ig.engine.completeness import at_the_baseline, completeness_gap
 from onnx_ig.engine.engine import Engine
 from onnx_ig.engine.lacking import by_example, l1, ratio
@@ -48,8 +49,11 @@ def notes_of(engine: Engine, model: Model, request: Request, found: Attribution)
     if engine.plan.multiply_by_inputs:
         gap = completeness_gap(found.delta, found.scores, found.baseline_scores)
         warned += [at_the_baseline(request.inputs, request.baselines), gap]
-        attributions = by_example(found.attributions, engine.plan.layout.kind == "none")
+        alone = engine.plan.layout.kind == "none"
+        attributions = by_example(found.attributions, alone)
         advice.append(cancelling(attributions, found.scores, found.baseline_scores))
+        advice.append(hardly_differing(attributions, found.scores, found.baseline_scores))
+        advice.append(None if alone else outside_the_data(request.inputs, request.baselines))
     return Notes(tuple(filter(None, warned)), tuple(filter(None, advice)))
 
 
