@@ -194,16 +194,12 @@ class Engine:
             self._require_independent_examples(request)
         parts: dict[str, list[Array]] = {name: [] for name in self.plan.at}
         scores: list[Array] = []
-        outputs: list[Array] = []
         grid = self._pieces.grid(request)
 
         def take(rows: slice, points: slice, result: Mapping[str, Array]) -> None:
             for name in self.plan.at:
                 parts[name].append(grid.own(result[PREFIX + contract.ATTRIBUTION + name], rows))
             scores.append(grid.own(result[PREFIX + contract.SCORE], rows))
-            of_rows = result.get(self.plan.output)
-            if of_rows is not None and of_rows.ndim == 1 + self.batched:  # more axes tell no classes, and are large
-                outputs.append(grid.own(of_rows if self.batched else of_rows[np.newaxis], rows))
             if progress is not None:
                 progress(rows.stop, request.examples)
 
@@ -211,7 +207,7 @@ class Engine:
             request, 1, internal_batch_size, lambda rows, *_: self._pieces.feeds(request, rows), self.session, take
         )
         joined = {n: p[0] if len(p) == 1 else np.concatenate(p) for n, p in parts.items()}
-        return Attribution(joined, np.concatenate(scores), outputs=np.concatenate(outputs) if outputs else None)
+        return Attribution(joined, np.concatenate(scores))
 
     def path_sums_and_ends(
         self,

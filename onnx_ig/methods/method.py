@@ -182,7 +182,7 @@ class Method(Batches, CaptumMember):
         with reported(given.progress) as progress:
             options: dict[str, Any] = {"internal_batch_size": given.internal_batch_size, "progress": progress}
             found = rule.integrate(engine, request, estimate, ends=ends, **options)
-        found.outputs = remembered.found if found.outputs is None else found.outputs
+        found.outputs = remembered.found
         notes = Notes() if found.delta is None else notes_of(engine, bound.model, request, found)
         return Answer(engine, request, bound, found, rule.missed(found), notes)
 
@@ -200,7 +200,7 @@ class Method(Batches, CaptumMember):
         if engine.plan.targets == 1:
             each = [self.answer(replace(given, target=list(map(tuple, r))), rule, estimate=True) for r in rows]
             for answer in each:
-                answer.found.outputs = remembered.found if answer.found.outputs is None else answer.found.outputs
+                answer.found.outputs = remembered.found
             return each
         rule = from_each(rule, given.averaged_over(bound.inputs))
         with reported(given.progress) as progress:

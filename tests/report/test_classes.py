@@ -146,7 +146,7 @@ def _no_run(*_: Any) -> None:
 FREE: dict[str, Any] = {
     "predicted": lambda m: [onnx_ig.IntegratedGradients(m).explain(X, target="predicted")],
     "several": lambda m: onnx_ig.IntegratedGradients(m).explain_targets(X, "top-2"),
-    "gradient of a class": lambda m: [onnx_ig.InputXGradient(m).explain(X, target=2)],
+    "gradient": lambda m: [onnx_ig.InputXGradient(m).explain(X, target="predicted")],
     "file": lambda m: [onnx_ig.open(onnx_ig.export(m, "f.onnx")).explain(X, target=2)],
     "several of a file": lambda m: onnx_ig.open(onnx_ig.export(m, "f.onnx", targets="top-2")).explain_targets(X),
 }
