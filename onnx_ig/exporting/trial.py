@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from onnx_ig.attribution import contract as names
 from onnx_ig.attribution.contract import Contract
@@ -71,7 +72,6 @@ def try_out(
     if session.widened:
         warn_widened(path.name, " where it is tried here; the file itself needs a runtime that takes bfloat16")
     expected = next(y.shape for y in tensors_of(model.ir_model.graph) if y.name == contract.output)
-    rank = None if expected is None else len(expected)
     starts = [start for start in baselines.values() if isinstance(start, np.ndarray)]
     several = {len(start) for start in starts if start.ndim and len(start) > 1}  # a row each: so many examples
     counts = (1, 2) if contract.layout == "batched" and weight_bytes < _LARGE else (1,)
@@ -83,7 +83,7 @@ def try_out(
                 try:
                     _judge(contract, own, session.run(feeds), path.name)
                 except (ModelError, OutOfMemoryError) as error:
-                    why = _why(forward, own, rank, contract, error)
+                    why = _why(forward, own, expected, contract, error)
                     continue
                 break
             else:
@@ -128,7 +128,11 @@ def _attempts(
 
 
 def _why(
-    forward: ForwardModel, own: Mapping[str, Array] | None, rank: int | None, contract: Contract, error: Exception
+    forward: ForwardModel,
+    own: Mapping[str, Array] | None,
+    declared: ir.Shape | None,
+    contract: Contract,
+    error: Exception,
 ) -> str:
     """What keeps the source model from taking ``own`` as well, or None from being opened.
 
@@ -144,8 +148,9 @@ def _why(
             rows = None if contract.layout == "none" else len(own[contract.named("attributed")[0]])
             for times in (1, _POINTS) if contract.layout == "batched" else (1,):  # path points come as further rows
                 output = forward(_repeated(own, contract, times))
-                found = output.ndim - (contract.layout == "none")
-                if (rank is not None and found != rank) or (rows is not None and output.shape[:1] != (times * rows,)):
+                behind = output.shape[1:]
+                fits = declared is None or _fit(tuple(declared)[contract.layout != "none" :], behind)
+                if not fits or (rows is not None and output.shape[:1] != (times * rows,)):
                     return f"its output {contract.output!r} has shape {list(output.shape)} on drawn data; {_GIVE}"
     except (ModelError, OutOfMemoryError) as cause:
         if own is None:
@@ -156,6 +161,13 @@ def _why(
     raise ModelError(
         f"the attribution model does not work, though the model itself does, so nothing was written: {error}. {_REPORT}"
     ) from error
+
+
+def _fit(declared: Sequence[int | ir.SymbolicDim], found: Sequence[int]) -> bool:
+    """Whether a shape is as declared, as far as that says."""
+    return len(declared) == len(found) and all(
+        d == n for d, n in zip(declared, found, strict=True) if isinstance(d, int)
+    )
 
 
 def _repeated(own: Mapping[str, Array], contract: Contract, times: int) -> dict[str, Array]:

@@ -96,6 +96,36 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         y = Transpose <perm = [1, 0]> (r)""",
         {},
     ),
+    "a sequence that a loop reads, a number of steps given": (
+        """t = SplitToSequence <axis = 1> (x)  z = ReduceSum <keepdims = 1> (x, one)  f, o = Loop (c, , z)
+        <body = b (int64 i, bool g, float[N, 1] s) => (bool g2, float[N, 1] s2, float[N, 1] u) { g2 = Identity (g)
+        v = SequenceAt (t, i) m = Mul (s, v) s2 = Tanh (m) u = Exp (s2) }>  r = Squeeze (o, two_)
+        y = Transpose <perm = [1, 0]> (r)""",
+        {"c": MANY},
+    ),
+    "a state made of its mean over the rows": (
+        """l = Loop (two, , row) <body = b (int64 i, bool g, float[K, 3] s) => (bool g2, float[L, 3] s2)
+        { g2 = Identity (g) m = ReduceMean <axes = [0], keepdims = 1> (s) q = Add (m, row) s2 = Cos (q) }>
+        y = Mul (l, x)""",
+        {},
+    ),
+    "a branch with a loop in it, in a loop": (
+        """y = Loop (two, , row) <body = b (int64 i, bool g, float[K, 3] s) => (bool g2, float[L, 3] s2)
+        { g2 = Identity (g) e = Equal (i, zero) s2 = If (e) <then_branch = a () => (p) { p = Loop (two, , s)
+        <body = bb (int64 j, bool k, float[K, 3] v) => (bool k2, float[M, 3] v2) { k2 = Identity (k) m = Add (v, x)
+        v2 = Sin (m) }> }, else_branch = o () => (r) { r = Cos (s) }> }>""",
+        {},
+    ),
+    "a loop that is never entered": (
+        """l = Loop (zero, , row) <body = b (int64 i, bool g, float[K, 3] s) => (bool g2, float[L, 3] s2)
+        { g2 = Identity (g) q = Add (s, x) s2 = Sin (q) }>  a = Add (l, x)  y = Exp (a)""",
+        {},
+    ),
+    "a sequence that shrinks": (
+        """k = SequenceConstruct (x, row, x)  e = SequenceErase (k, zero)  a = SequenceAt (e, zero)
+        b = SequenceAt (e, last)  m = Mul (a, b)  y = Sin (m)""",
+        {},
+    ),
     "a sequence that branches make": (
         """t = If (g) <then_branch = a () => (seq(float[N, 3]) p) { u = Sin (x) v = Exp (x) p = SequenceConstruct (u,
         v) },
