@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -179,9 +180,8 @@ class Session:
                     model = as_ir_model(model)  # files too: what a kernel's launch costs is not the file's size
                 if isinstance(model, ir.Model):
                     model = model.clone()
-                    if self._on_cuda():
-                        _fix(model.graph.inputs, dimensions)
-                    model, weights = self._fastest_form(ort, model, options)
+                    with _fixed(model.graph.inputs, dimensions if self._on_cuda() else {}):
+                        model, weights = self._fastest_form(ort, model, options)
                 left_out = list(_LEFT_OUT_ON_CUDA) if self._on_cuda() else []
                 session = ort.InferenceSession(
                     openable(model, scratch), options, providers=self._requested, disabled_optimizers=left_out
@@ -329,11 +329,19 @@ def _requested_providers(ort: ModuleType, provider: ProviderSpec) -> tuple[list[
     return entries, provider != "auto"
 
 
-def _fix(inputs: Sequence[ir.Value], dimensions: Mapping[str, int]) -> None:
-    """Let the shapes of ``inputs`` have these sizes of named dimensions."""
+@contextmanager
+def _fixed(inputs: Sequence[ir.Value], dimensions: Mapping[str, int]) -> Iterator[None]:
+    """Let the shapes of ``inputs`` have these sizes of named dimensions meanwhile.
+
+    ONNX Runtime is told of them by its own option: with shapes that are numbers it leaves a Transpose more in an LSTM.
+    """
+    shapes = [x.shape for x in inputs]
     for x in inputs:
         if x.shape is not None:
             x.shape = ir.Shape([d if isinstance(d, int) else dimensions.get(str(d.value), d) for d in x.shape])
+    yield
+    for x, shape in zip(inputs, shapes, strict=True):
+        x.shape = shape
 
 
 def _printing_on_stderr(function: FunctionType) -> Callable[[], None]:
