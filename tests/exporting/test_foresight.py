@@ -19,6 +19,9 @@ HEAD = '<ir_version: 8, opset_import: ["" : 18]>\n'
 SINE = "f (float[N, 3] x) => (float[N, 3] y) { y = Sin (x) }"
 TRIANGLE = "f (float[N, 3, 3] x) => (float[N, 3, 3] y) { t = Trilu (x)  y = Sin (t) }"
 OPEN = "f (float[N, T] x) => (float[N] y) <int64[1] a = {1}> { s = Sin (x)  y = ReduceSum <keepdims = 0> (s, a) }"
+SIX = """f (float[N, 6, 4, 4] x) => (float[N, 4, 3, 3] y) <int64[4] s = {4, 6, 2, 2}, float[1] one = {1}>
+    { w = Expand (one, s)  y = Conv <kernel_shape = [2, 2]> (x, w) }"""
+SIX_WRONG = "computes wrong with 6, 9, 15"
 # model, runtime: what is said of each target, "" where nothing is refused
 CASES: dict[str, tuple[str, str, dict[str, str]]] = {
     "all is right": (SINE, "tract", {"input": "", "predicted": "", "baked": ""}),
@@ -28,6 +31,7 @@ CASES: dict[str, tuple[str, str, dict[str, str]]] = {
         {"input": "", "predicted": "", "baked": "outputs that are constant (baseline_score)"},
     ),
     "an operator": (TRIANGLE, "opencv4", {"input": "Trilu (node", "baked": "Trilu (node"}),
+    "channels that are convolved wrong": (SIX, "webgpu", {"input": SIX_WRONG, "baked": SIX_WRONG}),
     "the same in another": (TRIANGLE, "opencv", {"input": "", "baked": ""}),
     "an open axis": (OPEN, "mnn", {"input": "axis 1 (T) of input 'x' is open"}),
 }

@@ -49,6 +49,14 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], str, np.ndarray]] = {
         "y",
         -x * np.array([0.25, -0.5, 2, 8], np.float32).reshape(1, 4, 1, 1),
     ),
+    "webgpu_six_channels": (
+        "webgpu",
+        {"x": (x := np.arange(96, dtype=np.float32).reshape(1, 6, 4, 4))},
+        "y",
+        np.einsum(
+            "nchwij,ocij->nohw", np.lib.stride_tricks.sliding_window_view(x, (2, 2), (2, 3)), x.reshape(4, 6, 2, 2)
+        ),
+    ),
     "webgpu_two_activations": (
         "webgpu",
         {"x": -np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)},

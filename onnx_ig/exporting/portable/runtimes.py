@@ -22,6 +22,7 @@ class Needs:
             being turned round by nodes.
         activations_apart: whether it fuses two activations with a convolution and computes one.
         no_constant_outputs: whether it has no name for an output that is a constant which no node reads.
+        vectors_of_three_wrong: whether it convolves a multiple of three channels, but no multiple of four, wrong.
         one_example: whether it computes several rows wrong.
         lacks: operators that it lacks or computes wrong, with what happens.
         command: what comes next, ``{file}`` being the file and ``{stem}`` its path without ``.onnx``.
@@ -33,6 +34,7 @@ class Needs:
     weights_in_order: bool = False
     activations_apart: bool = False
     no_constant_outputs: bool = False
+    vectors_of_three_wrong: bool = False
     one_example: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
@@ -113,6 +115,7 @@ NEEDS: dict[str, Needs] = {
         "ONNX Runtime WebGPU",
         versions="onnxruntime-web 1.30.0",
         activations_apart=True,
+        vectors_of_three_wrong=True,
         command='ort.InferenceSession.create("{file}", {{executionProviders: ["webgpu"]}})',
     ),
     "tensorrt": Needs("TensorRT", command="trtexec --onnx={file} --saveEngine={stem}.engine"),

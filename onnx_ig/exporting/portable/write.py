@@ -11,6 +11,8 @@ from onnx_ig.errors import ModelError
 from onnx_ig.exporting.portable.runtimes import Needs
 from onnx_ig.exporting.portable.settling import settle
 from onnx_ig.exporting.portable.spelling import SpellPass
+from onnx_ig.graph.builder import is_static, static_shape
+from onnx_ig.graph.node import attr_int, attr_ints
 
 _NAMED = 3  # nodes of an operator that a message names
 
@@ -40,8 +42,23 @@ def lacking(model: ir.Model, needs: Needs) -> list[str]:
         if node.domain == "" and node.op_type in needs.lacks:
             found.setdefault(node.op_type, []).append(node.name or f"→ {node.outputs[0].name}")
     reasons = [f"{op_type} ({_some(names)}): {needs.lacks[op_type]}" for op_type, names in found.items()]
+    if needs.vectors_of_three_wrong:
+        threes = [node.name or f"→ {node.outputs[0].name}" for node in model.graph.all_nodes() if _reads_threes(node)]
+        wrong = "it computes wrong with 6, 9, 15, ... channels in and 4, 8, 12, ... out"
+        reasons += [f"Conv ({_some(threes)}): {wrong}"] if threes else []
     constants = [str(y.name) for y in model.graph.outputs if _is_constant_alone(y)] if needs.no_constant_outputs else []
     return reasons + [f"it does not find outputs that are constant ({', '.join(constants)})" for _ in constants[:1]]
+
+
+def _reads_threes(node: ir.Node) -> bool:
+    """Whether a convolution is computed on vectors of three channels, of which there are several."""
+    weight = node.inputs[1] if node.op_type == "Conv" else None
+    if weight is None or not is_static(weight) or attr_int(node, "group", 1) != 1:
+        return False
+    channels_out, channels_in, *kernel = static_shape(weight)
+    in_threes = channels_in > 3 and channels_in % 3 == 0 and channels_in % 4 != 0
+    point_by_point = max(kernel) == 1 and max(attr_ints(node, "strides") or [1]) == 1
+    return in_threes and channels_out % 4 == 0 and not point_by_point
 
 
 def _is_constant_alone(output: ir.Value) -> bool:
