@@ -89,6 +89,27 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         y = ReduceMean <axes = [1], keepdims = 0> (o)""",
         {},
     ),
+    "a sequence that a loop makes, a number of steps given": (
+        """e = SequenceEmpty ()  f, q = Loop (c, , x, e) <body = b (int64 i, bool g, float[N, 3] s, seq(float[N, 3]) t)
+        => (bool g2, float[N, 3] s2, seq(float[N, 3]) t2) { g2 = Identity (g) m = MatMul (s, w) s2 = Sin (m)
+        t2 = SequenceInsert (t, s2) }>  o = ConcatFromSequence <axis = 1, new_axis = 1> (q)
+        y = ReduceMean <axes = [1], keepdims = 0> (o)""",
+        {"c": MANY},
+    ),
+    "a sequence that a loop makes, one behind the other": (
+        """e = SequenceEmpty ()  f, q = Loop (c, , x, e) <body = b (int64 i, bool g, float[N, 3] s, seq(float[N, 3]) t)
+        => (bool g2, float[N, 3] s2, seq(float[N, 3]) t2) { g2 = Identity (g) m = MatMul (s, w) s2 = Sin (m)
+        t2 = SequenceInsert (t, s2) }>  o = ConcatFromSequence <axis = 1> (q)
+        z = Sin (o)  y = Slice (z, one, four, one)""",
+        {"c": MANY},
+    ),
+    "a sequence that a loop makes, its last": (
+        """e = SequenceEmpty ()  f, q = Loop (c, , x, e) <body = b (int64 i, bool g, float[N, 3] s, seq(float[N, 3]) t)
+        => (bool g2, float[N, 3] s2, seq(float[N, 3]) t2) { g2 = Identity (g) m = MatMul (s, w) s2 = Sin (m)
+        t2 = SequenceInsert (t, s2) }>  a = SequenceAt (q, last)  b = SequenceAt (q, zero)
+        y = Mul (a, b)""",
+        {"c": MANY},
+    ),
     "a sequence that a loop reads": (
         """t = SplitToSequence <axis = 1> (x)  z = ReduceSum <keepdims = 1> (x, one)  f, o = Loop (three_, , z)
         <body = b (int64 i, bool g, float[N, 1] s) => (bool g2, float[N, 1] s2, float[N, 1] u) { g2 = Identity (g)
@@ -185,7 +206,8 @@ def model(text: str, further: dict[str, Any]) -> onnx.ModelProto:
     given = "".join(f", {kinds[v.dtype.kind]}{'[N, 3]' if v.ndim else ''} {name}" for name, v in further.items())
     return onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["": 17]> f (float[N, 3] x{given}) => (float[N, 3] y)
-        <int64[1] one = {{1}}, int64[1] first = {{0}}, int64[1] three = {{3}}, int64 zero = {{0}}, int64 two = {{2}},
+        <int64[1] one = {{1}}, int64[1] first = {{0}}, int64[1] three = {{3}}, int64[1] four = {{4}},
+         int64 zero = {{0}}, int64 two = {{2}},
          int64 three_ = {{3}}, int64[1] two_ = {{2}}, int64 last = {{-1}},
          float number = {{0.75}}, float[1, 3] row = {{0.5, -0.25, 1}},
          float[3, 3] w = {{0.5, -1, 0.25, 0.75, 0.5, -0.5, 1, 0.25, -0.75}}> {{ {text} }}"""
@@ -205,7 +227,13 @@ def differentiated(case: Case, baselines: Baselines, folder: Path) -> Any:
     return attribute
 
 
-IN_ALL_DOORS = ("one row for all", "with a scan output, one step", "a sequence that branches make", "a loop in it")
+IN_ALL_DOORS = (
+    "one row for all",
+    "a sequence that a loop makes, one behind the other",
+    "with a scan output, one step",
+    "a sequence that branches make",
+    "a loop in it",
+)
 
 
 @pytest.mark.filterwarnings("ignore:the attributions of")

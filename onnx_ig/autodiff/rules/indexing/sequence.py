@@ -67,7 +67,20 @@ def concat_from_sequence(op: OpBuilder, node: ir.Node) -> Replacement:
     data, along = given(source, 0), attr_int(source, "axis", 0)
     if (along == axis) and bool(new_axis) == _drops_axis(source):
         return [op.Identity(data)]
-    return None
+    rank = rank_of(data)
+    return None if rank is None or not _drops_axis(source) else [_joined(op, data, along, axis, rank, bool(new_axis))]
+
+
+def _joined(op: OpBuilder, data: ir.Value, along: int, axis: int, rank: int, new_axis: bool) -> ir.Value:
+    """The slices of ``data`` along an axis, stacked along another one, or one behind the other along it."""
+    axis %= rank if new_axis else rank - 1
+    order = [i for i in range(rank) if i != along % rank]
+    turned = op.Transpose(data, perm=[*order[:axis], along % rank, *order[axis:]])
+    if new_axis:
+        return turned
+    dims = [op.dim(turned, i) for i in range(rank)]
+    shape = op.Concat(*dims[:axis], op.Mul(dims[axis], dims[axis + 1]), *dims[axis + 2 :], axis=0)
+    return op.Reshape(turned, shape, allowzero=1)
 
 
 @preparation("SequenceMap")

@@ -183,7 +183,8 @@ def steps_of(node: ir.Node) -> Steps:
         raise refuse(
             node,
             "it carries a sequence or an optional from step to step",
-            "Carry tensors of fixed shape, or let the number of steps be a constant, so that it can be written out",
+            "Carry tensors of fixed shape, append to an empty sequence once in each step, or let the number of steps "
+            "be a constant",
         )
     return _loop(node)
 

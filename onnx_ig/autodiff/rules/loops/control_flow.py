@@ -22,7 +22,7 @@ from onnx_ig.autodiff.rules.loops.bodies import (
     settles,
     steps_of,
 )
-from onnx_ig.autodiff.rules.loops.unrolling import branch_taken, peeled, peelings, unrolled
+from onnx_ig.autodiff.rules.loops.unrolling import appended, branch_taken, peeled, peelings, unrolled
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.copying import Copy
 from onnx_ig.graph.reading import is_float
@@ -89,6 +89,8 @@ def loop_shapes(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
     written_out = unrolled(op, node)
     if written_out is not None:
         return written_out
+    if not carries_tensors(node) and (apart := appended(op, node)) is not None:
+        return apart
     steps = steps_of(node)  # which refuses sequences
     growing = [i for i in changing if not settles(steps.states[i], steps.next_states[i])]
     if growing or peelings(node) == len(steps.states):

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_ig.autodiff.registry import Cotangents, with_rule
+from onnx_ig.autodiff.rules.indexing.sequence import tensors_in
 from onnx_ig.autodiff.rules.loops.bodies import infer_body
 from onnx_ig.graph.builder import OpBuilder
 from onnx_ig.graph.copying import Copy
@@ -51,6 +52,46 @@ def unrolled(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
         slices.append(after.slices)
     stacks = [op.Concat(*(op.Unsqueeze(x, [0]) for x in each), axis=0) for each in zip(*slices, strict=True)]
     return [*states, *stacks]
+
+
+def appended(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
+    """The Loop's outputs where each sequence that it carries starts empty and gets a tensor at its end in each step.
+
+    Such a sequence is the slices of a scan output. None where a sequence is carried along in another way.
+    """
+    body = node.attributes["body"].as_graph()
+    places = [i for i, x in enumerate(node.inputs[2:]) if x is None or not isinstance(x.type, ir.TensorType)]
+    for i in places:
+        state, after, initial = body.inputs[2 + i], body.outputs[1 + i], node.inputs[2 + i]
+        made = after.producer()
+        if initial is None or made is None or made.op_type != "SequenceInsert" or made.inputs[0] is not state:
+            return None
+        if any(x is not None for x in made.inputs[2:]) or len(state.uses()) > 1 or after.uses():
+            return None
+        if any([*body.outputs].count(v) > (v is after) for v in (state, after)) or tensors_in(op, initial) != []:
+            return None
+    Copy(op, [node], {}, whole=True).of(list(node.outputs))
+    copy = op.graph[-1]
+    op.graph.remove(copy, safe=False)
+    _forget_shapes(copy)
+    inner = copy.attributes["body"].as_graph()
+    added: list[ir.Value] = []
+    for i in reversed(places):
+        made = inner.outputs[1 + i].producer()
+        assert made is not None and made.inputs[1] is not None
+        added.insert(0, made.inputs[1])
+        del inner.outputs[1 + i]
+        inner.remove(made, safe=True)
+        del inner.inputs[2 + i]
+    return_values(OpBuilder(inner, parent=op), added)
+    kept = [x for i, x in enumerate(node.inputs) if i - 2 not in places]
+    made_values = list(op.add_node("Loop", kept, {"body": inner}, len(node.outputs)))
+    stacks = made_values[len(made_values) - len(places) :]
+    results = made_values[: len(made_values) - len(places)]
+    for i, stack, value in zip(places, stacks, added, strict=True):
+        stack.type = value.type
+        results.insert(i, op.SplitToSequence(stack, axis=0, keepdims=0))
+    return results
 
 
 def peelings(node: ir.Node) -> int:
