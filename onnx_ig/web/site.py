@@ -24,6 +24,8 @@ from onnx_ig.data import InputSpec, PictureOptions, declared_picture
 from onnx_ig.errors import InputError, UsageError
 from onnx_ig.exporting.export import export
 from onnx_ig.exporting.model_writer import write_model
+from onnx_ig.exporting.portable.runtimes import needs_of
+from onnx_ig.exporting.portable.write import lacking
 from onnx_ig.inspection import Tensor, contract_of, inspect
 from onnx_ig.loading.model import Model, load
 
@@ -94,11 +96,11 @@ def _settings(title: str, model: Model, pictures: PictureOptions, classes: Seque
     """What the page must know of its model: names to call it by, the input's layout, the classes."""
     contract = contract_of(model)
     assert contract is not None
-    lacking = ", ".join(_lacking(contract))
-    if lacking:
+    baked = ", ".join(_baked(contract))
+    if baked:
         raise UsageError(
             f"the page chooses target and path itself and explains one picture at a time; this attribution model has "
-            f"{lacking}: export it with --path-as-input and nothing else baked but the baseline, or give the model "
+            f"{baked}: export it with --path-as-input and nothing else baked but the baseline, or give the model "
             "without attributions"
         )
     inspected = inspect(model)
@@ -115,11 +117,15 @@ def _settings(title: str, model: Model, pictures: PictureOptions, classes: Seque
     if classes is not None and isinstance(count, int) and len(classes) != count:
         raise InputError(f"{len(classes)} class names are given, output {scores.name!r} has {count} classes")
     path_nodes, path_weights = contract.named("path")
+    wrong = "; ".join(lacking(model.ir_model, needs_of("webgpu")))
     return {
         "title": title,
         "input": {"name": name, "axes": picture.axes, "dims": dims, "mean": picture.mean, "std": picture.std},
         "classes": list(classes or []),
-        "runtimes": {provider: list(files.values()) for provider, files in _RUNTIMES.items()},
+        "runtimes": {
+            provider: list(files.values()) for provider, files in _RUNTIMES.items() if provider == "wasm" or not wrong
+        },
+        "note": f"WebGPU is left out: {wrong}" if wrong else "",
         "names": {
             "target": contract.named("target")[0],
             "path_nodes": path_nodes,
@@ -131,7 +137,7 @@ def _settings(title: str, model: Model, pictures: PictureOptions, classes: Seque
     }
 
 
-def _lacking(contract: Contract) -> Iterator[str]:
+def _baked(contract: Contract) -> Iterator[str]:
     """What keeps the page from using an attribution model."""
     if contract.algorithm != "integrated-gradients" or contract.form != "complete":
         yield f"the {contract.form} form of {contract.algorithm}"

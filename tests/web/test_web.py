@@ -30,6 +30,18 @@ BAKED: dict[str, tuple[dict[str, Any], str]] = {
     "factor": ({"multiply_by_inputs": False, "path_as_input": True}, "local attributions"),
 }
 
+SIX = """<ir_version: 8, opset_import: ["" : 18]>
+f (float[N, 3, 6, 6] x) => (float[N, 4] y) <int64[4] s = {6, 3, 2, 2}, int64[4] t = {4, 6, 2, 2}, float[1] one = {1}>
+    { v = Expand (one, s)  w = Expand (one, t)  a = Conv <kernel_shape = [2, 2]> (x, v)  b = Tanh (a)
+    c = Conv <kernel_shape = [2, 2]> (b, w)  p = GlobalAveragePool (c)  y = Flatten (p) }"""
+
+
+def test_what_webgpu_computes_wrong_is_left_to_webassembly(tmp_path: Path) -> None:
+    write_site(tmp_path / "site", onnx_ig.load(onnx.parser.parse_model(SIX)))
+    settings = json.loads((tmp_path / "site" / "settings.json").read_text("utf-8"))
+    assert list(settings["runtimes"]) == ["wasm"]
+    assert settings["note"].startswith("WebGPU is left out: Conv (")
+
 
 @pytest.mark.parametrize("name", BAKED)
 def test_an_attribution_model_must_leave_open_what_the_page_chooses(name: str, tmp_path: Path) -> None:

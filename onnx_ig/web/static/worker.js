@@ -22,8 +22,9 @@ onmessage = async ({ data }) => {
 
 async function open() {
   const settings = await (await fetch("settings.json")).json();
-  const gpu = await navigator.gpu?.requestAdapter();
-  return gpu ? openOn("webgpu", settings).catch((error) => withoutGpu(error, settings)) : openOn("wasm", settings);
+  const gpu = settings.runtimes.webgpu && (await navigator.gpu?.requestAdapter());
+  if (!gpu) return openOn("wasm", settings, settings.note);
+  return openOn("webgpu", settings).catch((error) => withoutGpu(error, settings));
 }
 
 async function openOn(provider, settings, note = "") {
