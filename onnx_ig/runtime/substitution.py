@@ -71,8 +71,9 @@ class Substitute:
     def _constant(self, value: float | Array) -> ir.Value:
         assert self._y.dtype is not None
         array = value if isinstance(value, np.ndarray) else np.array(value, self._y.dtype.numpy())
-        name = f"{self._y.name}_constant_{self._constants}"
-        self._constants += 1
+        taken = self._model.graph.initializers  # an earlier pass may have put something in this place
+        while (name := f"{self._y.name}_constant_{self._constants}") in taken:
+            self._constants += 1
         tensor = ir.tensor(array, name=name)
         shape = ir.Shape(array.shape)
         constant = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
