@@ -84,7 +84,14 @@ class CsvRows:
                 delimiter = _delimiter(self._path, line)
                 stream.seek(0)
                 reader = csv.reader(stream, delimiter=delimiter, strict=True)
+                ended = 0
                 for row in _readable(reader) if self._skip else reader:
+                    begun, ended = ended + 1, reader.line_num
+                    if ended > begun and width and len(row) != width:
+                        raise csv.Error(
+                            f"the row that begins on line {begun} ends on line {ended} with other cells than the first "
+                            "line: a quote in it is not closed, and which rows follow is not known; mend it"
+                        )
                     if not row:
                         blank += width == 1
                         continue

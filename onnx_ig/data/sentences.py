@@ -15,6 +15,7 @@ from onnx_ig.data.window import OpenFiles
 from onnx_ig.errors import InputError
 
 TEXT_SUFFIXES = (".txt", ".jsonl")
+_MEND = "; mend it, or leave such lines out with --on-error skip"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read_sentences(path: Path, options: TextOptions) -> list[str | None]:
         else:
             found += [] if sentence is None else [sentence]
     if len(errors) == len(found) > 0:
-        raise errors[0]
+        raise InputError(f"{path}: no line of the file can be read; the first: {errors[0].args[0].removesuffix(_MEND)}")
     if not found:
         raise InputError(f"{path}: the file holds no sentence")
     return found
@@ -78,12 +79,16 @@ def open_sentences(path: Path, options: TextOptions, opened: OpenFiles) -> list[
 
 
 def _from_json(line: str, where: str, key: str) -> str:
-    mend = "mend it, or leave such lines out with --on-error skip"
     try:
         content = json.loads(line)
     except ValueError as error:
-        raise InputError(f"{where} is not JSON ({error}); {mend}") from error
+        raise InputError(f"{where} is not JSON ({error}){_MEND}") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), str):
         keys = f", which has {', '.join(map(repr, content))}" if isinstance(content, dict) and content else ""
-        raise InputError(f"{where} has no text under {key!r}{keys}; name the key with --text-key, {mend}")
-    return str(content[key])
+        raise InputError(f"{where} has no text under {key!r}{keys}; name the key with --text-key{_MEND}")
+    text = str(content[key])
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where} holds half a character ({error}){_MEND}") from error
+    return text

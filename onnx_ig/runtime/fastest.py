@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
+import itertools
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx_ir as ir
 
 from onnx_ig.common.types import Array
-from onnx_ig.errors import ModelError, OutOfMemoryError, ProviderError
+from onnx_ig.errors import ModelError, OnnxIgError, OutOfMemoryError, ProviderError
 from onnx_ig.runtime.fixed_shapes import FixedShapesSession
 from onnx_ig.runtime.openvino_session import KEPT, OpenVinoSession, Signature, difference
 from onnx_ig.runtime.serialised import ModelLike, as_ir_model
@@ -35,6 +35,7 @@ _CLOSE = 1e-3  # largest ‖y − y'‖ / ‖y'‖: nobody asked for OpenVINO's 
 # What OpenVINO did right once tells nothing of other data where these decide what is computed; and a quantised value
 # that is rounded the other way is another model.
 _DECIDED_BY_DATA = frozenset(("If", "Loop", "NonZero", "Unique", "Compress", "NonMaxSuppression"))
+_FLOAT64 = ir.DataType.DOUBLE  # OpenVINO is told to compute in float32
 _QUANTISED = frozenset(("QuantizeLinear", "DynamicQuantizeLinear"))
 
 
@@ -48,11 +49,13 @@ class FastestSession(FixedShapesSession):
         self._memory: _Memory | None = None  # None: there is nothing to choose
         self._expected = threading.local()  # how many Runs of the same shapes are to come
         self._trial = threading.Lock()
-        if self.device is not None or self.widened or importlib.util.find_spec("openvino") is None:
+        if self.device is not None or self.widened or _versions() is None:
             return
         graph = as_ir_model(model).graph
-        operators = [node.op_type for node in ir.traversal.RecursiveGraphIterator(graph)]
-        if (_DECIDED_BY_DATA | _QUANTISED).isdisjoint(operators):
+        nodes = list(ir.traversal.RecursiveGraphIterator(graph))
+        operators = [node.op_type for node in nodes]
+        tensors = itertools.chain(graph.inputs, graph.initializers.values(), *(node.outputs for node in nodes))
+        if (_DECIDED_BY_DATA | _QUANTISED).isdisjoint(operators) and not any(x.dtype == _FLOAT64 for x in tensors):
             self._memory = _Memory(_what_tells(graph, operators))
 
     @property
@@ -102,9 +105,12 @@ class FastestSession(FixedShapesSession):
                 other = self._other
                 found = other.run(feeds, outputs)
                 opening = time.process_time() - began
-            except (ModelError, OutOfMemoryError):
-                return right
-            if not all(difference(found[name], value) <= _CLOSE for name, value in right.items()):
+                same = all(difference(found[name], value) <= _CLOSE for name, value in right.items())
+            except OnnxIgError:  # it does not take the model, or cannot even be imported
+                same = False
+            if not same:
+                if not taken:  # nor is it asked again
+                    self._memory = self._other = None
                 return right
             if not memory.known:
                 ours, others = (
@@ -139,8 +145,12 @@ def _what_tells(graph: ir.Graph, operators: Sequence[str]) -> str:
 
 
 @functools.cache
-def _versions() -> tuple[str, ...]:
-    return version("onnx-ig"), version("openvino"), str(import_onnxruntime().__version__)
+def _versions() -> tuple[str, ...] | None:
+    """Of what computes; None where OpenVINO is not installed, or not as a package that tells its version."""
+    try:
+        return version("onnx-ig"), version("openvino"), str(import_onnxruntime().__version__)
+    except PackageNotFoundError:
+        return None
 
 
 class _Memory:

@@ -68,7 +68,6 @@ EXCLUDED: dict[str, tuple[str, str]] = {
     "no path instead of steps": (
         "n-steps = 7\n[baseline]\nx = 0.5", "attribute m.onnx -i x.npy -o out --algorithm input-x-gradient"
     ),
-    "steps instead of no path": ("algorithm = 'input-x-gradient'", "attribute m.onnx -i x.npy -o out --n-steps 3"),
     "a file instead of a repository": ("triton = 'entry'", "export m.onnx -o ig.onnx --target 1"),
     "a repository instead of a file": ("out = 'ig.onnx'", "export m.onnx --triton entry --target 1"),
     "steps that the caller takes": ("n-steps = 7", "export m.onnx -o ig.onnx --form step"),
@@ -85,6 +84,12 @@ def test_the_command_line_excludes_what_a_file_holds(case: str) -> None:
     one, other = (json.loads(found.stdout) for found in (plain, done))
     for key in ("summary", "examples", "algorithm", "n_steps", "tolerance", "contract", "wrote"):
         assert one.get(key) == other.get(key)
+
+
+def test_what_is_computed_is_not_left_out_of_a_file() -> None:
+    Path("options.toml").write_text("algorithm = 'input-x-gradient'")
+    done = run("attribute m.onnx -i x.npy -o out --n-steps 3 --config options.toml")
+    assert done.exit_code == 2 and "input-x-gradient" in done.stderr
 
 
 def test_options_that_exclude_each_other_in_one_place_are_refused() -> None:

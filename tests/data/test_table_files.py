@@ -95,6 +95,8 @@ REFUSED: dict[str, tuple[str, InputSpec, TableOptions, str]] = {
     "a comma for thousands": ('p;q\n1,200,000;2\n', ROW, ORDER, "write 1.5 and 1500"),
     "too many": ("p,q,r\n1,2,3\n", ROW, ORDER, "3 columns ('p', 'q', 'r') for input 'x', which has 2 features"),
     "a feature that is not there": ("a,bb\n1,2\n", ROW, NAMED, "no column 'b'"),
+    "a quote that is not closed": ('p,q\n1,2\n"3,4\n5,6\n7,8\n', ROW, SKIP, "begins on line 3 ends on line 5"),
+    "a quote closed rows later": ('p,q\n"1,2\n3,4\n5,6"\n7,8\n', ROW, SKIP, "begins on line 2 ends on line 4"),
     "all broken": ("p,q\n1,2,3\n", ROW, TableOptions(skip=True), "or is broken"),
     "a row too long": ("p,q\n1,2\n1,2,3\n", ROW, ORDER, "row 1 has 3 cells, the first line 2"),
     "two of one name": ("p,p\n1,2\n", ROW, ORDER, "two columns are called 'p'"),
@@ -126,7 +128,6 @@ BROKEN: dict[str, tuple[bytes, list[list[float]]]] = {
     "another encoding": (b"p,q\n1,2\n1,\xe9\n3,4\n", [[1, 2], [3, 4]]),
     "another encoding, in what is no feature": (b"p,q,c\n1,2,a\n1,2,\xe9\n3,4,\xc3\xa9\n", [[1, 2], [3, 4]]),
     "a quote amid a cell": (b'p,q\n1,2\n"1"0,2\n3,4\n', [[1, 2], [3, 4]]),
-    "a quote that is not closed": (b'p,q\n1,2\n3,4\n5,"6\n7,8\n', [[1, 2], [3, 4]]),
     "infinity": (b"p,q\n1,2\ninf,1\n3,4\n", [[1, 2], [3, 4]]),
 }
 

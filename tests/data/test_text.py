@@ -140,9 +140,10 @@ REFUSED: dict[str, tuple[str, str, list[InputSpec], dict[str, Any], type[Excepti
     "too long": ("s.txt", "the film is great", specs(4), {}, InputError, "sentence 0 has 6 tokens"),
     "no text in a line": (
         "s.jsonl", '{"text": "a"}\n\n{"txt": "a"}', specs(), {}, InputError,
-        "row 1, line 3 of the file, has no text under 'text', which has 'txt'; name the key with --text-key, mend it",
+        "row 1, line 3 of the file, has no text under 'text', which has 'txt'; name the key with --text-key; mend it",
     ),
     "another encoding": ("s.txt", "a\ncaf\udce9", specs(), {}, InputError, "row 1, line 2 of the file, is not UTF-8"),
+    "half a character": ("s.jsonl", '{"text": "a \\ud800"}', specs(), {}, InputError, "line 1 of the file, holds half"),
     "no JSON": ("s.jsonl", "{", specs(), {}, InputError, "row 0, line 1 of the file, is not JSON"),
     "inputs that tell nothing": (
         "s.txt", "a", [InputSpec(n, I64, ("N", "T")) for n in ("a", "b")], {}, InputError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ DECIDING = onnx.parser.parse_model(
 QUANTISED = onnx.parser.parse_model(
     """<ir_version: 8, opset_import: ["" : 18]> f (float[N, 3] x) => (float[N, 3] y) <float s = {0.1}, uint8 z = {128}>
     { q = QuantizeLinear(x, s, z)  y = DequantizeLinear(q, s, z) }"""
+)
+DOUBLE = onnx.parser.parse_model(
+    """<ir_version: 8, opset_import: ["" : 18]> f (double[N, 3] x) => (double[N, 3] y) { y = Tanh(x) }"""
 )
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
@@ -141,15 +145,17 @@ def test_as_many_shapes_as_stay_compiled(times: list[float], monkeypatch: pytest
     assert asked == [4, 4, 3, 4, 3]  # of the first once more, to see how long it takes
 
 
-@pytest.mark.parametrize("why", ["short", "quantised", "deciding", "missing", "by name"])
+@pytest.mark.parametrize("why", ["short", "quantised", "deciding", "in float64", "missing", "broken", "by name"])
 def test_what_is_not_tried(times: list[float], monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     if why == "short":
         monkeypatch.setattr(fastest, "WORTH", 1e9)
     if why == "missing":
-        monkeypatch.setattr(fastest.importlib.util, "find_spec", lambda name: None)
-    model = {"quantised": QUANTISED, "deciding": DECIDING}.get(why, MODEL)
+        monkeypatch.setattr(fastest, "_versions", lambda: None)
+    if why == "broken":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    model = {"quantised": QUANTISED, "deciding": DECIDING, "in float64": DOUBLE}.get(why, MODEL)
     session = open_session(model, "cpu" if why == "by name" else "auto")
-    session.run({"x": X})
+    session.run({"x": X.astype(np.float64) if model is DOUBLE else X})
     assert session.provider == CPU
 
 

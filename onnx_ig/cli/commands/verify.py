@@ -117,7 +117,7 @@ def verify(
 
     A PyTorch SOURCE (.pt2, package.module:factory) is compared with torch autograd, an .onnx file with central
     differences of its own forward pass in float64, on the data given and on random data. So is a file that `export`
-    wrote: its attributions with differences of its own scores.
+    wrote for inputs and a fixed path: its attributions with differences of its own scores.
 
     \b
     Examples:

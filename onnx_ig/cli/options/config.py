@@ -17,7 +17,8 @@ from onnx_ig.common.suggestions import nearest
 from onnx_ig.errors import UsageError
 
 _OF_A_PATH = ("method", "n_steps", "tolerance", "max_steps", "path_as_input", "steps_per_run", "baselines")
-# options that exclude each other, by the names of their parameters, the first where it has this value (None: any)
+# Options that exclude each other, by the names of their parameters; the first where it has this value (None: any), and
+# then on the command line alone: in the file it decides what is computed, and to leave it out would be silent.
 _EXCLUSIVE: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
     ("target", None, ("targets",)),
     ("tolerance", None, ("method", "n_steps", "path_as_input", "portable", "for_runtime")),
@@ -40,17 +41,17 @@ class _Config(click.Option):
     ) -> tuple[Any, list[str]]:
         """Read the file, then leave out what the command line excludes."""
         found = super().handle_parse_result(ctx, opts, args)
-        in_file = dict(ctx.default_map or {})
-        for name in (name for name in in_file if any(_exclude(name, in_file, other, opts) for other in opts)):
+        in_file = ctx.default_map or {}
+        for name in [name for name in in_file if any(_exclude(name, other, opts) for other in opts)]:
             del ctx.default_map[name]  # type: ignore[union-attr]
         return found
 
 
-def _exclude(one: str, its: Mapping[str, Any], other: str, others: Mapping[str, Any]) -> bool:
-    """Whether option ``one`` with ``its`` value and the ``other`` are not to be given together."""
+def _exclude(one: str, other: str, others: Mapping[str, Any]) -> bool:
+    """Whether option ``one`` of the file gives way to the ``other``, which the command line has among ``others``."""
     return one != other and any(
         (name in (one, other) and {one, other} - {name} <= {*excluded})
-        and (value is None or (its if name == one else others)[name] == value)
+        and (value is None or (name == other and others[name] == value))
         for name, value, excluded in _EXCLUSIVE
     )
 
