@@ -80,8 +80,14 @@ for command in (attribute, bench, completion, conform, doctor, export, inspect, 
     app.add_command(command)
 
 
+# Objects, after which Python looks for unreachable ones; it would do so 700 by 700 while hundreds of modules are
+# imported and none goes: half a second of a short command.
+_SEARCHES_AFTER = 100_000
+
+
 def main() -> None:
     """The entry point."""
+    gc.set_threshold(_SEARCHES_AFTER, *gc.get_threshold()[1:])
     try:
         app(prog_name="onnx-ig")
     finally:
