@@ -6,7 +6,7 @@ The one idea: a baseline is read as the data are that it is the baseline of, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,14 +27,23 @@ from onnx_ig.graph.declared import of_text
 
 @dataclass(frozen=True)
 class Baselines:
-    """Baselines by input name, and what was ``read`` of those that are in files."""
+    """Baselines by input name, what was ``read`` of those that are in files, and the words of those to be ``made``."""
 
     values: dict[str, float | str | Array] = field(default_factory=dict)
     read: dict[str, InputValue] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
 
     def cut(self, read: Mapping[str, InputValue]) -> Baselines:
         """The same with what was ``read`` in place of what was before."""
-        return Baselines(self.values | {name: value.value for name, value in read.items()}, dict(read))
+        return replace(self, values=self.values | {n: value.value for n, value in read.items()}, read=dict(read))
+
+    def made_from(self, data: Callable[[str], InputValue], batched: Callable[[], bool]) -> Baselines:
+        """The same with an array in place of each word, of the ``data`` of its input, which are those explained.
+
+        ``batched``: whether axis 0 of the data holds examples. Errors as :func:`onnx_ig.data.named_baseline`.
+        """
+        made = {name: named_baseline(word, data(name), name, batched=batched()) for name, word in self.made.items()}
+        return replace(self, values=self.values | made, made={})
 
 
 def read_baselines(
@@ -43,16 +52,13 @@ def read_baselines(
     pictures: PictureOptions,
     given: Mapping[str, InputValue] = MappingProxyType({}),
     *,
-    of_all: Callable[[str], InputValue] | None = None,
-    batched: Callable[[], bool] = lambda: True,
     files: FileOptions | None = None,
     allow_nonfinite: bool = False,
 ) -> Baselines:
     """``--baseline``: a number, text or array by input name; a number or word without a name is for every input.
 
-    ``given``: the data whose columns' names a table of baselines has as well; ``of_all`` gives those of an input that
-    baselines are made of, which are ``given`` unless these are a piece; ``batched`` tells whether axis 0 of both holds
-    examples.
+    ``given``: the data whose columns' names a table of baselines has as well. A word for a baseline of the data is left
+    to :meth:`Baselines.made_from`: which rows are explained is known once all files are read.
 
     Raises:
         UsageError, InputError: not a number or file, two for one input, or no telling which input it is for.
@@ -84,8 +90,7 @@ def read_baselines(
                         f"--baseline {value} is made from the data, and here others are explained besides; give a "
                         "number or @FILE"
                     )
-                data = given[name] if of_all is None else of_all(name)
-                found[name] = named_baseline(str(value), data, name, batched=batched())
+                found[name] = starts.made[name] = str(value)
             else:
                 found[name] = value
     return starts

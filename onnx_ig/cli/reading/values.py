@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from onnx_ig.cli.reading.baselines import averaged_over, read_baselines
+from onnx_ig.cli.reading.baselines import Baselines, averaged_over, read_baselines
 from onnx_ig.cli.reading.fixed_at_export import fixed_targets
 from onnx_ig.cli.reading.rows import in_step, rows_of
 from onnx_ig.common.suggestions import nearest
@@ -152,28 +152,26 @@ def read_values(
     Raises:
         UsageError, InputError: a missing, broken or unfitting file, an unknown name, an input fed twice or not at all.
     """
-    read, beside = _read_attributed(specs, default, inputs, extra, pictures, files, allow_nonfinite)
-    more = beside | _read_extra(specs, extra, read, beside, pictures, files, allow_nonfinite)
-    _require_all_fed(specs, {*read, *more, *otherwise})
-    _require_targets(files, read)
-    starts = read_baselines(
-        baselines,
-        [spec for spec in specs if spec.name in read],
-        pictures,
-        read,
-        of_all=_of_all(
-            read, files, lambda whole: _read_attributed(specs, default, inputs, (), pictures, whole, allow_nonfinite)[0]
-        ),
-        batched=lambda: batched(list(read)),
-        files=files,
-        allow_nonfinite=allow_nonfinite,
+
+    def all_in_step(files: FileOptions | None) -> _InStep:
+        read, beside = _read_attributed(specs, default, inputs, extra, pictures, files, allow_nonfinite)
+        more = beside | _read_extra(specs, extra, read, beside, pictures, files, allow_nonfinite)
+        _require_all_fed(specs, {*read, *more, *otherwise})
+        _require_targets(files, read)
+        attributed = [spec for spec in specs if spec.name in read]
+        starts = read_baselines(baselines, attributed, pictures, read, files=files, allow_nonfinite=allow_nonfinite)
+        rows = [v.rows for v in (*read.values(), *more.values(), *starts.read.values()) if v.rows is not None]
+        if not _are_examples(rows, lambda: batched(list(read))):
+            return _InStep(read, more, starts, by_row=False)
+        data, begun = in_step(specs, {**read, **more}, starts.read)
+        return _InStep({n: data[n] for n in read}, {n: data[n] for n in more}, starts.cut(begun), by_row=True)
+
+    found = all_in_step(files)
+    read, more, by_row = found.read, found.more, found.by_row
+    starts = found.starts.made_from(
+        _of_all(read, files, lambda whole: all_in_step(whole).read), lambda: batched(list(read))
     )
     everything = (*read.values(), *more.values(), *starts.read.values())
-    by_row = _are_examples([value.rows for value in everything if value.rows is not None], lambda: batched(list(read)))
-    if by_row:
-        data, begun = in_step(specs, {**read, **more}, starts.read)
-        read, more = {name: data[name] for name in read}, {name: data[name] for name in more}
-        starts = starts.cut(begun)
     examples = next((len(value.value) for value in read.values() if value.value.ndim), 0)
     return Values(
         inputs=_parts(read, lambda value: value.value),
@@ -194,10 +192,20 @@ def read_values(
     )
 
 
+@dataclass(frozen=True)
+class _InStep:
+    """What the files hold without the rows that any leaves out; ``by_row``: the rows of some of them are examples."""
+
+    read: dict[str, InputValue]
+    more: dict[str, InputValue]
+    starts: Baselines
+    by_row: bool
+
+
 def _of_all(
     read: Mapping[str, InputValue], files: FileOptions | None, read_all: Callable[[FileOptions], dict[str, InputValue]]
 ) -> Callable[[str], InputValue]:
-    """The data of an input that a baseline is made from: of pictures each its own, of others all examples."""
+    """The data of an input that a baseline is made from: of pictures each its own, of others all that are explained."""
 
     def data(name: str) -> InputValue:
         value = read[name]
