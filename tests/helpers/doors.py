@@ -120,8 +120,8 @@ def _file(**options: Any) -> Callable[[Case, Baselines, Path], Opened]:
         if case.target is not None:
             keywords["target"] = case.target
         with warnings.catch_warnings():
-            # bounds of a slice, for one, cannot be drawn; the file is run below, on data that fit
-            warnings.filterwarnings("ignore", ".* was not run: the model itself")
+            # bounds of a slice, or numbers of steps, cannot be drawn; the file is run below, on data that fit
+            warnings.filterwarnings("ignore", ".* was not run: (the model itself fails|its output .* has shape)")
             warnings.filterwarnings("ignore", "it was not checked that the model treats its examples apart")
             onnx_ig.export(
                 case.model, path, inputs=list(case.inputs), per_example=list(case.rows), overwrite=True, **keywords
