@@ -21,7 +21,7 @@ from onnx_ig.graph.copying import Copy
 from onnx_ig.graph.node import constant
 from onnx_ig.graph.scan import return_values
 
-_LARGEST = 2000  # nodes that a loop may be written out as
+_LARGEST = 2000  # nodes, those of bodies inside it too, that a loop may be written out as
 _PEELED = "onnx_ig.peeled"  # key of a Loop's ``meta``: how many steps have been put in front of it
 
 
@@ -40,7 +40,7 @@ def unrolled(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
     ``scan output = Concat of the slices``, one per step.
     """
     count, initial = _count(node), node.inputs[2:]
-    if count is None or count * len(node.attributes["body"].as_graph()) > _LARGEST:
+    if count is None or count * sum(1 for _ in node.attributes["body"].as_graph().all_nodes()) > _LARGEST:
         return None
     states = [x for x in initial if x is not None]
     after = None
@@ -85,6 +85,8 @@ def appended(op: OpBuilder, node: ir.Node) -> list[ir.Value] | None:
         del inner.inputs[2 + i]
     return_values(OpBuilder(inner, parent=op), added)
     kept = [x for i, x in enumerate(node.inputs) if i - 2 not in places]
+    if len(kept) == 2 and kept[1] is None:
+        kept[1] = _true(op)  # a Loop has two inputs at least, and the last one of a node cannot be left out
     made_values = list(op.add_node("Loop", kept, {"body": inner}, len(node.outputs)))
     stacks = made_values[len(made_values) - len(places) :]
     results = made_values[: len(made_values) - len(places)]
@@ -174,7 +176,7 @@ def _first_and_rest(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     step = body.inputs[0]
     later = ir.node("Add", [step, op.constant(np.array(1, np.int64))])
     later.outputs[0].name, later.outputs[0].type, later.outputs[0].shape = op.fresh("step"), step.type, ir.Shape([])
-    _replace_in(body, step, later.outputs[0])
+    _replace_in(op, body, step, later.outputs[0])
     body.insert_before(body[0], [later])
     stacks = []
     for one, others in zip(first.slices, rest.outputs[n:], strict=False):
@@ -243,12 +245,18 @@ def _forget_shapes(node: ir.Node) -> None:
                 _forget_shapes(inner)
 
 
-def _replace_in(body: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+def _replace_in(op: OpBuilder, body: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     """Let the nodes of the body, those of bodies inside it, and its outputs read ``new``."""
-    for node in ir.traversal.RecursiveGraphIterator(body):
+    for node in body.all_nodes():
         for i, x in enumerate(node.inputs):
             if x is old:
                 node.replace_input_with(i, new)
+    for i, y in enumerate(body.outputs):
+        if y is old:
+            copy = ir.node("Identity", [new])  # runtimes require that no two outputs are one value
+            copy.outputs[0].name, copy.outputs[0].type, copy.outputs[0].shape = op.fresh("step"), new.type, ir.Shape([])
+            body.append(copy)
+            body.outputs[i] = copy.outputs[0]
 
 
 def has_bodies(node: ir.Node) -> bool:
