@@ -192,7 +192,8 @@ def _error(
     ends = {name: feeds[name] for name in contract.at}
     starts = {name: _start(contract, name, feeds) for name in contract.at}
     factors = {n: x - starts[n] if contract.multiply_by_inputs else sizes(x) for n, x in ends.items()}
-    r: dict[str, Array] = {name: np.asarray(rng.standard_normal(x.shape)) for name, x in ends.items()}
+    # the same all along an axis that is summed over, of which the file tells the sum alone
+    r = {name: np.asarray(rng.standard_normal(contract.summed(name, x.shape))) for name, x in ends.items()}
     reference = scores(feeds)
     v: Array = np.asarray(rng.standard_normal(reference.shape))
     terms = np.concatenate([_terms(contract, name, found, v, r[name], factors[name]) for name in contract.at])

@@ -28,17 +28,15 @@ def outside_the_data(inputs: Mapping[str, Array], baselines: Mapping[str, Array]
         baselines: [1, ...] or [N, ...], or a number, of those of which they are known.
     """
     farthest, words, examples = _FAR, "", 0
-    for name, data, start in _known(inputs, baselines):
-        axis = 0 if data.ndim == 2 else None
-        low, high = data.min(axis=axis), data.max(axis=axis)
+    for name, count, low, high, start in _known(inputs, baselines):
         beyond = np.maximum(np.maximum(low - start, start - high), 0)
         with np.errstate(divide="ignore", invalid="ignore"):  # a column of one value has no range
             far = np.where(high > low, beyond / (high - low), 0)
         if far.max() > farthest:
-            farthest, examples = float(far.max()), len(data)
+            farthest, examples = float(far.max()), count
             place = np.unravel_index(int(np.argmax(far)), far.shape)
-            column = place[-1:] if data.ndim == 2 else ()
-            of = f"{name}[{int(column[0])}]" if column and data.shape[-1] > 1 else name
+            column = place[-1:] if start.ndim == 2 else ()
+            of = f"{name}[{int(column[0])}]" if column and start.shape[-1] > 1 else name
             ends = ", ".join(f"{float(end[column] if column else end):.4g}" for end in (low, high))
             words = f"{of} begins at {float(start[place]):.4g}, and its data lie in [{ends}]"
     if not words:
@@ -77,14 +75,19 @@ def hardly_differing(
     return Note(Counted("alike", text, len(bad), len(share), -float(share[worst]), worst))
 
 
-def _known(inputs: Mapping[str, Array], baselines: Mapping[str, Array]) -> Iterator[tuple[str, Array, Array]]:
-    """Name, data [N, ...] and baseline of inputs of numbers that have enough of them, all finite."""
+def _known(
+    inputs: Mapping[str, Array], baselines: Mapping[str, Array]
+) -> Iterator[tuple[str, int, Array, Array, Array]]:
+    """Of inputs with enough numbers, all finite: name, N, the ends of the data's range, the baseline [1 or N, ...]."""
     for name, value in inputs.items():
         if name not in baselines or value.ndim < 2 or len(value) < _LEAST_EXAMPLES or kind_of(value.dtype) != "f":
             continue
         start = np.asarray(baselines[name])
         if kind_of(start.dtype) not in "fiu" or not value.size:
             continue
-        data, begun = value.astype(np.float64), np.atleast_1d(start.astype(np.float64))
-        if np.isfinite(data).all() and np.isfinite(begun).all():
-            yield name, data, np.broadcast_to(begun, (len(begun) if begun.ndim == data.ndim else 1, *data.shape[1:]))
+        axis = 0 if value.ndim == 2 else None
+        low, high = (np.asarray(end(value, axis=axis), np.float64) for end in (np.min, np.max))
+        begun = np.atleast_1d(start.astype(np.float64))
+        if np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(begun).all():
+            begins = len(begun) if begun.ndim == value.ndim else 1
+            yield name, len(value), low, high, np.broadcast_to(begun, (begins, *value.shape[1:]))

@@ -56,7 +56,7 @@ def l1(values: Iterable[Array]) -> Array:
 
 def ratio(part: Array, of: Array) -> Array:
     """part / of, 0 for 0 / 0."""
-    if np.min(of) > 0 and np.max(of) < np.inf:
+    if np.min(of, initial=np.inf) > 0 and np.max(of, initial=0.0) < np.inf:
         return np.asarray(part / of)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((part == 0) & (of == 0), 0.0, part / of)

@@ -339,9 +339,11 @@ def _fixed(inputs: Sequence[ir.Value], dimensions: Mapping[str, int]) -> Iterato
     for x in inputs:
         if x.shape is not None:
             x.shape = ir.Shape([d if isinstance(d, int) else dimensions.get(str(d.value), d) for d in x.shape])
-    yield
-    for x, shape in zip(inputs, shapes, strict=True):
-        x.shape = shape
+    try:
+        yield
+    finally:
+        for x, shape in zip(inputs, shapes, strict=True):
+            x.shape = shape
 
 
 def _printing_on_stderr(function: FunctionType) -> Callable[[], None]:

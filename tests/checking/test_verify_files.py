@@ -28,6 +28,8 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "the baseline given": (SMOOTH, {"n_steps": 3, "baselines": "input"}),
     "without the factor": (SMOOTH, {"n_steps": 3, "multiply_by_inputs": False}),
     "of one point": (SMOOTH, {"algorithm": "input-x-gradient"}),
+    "summed over an axis": (SMOOTH, {"n_steps": 3, "sum_over": "embedding", "target": (1, 1)}),
+    "sums of two targets": (SMOOTH, {"n_steps": 3, "sum_over": "embedding", "targets": [(0, 1), (1, 2)]}),
     "with a prefix": (SMOOTH, {"n_steps": 3, "prefix": "ig_"}),
     "one example": (SMOOTH, {"n_steps": 3, "batch_axis": None, "target": (1, 1)}),
 }
@@ -39,7 +41,7 @@ WRONG = {
 
 
 def written(body: str, options: dict[str, Any], folder: Path) -> Path:
-    rows = "2" if options.get("batch_axis", 0) is None else "N"
+    rows = "2" if options.get("batch_axis", 0) is None else "N, 2" if "sum_over" in options else "N"
     proto = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["": 17]> f (float[{rows}, 3] x) => (float[{rows}, 3] y)
         <float[3, 3] w = {{0.5, -1, 0.25, 0.75, 0.5, -0.5, 1, 0.25, -0.75}}> {{ {body} }}"""

@@ -29,10 +29,11 @@ def _rewrite(model: ir.Model, node: ir.Node) -> bool:
         return False
     if not is_number(greater.inputs[1], 0.0) or not is_number(less.inputs[1], 1.0):
         return False
-    readers = [reader for reader, _ in node.outputs[0].uses()]
+    uses = node.outputs[0].uses()
+    readers = [reader for reader, _ in uses]
     if y is None or y.dtype != ir.DataType.FLOAT or node.outputs[0].is_graph_output():
         return False
-    if any(reader.op_type != "Where" or reader.graph is not node.graph for reader in readers):
+    if any(reader.op_type != "Where" or place or reader.graph is not node.graph for reader, place in uses):
         return False
     for reader in readers:
         op = Substitute(model, reader)
