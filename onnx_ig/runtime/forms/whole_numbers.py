@@ -1,7 +1,8 @@
 """Where a HardSigmoid has no slope, by one comparison instead of two, in ONNX Runtime on CUDA.
 
 Its derivative asks 0 < y < 1 of y in [0, 1], by Greater, Less and And. y is then no whole number: y = ⌊y⌋ is the
-opposite in two kernels instead of three, and what passes where it is false is 0 where it is true.
+opposite in two kernels instead of three, and what passes where it is false is 0 where it is true. A NaN, which is in no
+interval, now passes as what is inside does.
 
 Replaced for float32 HardSigmoids whose mask selections alone read; others stay.
 """

@@ -177,7 +177,10 @@ def _first_and_rest(op: OpBuilder, node: ir.Node) -> list[ir.Value]:
     later = ir.node("Add", [step, op.constant(np.array(1, np.int64))])
     later.outputs[0].name, later.outputs[0].type, later.outputs[0].shape = op.fresh("step"), step.type, ir.Shape([])
     _replace_in(op, body, step, later.outputs[0])
-    body.insert_before(body[0], [later])
+    if len(body):
+        body.insert_before(body[0], [later])
+    else:  # it hands its states on as they are
+        body.append(later)
     stacks = []
     for one, others in zip(first.slices, rest.outputs[n:], strict=False):
         # a Loop of no further step has empty slices of whatever shape
