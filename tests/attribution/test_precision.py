@@ -139,6 +139,7 @@ def test_bfloat16_in_files(tmp_path: Path) -> None:
 
 def test_bfloat16_in_torch_is_as_near_as_its_rounding() -> None:
     """Modules in bfloat16 and under autocast, against autograd in float64 at the same weights."""
+    torch.manual_seed(20)  # F of one example nearly vanishes, so that rounding is 6 % of it
     net = nn.Sequential(nn.Conv1d(3, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)).eval().bfloat16().float()
     x = torch.linspace(-1, 1, 24).reshape(2, 3, 4)
 

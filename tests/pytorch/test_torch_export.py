@@ -21,7 +21,6 @@ from onnx_ig.pytorch.export import TorchExport, export_torch
 from onnx_ig.runtime.session import Session
 from tests.helpers.networks import NETWORKS
 
-_TORCHSCRIPT = {"swin", "t5_encoder"}  # torch 2.13's dynamo exporter fails on these
 _SMOOTH_TWINS = {name for name in NETWORKS if name.endswith("_smooth")}  # the same operators once more
 
 
@@ -50,8 +49,7 @@ def test_every_network_with_any_batch(name: str) -> None:
     network = NETWORKS[name]
     module = network.module()
     exported = export_torch(module, network.inputs(1), network.extras(1))
-    assert exported.exporter == ("torchscript" if name in _TORCHSCRIPT else "dynamo")
-    assert exported.exporter in exported.note
+    assert exported.exporter == "dynamo" and "dynamo" in exported.note
     assert exported.dynamic_batch
     assert {str(value.shape[0]) for value in [*exported.model.graph.inputs, *exported.model.graph.outputs]} == {"batch"}
     assert exported.model.opset_imports == {"": 18}

@@ -134,7 +134,7 @@ class TorchGuard:
         if not worst <= limits[0]:
             return worst, "the largest output", at
         least = comparison.least if made_now else 2 * export.least
-        found = comparison.of_scores(fine if made_now else limits[1], least, finite_alone=not made_now)
+        found = comparison.of_scores(min(fine, limits[1]) if made_now else limits[1], least, finite_alone=not made_now)
         if not found.relative <= limits[1]:
             return found.relative, "what is explained", found.at
         export.noise = max(worst, export.noise or 0.0)
